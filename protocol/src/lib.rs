@@ -1,0 +1,53 @@
+//! The wire language between client and server: frames, requests, responses, events, ids, limits.
+//!
+//! It keeps one invariant: whatever decodes here is within the limits of [`limits`] and carries
+//! well-formed names, so nobody behind it has to check again. It must not know sockets, SQL or
+//! cryptography: keys, ciphertexts and signatures are opaque bytes to it. `SPEC.md` is the normative text.
+
+mod bytes;
+mod error;
+mod event;
+mod frame;
+mod id;
+pub mod limits;
+mod link;
+mod request;
+mod response;
+mod username;
+
+pub use bytes::{Bytes, Secret};
+pub use error::{ErrorCode, Refusal};
+pub use event::Event;
+pub use frame::{
+    ClientFrame, DecodeError, Hello, ServerFrame, ServerHello, decode_client_frame, decode_hello, decode_server_frame,
+    decode_server_hello, encode,
+};
+pub use id::{ConversationId, DeviceId, Incarnation};
+pub use link::{Address, DEFAULT_PORT, Link, LinkError, Pin};
+pub use request::{
+    Admission, Authenticator, ConversationKind, CreateConversation, EnrolDevice, Handshake, KdfParameters, NewDevice,
+    Request, SignUp, Welcome,
+};
+pub use response::{
+    AccountRecord, ClaimedKeyPackage, ConversationHead, Entry, EntryBody, InboxItem, InboxNotice, KeyPackageStock,
+    LoginParameters, Page, Response, SignUpPolicy, Vault,
+};
+pub use username::{Username, UsernameError};
+
+/// Application-Layer Protocol Negotiation name of the protocol (RFC 7301).
+pub const ALPN: &[u8] = b"waxwing/1";
+
+/// The range of protocol versions that this crate speaks, both ends included.
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
+
+/// What a device signs to authenticate: this label, the server's pin, the connection's TLS exporter and
+/// the device id, in this order, each of fixed length (`SPEC.md` §5).
+pub const AUTHENTICATION_LABEL: &[u8] = b"waxwing device authentication v1";
+
+/// Label of the TLS exporter (RFC 8446 §7.5) that binds an authentication to its connection; 32 bytes, no context.
+pub const EXPORTER_LABEL: &[u8] = b"EXPERIMENTAL waxwing channel binding v1";
+
+/// The bytes that a device signs with its authentication key on one connection.
+pub fn authentication_message(server: &Pin, exporter: &[u8; 32], device: &DeviceId) -> Vec<u8> {
+    [AUTHENTICATION_LABEL, &server.0, exporter, &device.0].concat()
+}

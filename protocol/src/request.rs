@@ -1,0 +1,374 @@
+//! What a client asks. Answers stand in [`crate::Response`]; each request says which one.
+
+use crate::{Bytes, ConversationId, DeviceId, Secret, Username, limits};
+use minicbor::{Decode, Encode};
+
+/// A request. The variants' numbers are the wire's and never change their meaning.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// Keeps the connection alive. → `Done`
+    #[n(0)]
+    Ping,
+    /// Makes an account with its first device, and signs that device in. → `Done`
+    #[n(1)]
+    SignUp(#[n(0)] Box<SignUp>),
+    /// How to derive the auth secret of an account from its password. → `LoginParameters`; unknown names get stable fakes.
+    #[n(2)]
+    LoginParameters(#[n(0)] Username),
+    /// Proves knowledge of the password or recovery code. → `Vault`. The connection may then enrol a device.
+    #[n(3)]
+    Login {
+        /// The account.
+        #[n(0)]
+        username: Username,
+        /// The proof.
+        #[n(1)]
+        authenticator: Authenticator,
+    },
+    /// After `Login`: adds a device to the account, and signs it in. → `Done`, or `DeviceListConflict`
+    #[n(4)]
+    EnrolDevice(#[n(0)] Box<EnrolDevice>),
+    /// Signs an enrolled device in: Ed25519 over [`crate::authentication_message`]. → `Done`, or `BadCredentials`
+    #[n(5)]
+    Authenticate {
+        /// The device.
+        #[n(0)]
+        device: DeviceId,
+        /// 64 bytes.
+        #[n(1)]
+        signature: Bytes,
+    },
+    /// Adds one-time key packages and replaces the last-resort one. → `KeyPackageStock`
+    #[n(6)]
+    PublishKeyPackages {
+        /// Each is handed out once.
+        #[n(0)]
+        one_time: Vec<Bytes>,
+        /// Handed out when no one-time one is left.
+        #[n(1)]
+        last_resort: Option<Bytes>,
+    },
+    /// How many key packages this device has left. → `KeyPackageStock`
+    #[n(7)]
+    KeyPackageStock,
+    /// An account's public record. → `Account`, or `UnknownAccount`
+    #[n(8)]
+    Account(#[n(0)] Username),
+    /// One key package of each device of an account (but not of the asking device). → `KeyPackages`, or `UnknownAccount`
+    #[n(9)]
+    ClaimKeyPackages(#[n(0)] Username),
+    /// Creates a conversation. → `Accepted` with seq 1 (0 without a handshake), or `ConversationExists`
+    #[n(10)]
+    CreateConversation(#[n(0)] Box<CreateConversation>),
+    /// Appends an application message. → `Accepted`, `Stale` or `OutOfOrder`
+    #[n(11)]
+    Send {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// The device's send number in this conversation: 1, 2, 3 … A number that was accepted before gets the same answer again.
+        #[n(1)]
+        number: u64,
+        /// The count of commits that the ciphertext was made after.
+        #[n(2)]
+        commits: u64,
+        /// The ciphertext.
+        #[n(3)]
+        payload: Bytes,
+    },
+    /// Appends a commit, from the same sequence of send numbers. → `Accepted`, `Stale`, `OutOfOrder` or `Busy`
+    #[n(12)]
+    Commit {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// As in `Send`.
+        #[n(1)]
+        number: u64,
+        /// The count of commits before this one.
+        #[n(2)]
+        commits: u64,
+        /// The commit and who comes in and goes out by it.
+        #[n(3)]
+        handshake: Box<Handshake>,
+    },
+    /// Entries of a conversation after a seq, oldest first. → `Page`
+    #[n(13)]
+    Fetch {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// The last seq that the device has.
+        #[n(1)]
+        after: u64,
+    },
+    /// Everything up to `seq` is stored on the device; the server may drop it when all devices say so. → `Done`
+    #[n(14)]
+    Acknowledge {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// Up to here, included.
+        #[n(1)]
+        seq: u64,
+    },
+    /// The device's inbox after an inbox seq. → `Inbox`
+    #[n(15)]
+    FetchInbox {
+        /// The last inbox seq that the device has handled.
+        #[n(0)]
+        after: u64,
+    },
+    /// Everything in the inbox up to `seq` is handled and may be deleted. → `Done`
+    #[n(16)]
+    AcknowledgeInbox {
+        /// Up to here, included.
+        #[n(0)]
+        seq: u64,
+    },
+    /// The conversations of this device that have entries it has not acknowledged, by id, after `after`. → `Heads`
+    #[n(17)]
+    Heads {
+        /// The last id of the page before.
+        #[n(0)]
+        after: Option<ConversationId>,
+    },
+    /// Starts pushing events to this connection: new entries and inbox items. → `Done`
+    #[n(18)]
+    Subscribe,
+}
+
+/// What opens an account.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Authenticator {
+    /// Derived from the password.
+    #[n(0)]
+    Password(#[n(0)] Secret),
+    /// Derived from the recovery code.
+    #[n(1)]
+    Recovery(#[n(0)] Secret),
+}
+
+/// What lets a new account in.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Admission {
+    /// Nothing; enough where sign-up is open.
+    #[n(0)]
+    Open,
+    /// An invite code.
+    #[n(1)]
+    Invite(#[n(0)] String),
+    /// The server's sign-up secret.
+    #[n(2)]
+    Secret(#[n(0)] String),
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Open => "Open",
+            Self::Invite(_) => "Invite(<secret>)",
+            Self::Secret(_) => "Secret(<secret>)",
+        })
+    }
+}
+
+/// Argon2id's cost and the random part of its salt, chosen by the client at sign-up.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KdfParameters {
+    /// 16 bytes.
+    #[n(0)]
+    pub salt: Bytes,
+    /// KiB.
+    #[n(1)]
+    pub memory_kib: u32,
+    /// Passes.
+    #[n(2)]
+    pub iterations: u32,
+    /// Lanes.
+    #[n(3)]
+    pub parallelism: u32,
+}
+
+/// A device's public half.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NewDevice {
+    /// Chosen by the device.
+    #[n(0)]
+    pub id: DeviceId,
+    /// Its Ed25519 authentication key, 32 bytes.
+    #[n(1)]
+    pub authentication_key: Bytes,
+}
+
+/// A new account. Keys and lists are opaque to the server.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SignUp {
+    /// The wanted name.
+    #[n(0)]
+    pub username: Username,
+    /// What lets it in.
+    #[n(1)]
+    pub admission: Admission,
+    /// For the operator, optional.
+    #[n(2)]
+    pub full_name: Option<String>,
+    /// Optional.
+    #[n(3)]
+    pub email: Option<String>,
+    /// How the password's secrets are derived.
+    #[n(4)]
+    pub kdf: KdfParameters,
+    /// What the password proves itself with from now on.
+    #[n(5)]
+    pub password_secret: Secret,
+    /// The same of the recovery code.
+    #[n(6)]
+    pub recovery_secret: Secret,
+    /// The vault and its wraps.
+    #[n(7)]
+    pub vault: Bytes,
+    /// The vault key under the password.
+    #[n(8)]
+    pub password_wrap: Bytes,
+    /// The vault key under the recovery code.
+    #[n(9)]
+    pub recovery_wrap: Bytes,
+    /// RSA public key that signs (SubjectPublicKeyInfo, DER).
+    #[n(10)]
+    pub identity_key: Bytes,
+    /// RSA public key that backups are wrapped to (SubjectPublicKeyInfo, DER).
+    #[n(11)]
+    pub backup_key: Bytes,
+    /// The signed device list, version 1.
+    #[n(12)]
+    pub device_list: Bytes,
+    /// The first device.
+    #[n(13)]
+    pub device: NewDevice,
+}
+
+/// A further device.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EnrolDevice {
+    /// Its public half.
+    #[n(0)]
+    pub device: NewDevice,
+    /// The version of the signed device list that has it in; must be the stored version + 1.
+    #[n(1)]
+    pub version: u64,
+    /// The list itself.
+    #[n(2)]
+    pub device_list: Bytes,
+}
+
+/// What a conversation is for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ConversationKind {
+    /// Between the creator's account and this one; one per pair. One's own name makes it the notes to oneself.
+    #[n(0)]
+    Direct(#[n(0)] Username),
+}
+
+/// A welcome and the devices that it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Welcome {
+    /// The devices added.
+    #[n(0)]
+    pub recipients: Vec<DeviceId>,
+    /// The MLS welcome.
+    #[n(1)]
+    pub payload: Bytes,
+}
+
+/// A commit with its consequences for delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Handshake {
+    /// The MLS commit.
+    #[n(0)]
+    pub commit: Bytes,
+    /// For the devices that it adds.
+    #[n(1)]
+    pub welcome: Option<Welcome>,
+    /// Devices that it removes.
+    #[n(2)]
+    pub removed: Vec<DeviceId>,
+}
+
+/// A new conversation. The creating device is in it; the welcome names the others.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CreateConversation {
+    /// Chosen at random; also the MLS group id.
+    #[n(0)]
+    pub id: ConversationId,
+    /// What for.
+    #[n(1)]
+    pub kind: ConversationKind,
+    /// The commit that adds the other devices (becomes seq 1); none where there are none.
+    #[n(2)]
+    pub handshake: Option<Handshake>,
+}
+
+impl Request {
+    /// Whether every field is within its limit. Checked by the decoder.
+    pub(crate) fn within_limits(&self) -> bool {
+        match self {
+            Self::SignUp(request) => request.within_limits(),
+            Self::EnrolDevice(request) => {
+                request.device.within_limits() && request.device_list.0.len() <= limits::DEVICE_LIST
+            }
+            Self::Authenticate { signature, .. } => signature.0.len() == 64,
+            Self::PublishKeyPackages { one_time, last_resort } => {
+                one_time.len() <= limits::KEY_PACKAGES_PER_REQUEST
+                    && one_time.iter().chain(last_resort).all(|one| one.0.len() <= limits::KEY_PACKAGE)
+            }
+            Self::CreateConversation(request) => request.handshake.iter().all(Handshake::within_limits),
+            Self::Send { payload, .. } => payload.0.len() <= limits::PAYLOAD,
+            Self::Commit { handshake, .. } => handshake.within_limits(),
+            Self::Ping
+            | Self::LoginParameters(_)
+            | Self::Login { .. }
+            | Self::KeyPackageStock
+            | Self::Account(_)
+            | Self::ClaimKeyPackages(_)
+            | Self::Fetch { .. }
+            | Self::Acknowledge { .. }
+            | Self::FetchInbox { .. }
+            | Self::AcknowledgeInbox { .. }
+            | Self::Heads { .. }
+            | Self::Subscribe => true,
+        }
+    }
+}
+
+impl SignUp {
+    fn within_limits(&self) -> bool {
+        let short = |text: &String| text.len() <= limits::SHORT_TEXT;
+        let admitted = match &self.admission {
+            Admission::Open => true,
+            Admission::Invite(text) | Admission::Secret(text) => short(text),
+        };
+        admitted
+            && self.full_name.iter().chain(&self.email).all(short)
+            && self.kdf.salt.0.len() == 16
+            && [&self.vault, &self.password_wrap, &self.recovery_wrap].iter().all(|one| one.0.len() <= limits::VAULT)
+            && [&self.identity_key, &self.backup_key].iter().all(|one| one.0.len() <= limits::PUBLIC_KEY)
+            && self.device_list.0.len() <= limits::DEVICE_LIST
+            && self.device.within_limits()
+    }
+}
+
+impl NewDevice {
+    fn within_limits(&self) -> bool {
+        self.authentication_key.0.len() == 32
+    }
+}
+
+impl Handshake {
+    fn within_limits(&self) -> bool {
+        self.commit.0.len() <= limits::HANDSHAKE
+            && self.welcome.iter().all(|welcome| welcome.payload.0.len() <= limits::HANDSHAKE)
+            && self.commit.0.len() + self.welcome.as_ref().map_or(0, |welcome| welcome.payload.0.len())
+                <= limits::HANDSHAKE
+    }
+}
