@@ -1,1 +1,14 @@
-//! waxwing-e2ee
+//! The end-to-end encryption of Waxwing: what the server must not read or forge is made and checked here.
+//!
+//! It keeps one invariant: nothing unverified leaves it under a verified type. It must not know sockets, files, async
+//! code or the wire: bytes come in and go out, time and randomness are parameters.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+pub mod account;
+mod fields;
+pub mod local;
+mod seal;
+pub mod content;
+pub mod mls;
+pub mod padding;

@@ -1,1 +1,53 @@
-//! waxwing-core
+//! The messenger without a screen: accounts, chats and messages behind [`Client`] commands and an [`Event`] stream.
+//!
+//! It keeps the invariants of delivery: what it reports as done is on disk, a message is shown once and in the order of
+//! its chat's log, and nothing leaves before the state that produced it is committed. Its API speaks of chats and
+//! messages: no MLS, SQL or wire type leaves it, and it never asks or prints anything.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod account;
+mod client;
+mod directory;
+mod engine;
+mod error;
+mod event;
+mod key_packages;
+mod message;
+mod profile;
+mod store;
+mod transport;
+
+pub use account::{
+    Admission, LogIn, LoggedIn, Pong, SignUp, SignedUp, Step, check_password, check_username, log_in, ping, sign_up,
+};
+pub use client::{Client, Unlock};
+pub use error::{Error, ErrorKind};
+pub use event::{Connection, Event, Events};
+pub use message::{Chat, Content, Message, MessageId, MessageState, Status, Whoami};
+pub use profile::{ProfilePath, Remembered};
+/// The server's link.
+pub use waxwing_protocol::{Link, LinkError};
+/// A string that is wiped from memory when dropped.
+pub use zeroize::Zeroizing;
+
+use rand_core::UnwrapErr;
+use waxwing_e2ee::mls::{Device, Mls, MlsError};
+
+/// The system's randomness. Without it nothing here may go on.
+fn random() -> UnwrapErr<getrandom::SysRng> {
+    UnwrapErr(getrandom::SysRng)
+}
+
+/// Our own part of a group failed, not what somebody sent.
+fn mls_error(error: &MlsError) -> Error {
+    Error::Storage(error.to_string())
+}
+
+/// This device as it signs in groups.
+fn own_device(mls: &Mls<'_>, own: &store::own::Own) -> Result<Device, Error> {
+    let damaged = || Error::Storage("the keys of this device are missing or damaged".into());
+    let public: [u8; 32] = own.mls_key.as_slice().try_into().map_err(|_| damaged())?;
+    let device = Device::load(mls, &own.username, &own.device, &public, &own.credential);
+    device.map_err(|error| mls_error(&error))?.ok_or_else(damaged)
+}

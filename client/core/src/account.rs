@@ -1,0 +1,459 @@
+//! Signing up and logging in: what makes a profile. Both build it in a workshop folder, so that a killed one leaves none.
+
+use crate::{
+    Error, ProfilePath, Remembered,
+    directory::VerifiedAccount,
+    key_packages, random,
+    store::{self, own},
+    transport::{CallError, Connection, unexpected},
+};
+use rand_core::Rng as _;
+use rusqlite::Connection as Database;
+use std::time::{Duration, Instant, SystemTime};
+use waxwing_e2ee::{
+    account::{
+        self, AccountError, AccountKeys, AccountSecrets, AuthenticationKey, DeviceList, IdentityKey, KdfParameters,
+        ListedDevice, RecoveryCode, WrapKind, credential,
+    },
+    local::LocalKey,
+    mls::{Mls, SignatureKey},
+};
+use waxwing_protocol::{
+    self as wire, Authenticator, Bytes, DeviceId, EnrolDevice, ErrorCode, Link, NewDevice, Request, Response, Secret,
+    SignUpPolicy, Username, limits,
+};
+use zeroize::Zeroizing;
+
+/// How often a log-in is tried again when another device of the account enrols at the same time.
+const ENROL_TRIES: usize = 5;
+
+/// What lets a new account in. An invite in the link counts where this is `Open`.
+#[derive(Clone)]
+pub enum Admission {
+    /// Nothing.
+    Open,
+    /// An invite code.
+    Invite(String),
+    /// The server's sign-up secret.
+    Secret(Zeroizing<String>),
+}
+
+/// A wanted account.
+#[derive(Clone)]
+pub struct SignUp {
+    /// The server.
+    pub link: Link,
+    /// The wanted name.
+    pub username: String,
+    /// Told to those one writes with (end to end) and to the server's operator.
+    pub full_name: Option<String>,
+    /// Told to the server's operator only.
+    pub email: Option<String>,
+    /// The password.
+    pub password: Zeroizing<String>,
+    /// What lets the account in.
+    pub admission: Admission,
+    /// Whether to stay logged in on this device.
+    pub remember: bool,
+}
+
+/// A new account.
+pub struct SignedUp {
+    /// Its name.
+    pub username: String,
+    /// This device, 32 hexadecimal digits.
+    pub device: String,
+    /// To be shown once and kept by the user: it is stored nowhere.
+    pub recovery_code: Zeroizing<String>,
+    /// Where the local key is kept.
+    pub remembered: Remembered,
+}
+
+/// An account to log in to from a new device.
+#[derive(Clone)]
+pub struct LogIn {
+    /// The server.
+    pub link: Link,
+    /// The account.
+    pub username: String,
+    /// Its password.
+    pub password: Zeroizing<String>,
+    /// Whether to stay logged in on this device.
+    pub remember: bool,
+}
+
+/// A new device.
+pub struct LoggedIn {
+    /// The account.
+    pub username: String,
+    /// This device, 32 hexadecimal digits.
+    pub device: String,
+    /// Where the local key is kept.
+    pub remembered: Remembered,
+}
+
+/// What a sign-up or log-in is doing, for a spinner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Reaching the server.
+    Connecting,
+    /// Stretching the password (Argon2id).
+    DerivingKeys,
+    /// Making the RSA keys.
+    MakingKeys,
+    /// The server stores the account.
+    CreatingAccount,
+    /// Opening the private keys with the password.
+    OpeningVault,
+    /// The server stores the device.
+    EnrollingDevice,
+    /// Writing the profile.
+    Storing,
+}
+
+/// What a server said to [`ping`].
+#[derive(Clone, Debug)]
+pub struct Pong {
+    /// The address that answered.
+    pub address: String,
+    /// From request to answer, on the open connection.
+    pub round_trip: Duration,
+    /// The protocol's version.
+    pub version: u16,
+    /// Who may sign up: `open`, `invite`, `secret` or `closed`.
+    pub sign_up: &'static str,
+}
+
+/// The canonical (lower-case) form of a username.
+pub fn check_username(name: &str) -> Result<String, Error> {
+    username(name).map(|name| name.to_string())
+}
+
+/// Whether a password is hard enough to guess, given what a guesser knows of the user.
+pub fn check_password(password: &str, user_inputs: &[&str]) -> Result<(), Error> {
+    account::check_strength(password, user_inputs).map_err(|weak| Error::WeakPassword(weak.to_string()))
+}
+
+/// Reaches a server and proves its key.
+pub async fn ping(link: &Link) -> Result<Pong, Error> {
+    let (connection, _events) = Connection::open(link).await?;
+    let started = Instant::now();
+    connection.call(Request::Ping).await.map_err(CallError::into_error)?;
+    Ok(Pong {
+        address: connection.address.clone(),
+        round_trip: started.elapsed(),
+        version: connection.greeting.version,
+        sign_up: match connection.greeting.sign_up {
+            SignUpPolicy::Invite => "invite",
+            SignUpPolicy::Open => "open",
+            SignUpPolicy::Secret => "secret",
+            SignUpPolicy::Closed => "closed",
+        },
+    })
+}
+
+/// Makes an account and its first device.
+pub async fn sign_up(
+    profile: &ProfilePath,
+    request: SignUp,
+    on_step: &(dyn Fn(Step) + Send + Sync),
+) -> Result<SignedUp, Error> {
+    let name = username(&request.username)?;
+    check_line("full name", request.full_name.as_deref())?;
+    check_line("e-mail address", request.email.as_deref())?;
+    let known = [Some(name.as_str()), request.full_name.as_deref(), request.email.as_deref()];
+    check_password(&request.password, &known.into_iter().flatten().collect::<Vec<_>>())?;
+    let workshop = profile.workshop()?;
+
+    on_step(Step::Connecting);
+    let (connection, _events) = Connection::open(&request.link).await?;
+    let admission = admission(&request, connection.greeting.sign_up)?;
+
+    on_step(Step::DerivingKeys);
+    let kdf = KdfParameters::recommended(&mut random());
+    let secrets = derive(&request.password, &kdf, &request.link, &name).await?;
+    on_step(Step::MakingKeys);
+    let keys = blocking(|| AccountKeys::generate(&mut random())).await?;
+    let recovery_code = RecoveryCode::generate(&mut random());
+    let recovery = recovery_code.secrets(&request.link.pin.0, name.as_str());
+    let vault = keys.seal(name.as_str(), &secrets, &recovery, &mut random()).map_err(account_error)?;
+
+    let device = FreshDevice::generate()?;
+    let list = DeviceList::first(name.as_str(), device.listed()).sign(&keys.identity, &mut random());
+
+    on_step(Step::Storing);
+    let own = device.own(&name, &request.link, request.full_name.clone(), &keys.identity, list.clone(), &connection);
+    let (mut db, remembered) = furnish(&workshop, profile, &request.password, request.remember).await?;
+    let packages = store_device(&mut db, &own, &device)?;
+
+    on_step(Step::CreatingAccount);
+    let creation = Request::SignUp(Box::new(wire::SignUp {
+        username: name.clone(),
+        admission,
+        full_name: request.full_name.clone(),
+        email: request.email.clone(),
+        kdf: wire::KdfParameters {
+            salt: kdf.salt.to_vec().into(),
+            memory_kib: kdf.memory_kib,
+            iterations: kdf.iterations,
+            parallelism: kdf.parallelism,
+        },
+        password_secret: Secret(*secrets.auth),
+        recovery_secret: Secret(*recovery.auth),
+        vault: vault.vault.into(),
+        password_wrap: vault.password_wrap.into(),
+        recovery_wrap: vault.recovery_wrap.into(),
+        identity_key: keys.identity.public().to_der().into(),
+        backup_key: keys.backup.public().to_der().into(),
+        device_list: list.into(),
+        device: device.public(),
+    }));
+    connection.call(creation).await.map_err(|error| sign_up_error(error, name.as_str()))?;
+    // Should this fail, the first connection does it.
+    let _ = key_packages::publish(&connection, packages).await;
+    drop(db);
+    profile.take(&workshop)?;
+    Ok(SignedUp {
+        username: name.to_string(),
+        device: device.id.to_string(),
+        recovery_code: Zeroizing::new(recovery_code.to_string()),
+        remembered,
+    })
+}
+
+/// Makes this profile a new device of an account.
+pub async fn log_in(
+    profile: &ProfilePath,
+    request: LogIn,
+    on_step: &(dyn Fn(Step) + Send + Sync),
+) -> Result<LoggedIn, Error> {
+    let name = username(&request.username)?;
+    let workshop = profile.workshop()?;
+    on_step(Step::Connecting);
+    let (connection, _events) = Connection::open(&request.link).await?;
+    let call = |request| async { connection.call(request).await.map_err(CallError::into_error) };
+
+    let Response::LoginParameters(parameters) = call(Request::LoginParameters(name.clone())).await? else {
+        return Err(unexpected());
+    };
+    on_step(Step::DerivingKeys);
+    let kdf = kdf_parameters(&parameters.kdf)?;
+    let secrets = derive(&request.password, &kdf, &request.link, &name).await?;
+
+    let device = FreshDevice::generate()?;
+    for _ in 0..ENROL_TRIES {
+        on_step(Step::OpeningVault);
+        let authenticator = Authenticator::Password(Secret(*secrets.auth));
+        let Response::Vault(vault) = call(Request::Login { username: name.clone(), authenticator }).await? else {
+            return Err(unexpected());
+        };
+        let keys = AccountKeys::open(name.as_str(), &vault.vault.0, &vault.wrap.0, WrapKind::Password, &secrets)
+            .map_err(account_error)?;
+        let known = VerifiedAccount::verify(&vault.account, name.as_str())?;
+        if known.identity != keys.identity.public() {
+            let reason = "its identity key is not the one in the vault".to_owned();
+            return Err(Error::Untrusted { username: name.to_string(), reason });
+        }
+        let mut devices = known.list.list.devices.clone();
+        if devices.len() >= limits::DEVICES_PER_ACCOUNT {
+            return Err(Error::Refused("this account has as many devices as are possible".into()));
+        }
+        devices.push(device.listed());
+        let list = known.list.list.successor(&known.list.hash, devices);
+        let version = list.version;
+        let list = list.sign(&keys.identity, &mut random());
+
+        on_step(Step::EnrollingDevice);
+        let enrolment = EnrolDevice { device: device.public(), version, device_list: list.clone().into() };
+        let own = device.own(&name, &request.link, None, &keys.identity, list, &connection);
+        match connection.call(Request::EnrolDevice(Box::new(enrolment))).await {
+            Ok(_) => {
+                on_step(Step::Storing);
+                let (mut db, remembered) = furnish(&workshop, profile, &request.password, request.remember).await?;
+                let packages = store_device(&mut db, &own, &device)?;
+                let _ = key_packages::publish(&connection, packages).await;
+                drop(db);
+                profile.take(&workshop)?;
+                return Ok(LoggedIn { username: name.to_string(), device: device.id.to_string(), remembered });
+            }
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::DeviceListConflict => {}
+            Err(error) => return Err(error.into_error()),
+        }
+    }
+    Err(Error::Refused("other devices of this account keep logging in; try again".into()))
+}
+
+/// The keys of a device that is being made.
+struct FreshDevice {
+    id: DeviceId,
+    authentication: AuthenticationKey,
+    signature: SignatureKey,
+    since_ms: u64,
+}
+
+impl FreshDevice {
+    fn generate() -> Result<Self, Error> {
+        let mut id = [0; 16];
+        random().fill_bytes(&mut id);
+        Ok(Self {
+            id: DeviceId(id),
+            authentication: AuthenticationKey::generate(&mut random()),
+            signature: SignatureKey::generate().map_err(|error| Error::Storage(error.to_string()))?,
+            since_ms: now_ms(),
+        })
+    }
+
+    fn listed(&self) -> ListedDevice {
+        ListedDevice {
+            id: self.id.0,
+            mls_key: self.signature.public(),
+            authentication_key: self.authentication.public(),
+            since_ms: self.since_ms,
+        }
+    }
+
+    fn public(&self) -> NewDevice {
+        NewDevice { id: self.id, authentication_key: self.authentication.public().to_vec().into() }
+    }
+
+    fn own(
+        &self,
+        name: &Username,
+        link: &Link,
+        full_name: Option<String>,
+        identity: &IdentityKey,
+        device_list: Vec<u8>,
+        connection: &Connection,
+    ) -> own::Own {
+        let mls_key = self.signature.public();
+        own::Own {
+            username: name.to_string(),
+            full_name,
+            server: Link { invite: None, ..link.clone() }.to_string(),
+            device: self.id.0,
+            authentication_key: self.authentication.to_bytes(),
+            mls_key: mls_key.to_vec(),
+            credential: credential::certify(identity, name.as_str(), &self.id.0, &mls_key, &mut random()),
+            identity_key: identity.public().to_der(),
+            device_list,
+            incarnation: Some(connection.greeting.incarnation),
+            inbox_seq: 0,
+        }
+    }
+}
+
+/// Puts key and database into the workshop.
+async fn furnish(
+    workshop: &ProfilePath,
+    home: &ProfilePath,
+    password: &Zeroizing<String>,
+    remember: bool,
+) -> Result<(Database, Remembered), Error> {
+    let (workshop, home, password) = (workshop.clone(), home.clone(), password.clone());
+    blocking(move || {
+        let key = LocalKey::generate(&mut random());
+        workshop.store_key(&key, &password)?;
+        let remembered = if remember { workshop.remember(&key, &home)? } else { Remembered::No };
+        Ok((store::open(&workshop.database(), &key)?, remembered))
+    })
+    .await?
+}
+
+fn store_device(db: &mut Database, own: &own::Own, device: &FreshDevice) -> Result<key_packages::Batch, Error> {
+    store::in_transaction(db, |tx| {
+        let mls = Mls::new(tx);
+        device.signature.store(&mls).map_err(|error| Error::Storage(error.to_string()))?;
+        own::insert(tx, own)?;
+        key_packages::make(tx, own, key_packages::FIRST, true)
+    })
+}
+
+async fn derive(
+    password: &Zeroizing<String>,
+    kdf: &KdfParameters,
+    link: &Link,
+    name: &Username,
+) -> Result<AccountSecrets, Error> {
+    let (password, kdf, pin, name) = (password.clone(), kdf.clone(), link.pin.0, name.to_string());
+    blocking(move || account::derive_password(&password, &kdf, &pin, &name)).await?.map_err(account_error)
+}
+
+/// Runs what keeps a core busy for long off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
+}
+
+fn kdf_parameters(wire: &wire::KdfParameters) -> Result<KdfParameters, Error> {
+    let salt: [u8; 16] = wire.salt.0.as_slice().try_into().map_err(|_| unexpected())?;
+    let kdf =
+        KdfParameters { salt, memory_kib: wire.memory_kib, iterations: wire.iterations, parallelism: wire.parallelism };
+    // Before any memory is taken or anything is derived.
+    kdf.check().map_err(|refused| Error::ServerMisbehaves(refused.to_string()))?;
+    Ok(kdf)
+}
+
+fn admission(request: &SignUp, policy: SignUpPolicy) -> Result<wire::Admission, Error> {
+    let refused = |text: &str| Err(Error::SignUpRefused(text.into()));
+    let invite = request.link.invite.clone();
+    match (&request.admission, policy) {
+        (_, SignUpPolicy::Closed) => refused(&ErrorCode::SignUpClosed.to_string()),
+        (Admission::Secret(secret), SignUpPolicy::Secret) => Ok(wire::Admission::Secret(secret.to_string())),
+        (_, SignUpPolicy::Secret) => refused("this server asks for its sign-up secret"),
+        (Admission::Invite(code), SignUpPolicy::Invite) => Ok(wire::Admission::Invite(code.clone())),
+        (_, SignUpPolicy::Invite) => match invite {
+            Some(code) => Ok(wire::Admission::Invite(code)),
+            None => refused("this server asks for an invite code"),
+        },
+        (_, SignUpPolicy::Open) => Ok(wire::Admission::Open),
+    }
+}
+
+fn sign_up_error(error: CallError, name: &str) -> Error {
+    match error {
+        CallError::Refused(refusal) => match refusal.code {
+            ErrorCode::UsernameTaken => Error::UsernameTaken(name.to_owned()),
+            ErrorCode::SignUpClosed | ErrorCode::BadInvite | ErrorCode::BadSignUpSecret => {
+                Error::SignUpRefused(refusal.to_string())
+            }
+            _ => CallError::Refused(refusal).into_error(),
+        },
+        lost => lost.into_error(),
+    }
+}
+
+fn account_error(error: AccountError) -> Error {
+    match error {
+        AccountError::Kdf(refused) => Error::ServerMisbehaves(refused.to_string()),
+        AccountError::Locked => Error::BadCredentials,
+        AccountError::OutOfMemory => Error::Storage(error.to_string()),
+    }
+}
+
+pub(crate) fn username(name: &str) -> Result<Username, Error> {
+    name.parse().map_err(|reason: wire::UsernameError| Error::BadUsername {
+        name: name.chars().take(64).collect(),
+        reason: reason.to_string(),
+    })
+}
+
+fn check_line(what: &str, text: Option<&str>) -> Result<(), Error> {
+    match text {
+        Some(text) if text.len() > limits::SHORT_TEXT => {
+            Err(Error::BadInput(format!("the {what} is too long: at most {} bytes are possible", limits::SHORT_TEXT)))
+        }
+        Some(text) if text.chars().any(char::is_control) => {
+            Err(Error::BadInput(format!("the {what} has line breaks or control characters")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Wire bytes of something optional.
+pub(crate) fn bytes(all: Vec<Vec<u8>>) -> Vec<Bytes> {
+    all.into_iter().map(Bytes).collect()
+}

@@ -1,0 +1,219 @@
+//! The handle that front ends hold: each command is one message to the engine's thread.
+
+use crate::{
+    Chat, Error, Event, Events, Message, MessageId, ProfilePath, Status, Whoami,
+    account::{blocking, check_username},
+    engine::{Command, Engine},
+    store::{self, chats, contacts, messages, outbox, own},
+};
+use rusqlite::Connection as Database;
+use std::time::Duration;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use waxwing_e2ee::account::IdentityPublicKey;
+use zeroize::Zeroizing;
+
+/// How a profile is opened.
+pub enum Unlock {
+    /// With the key that was kept when the user chose to stay logged in.
+    Remembered,
+    /// With the password.
+    Password(Zeroizing<String>),
+}
+
+/// An open profile. Closing it properly ([`Client::close`]) sends what is due; dropping it loses nothing either.
+pub struct Client {
+    engine: mpsc::UnboundedSender<Command>,
+    whoami: Whoami,
+}
+
+impl Client {
+    /// Opens a profile, without the network, and holds it for this process.
+    pub async fn open(profile: &ProfilePath, unlock: Unlock) -> Result<Self, Error> {
+        let profile = profile.clone();
+        blocking(move || {
+            if !profile.exists() {
+                return Err(Error::NoProfile(profile.name().to_owned()));
+            }
+            let lock = profile.lock()?;
+            let key = match unlock {
+                Unlock::Remembered => profile.remembered()?,
+                Unlock::Password(password) => profile.unlock(&password)?,
+            };
+            let db = store::open(&profile.database(), &key)?;
+            let own = own::load(&db)?.ok_or_else(|| Error::NoProfile(profile.name().to_owned()))?;
+            let whoami = whoami(&own)?;
+            Ok(Self { engine: Engine::start(db, own, lock)?, whoami })
+        })
+        .await?
+    }
+
+    /// Who this profile is.
+    pub fn whoami(&self) -> &Whoami {
+        &self.whoami
+    }
+
+    /// A new subscription to everything that happens from now on.
+    pub fn events(&self) -> Events {
+        let (listener, events) = mpsc::unbounded_channel::<Event>();
+        // A closed engine ends the subscription at once.
+        let _ = self.engine.send(Command::Listen(listener));
+        events
+    }
+
+    /// Connects, and from now on reconnects by itself.
+    pub fn go_online(&self) {
+        let _ = self.engine.send(Command::GoOnline);
+    }
+
+    /// Waits, after [`Client::go_online`], until everything that the server has is here; or says why it will not be.
+    pub async fn caught_up(&self, limit: Duration) -> Result<(), Error> {
+        let late = || Error::TimedOut("the server's messages did not arrive in time".into());
+        timeout(limit, self.ask(Command::CaughtUp)).await.map_err(|_| late())?
+    }
+
+    /// Stores a text for sending; it leaves as soon as it can.
+    pub async fn send(&self, to: &str, text: &str) -> Result<Message, Error> {
+        let (to, text) = (to.to_owned(), text.to_owned());
+        self.ask(|reply| Command::Send { to, text, reply }).await
+    }
+
+    /// Waits until the server has the message on disk; or says why it does not have it now. In that case the message
+    /// stays queued unless its state is failed; see [`Client::withdraw`].
+    pub async fn sent(&self, id: MessageId, limit: Duration) -> Result<Message, Error> {
+        let late = || Error::TimedOut("the server did not confirm the message in time".into());
+        timeout(limit, self.ask(|reply| Command::Sent { id, reply })).await.map_err(|_| late())?
+    }
+
+    /// Takes a queued message back, if it is certain that it never left; says whether it did.
+    pub async fn withdraw(&self, id: MessageId) -> Result<bool, Error> {
+        self.database(move |db| {
+            store::in_transaction(db, |tx| {
+                let Some((position, _)) = messages::by_id(tx, id)? else { return Err(Error::BadMessageId) };
+                let withdrawn = outbox::withdraw(tx, position)?;
+                if withdrawn {
+                    messages::delete(tx, position)?;
+                }
+                Ok(withdrawn)
+            })
+        })
+        .await
+    }
+
+    /// Checks that a user exists; returns the chat's name.
+    pub async fn start_chat(&self, name: &str) -> Result<String, Error> {
+        let username = check_username(name)?;
+        self.ask(|reply| Command::Find { username: username.clone(), reply }).await?;
+        Ok(username)
+    }
+
+    /// All chats, the one with the newest message first.
+    pub async fn chats(&self) -> Result<Vec<Chat>, Error> {
+        self.database(|db| {
+            let mut all = chats::all(db)?.into_iter().map(|row| chat(db, row)).collect::<Result<Vec<_>, _>>()?;
+            all.sort_by_key(|chat| std::cmp::Reverse(chat.last.as_ref().map(|message| message.received_at)));
+            Ok(all)
+        })
+        .await
+    }
+
+    /// The newest messages of a chat (all of them without a limit), oldest first.
+    pub async fn history(&self, name: &str, limit: Option<usize>) -> Result<Vec<Message>, Error> {
+        let name = check_username(name)?;
+        let limit = limit.unwrap_or(i64::MAX as usize);
+        self.database(move |db| match chats::by_name(db, &name)? {
+            Some(row) => messages::newest(db, row.chat, limit),
+            None => Err(Error::UnknownChat(name)),
+        })
+        .await
+    }
+
+    /// Everything in the chat was seen.
+    pub async fn mark_read(&self, name: &str) -> Result<(), Error> {
+        let name = check_username(name)?;
+        self.database(move |db| match chats::by_name(db, &name)? {
+            Some(row) => chats::mark_read(db, row.chat),
+            None => Ok(()),
+        })
+        .await
+    }
+
+    /// Others' messages after the receive cursor, in the order of arrival.
+    pub async fn unreceived(&self, limit: usize) -> Result<Vec<Message>, Error> {
+        self.database(move |db| messages::unreceived(db, limit)).await
+    }
+
+    /// Moves the receive cursor behind this message; never back.
+    pub async fn acknowledge(&self, id: MessageId) -> Result<(), Error> {
+        self.database(move |db| match messages::by_id(db, id)? {
+            Some((position, _)) => messages::set_received(db, position),
+            None => Err(Error::BadMessageId),
+        })
+        .await
+    }
+
+    /// How this profile stands.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let (reply, online) = oneshot::channel();
+        self.engine.send(Command::Online(reply)).map_err(|_| Error::Closed)?;
+        let online = online.await.map_err(|_| Error::Closed)?;
+        let chats = self.chats().await?;
+        let held = self.database(|db| contacts::changed(db)).await?;
+        Ok(Status {
+            online,
+            queued: chats.iter().map(|chat| chat.queued).sum(),
+            unread: chats.iter().map(|chat| chat.unread).sum(),
+            chats: chats.len() as u64,
+            held,
+        })
+    }
+
+    /// Sends receipts and acknowledgements that are due (for two seconds at most) and closes the profile.
+    pub async fn close(self) -> Result<(), Error> {
+        self.ask(Command::Close).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.engine.send(command(reply)).map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    async fn database<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let work = Box::new(move |db: &mut Database| drop(reply.send(work(db))));
+        self.engine.send(Command::Database(work)).map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
+    let (unread, queued) = messages::counts(db, row.chat)?;
+    let contact = contacts::load(db, &row.name)?;
+    Ok(Chat {
+        last: messages::newest(db, row.chat, 1)?.pop(),
+        unread,
+        queued,
+        full_name: contact.as_ref().and_then(|contact| contact.full_name.clone()),
+        identity_changed: contact.is_some_and(|contact| contact.changed.is_some()),
+        name: row.name,
+    })
+}
+
+fn whoami(own: &own::Own) -> Result<Whoami, Error> {
+    let identity = IdentityPublicKey::from_der(&own.identity_key);
+    let identity = identity.map_err(|error| Error::Storage(format!("the stored identity key: {error}")))?;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Whoami {
+        username: own.username.clone(),
+        full_name: own.full_name.clone(),
+        device: hex(&own.device),
+        server: own.server.clone(),
+        identity: hex(&identity.fingerprint()),
+    })
+}

@@ -1,0 +1,57 @@
+//! What the server says of accounts, and whether it holds.
+//!
+//! The invariant: nothing is taken from an account record before its device list is proven to be signed by its identity
+//! key, and nothing of a known account before that key is the pinned one and the list does not go back.
+
+use crate::{Error, store::contacts::Contact};
+use waxwing_e2ee::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList};
+use waxwing_protocol::AccountRecord;
+
+/// An account record whose parts belong together.
+#[derive(Clone)]
+pub(crate) struct VerifiedAccount {
+    pub(crate) username: String,
+    pub(crate) identity: IdentityPublicKey,
+    pub(crate) list: VerifiedDeviceList,
+    pub(crate) signed_list: Vec<u8>,
+}
+
+/// How a record relates to what is known of the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Never met.
+    New,
+    /// The pinned identity; its list is the known one or a newer one.
+    Known,
+    /// Another identity than the pinned one.
+    Changed,
+}
+
+impl VerifiedAccount {
+    /// Checks a record that was asked for under this name.
+    pub(crate) fn verify(record: &AccountRecord, username: &str) -> Result<Self, Error> {
+        let untrusted = |reason: String| Error::Untrusted { username: username.to_owned(), reason };
+        if record.username.as_str() != username {
+            return Err(untrusted("the record is another user's".into()));
+        }
+        let identity =
+            IdentityPublicKey::from_der(&record.identity_key.0).map_err(|error| untrusted(error.to_string()))?;
+        let list = DeviceList::verify(&record.device_list.0, &identity, username)
+            .map_err(|error| untrusted(error.to_string()))?;
+        Ok(Self { username: username.to_owned(), identity, list, signed_list: record.device_list.0.clone() })
+    }
+
+    /// Compares with the pin, if there is one.
+    pub(crate) fn standing(&self, contact: Option<&Contact>) -> Result<Standing, Error> {
+        let Some(contact) = contact else { return Ok(Standing::New) };
+        if contact.identity_key != self.identity.to_der() {
+            return Ok(Standing::Changed);
+        }
+        let known = DeviceList::verify(&contact.device_list, &self.identity, &self.username)
+            .map_err(|error| Error::Storage(format!("the stored device list of '{}': {error}", self.username)))?;
+        self.list
+            .follows(&known)
+            .map_err(|error| Error::Untrusted { username: self.username.clone(), reason: error.to_string() })?;
+        Ok(Standing::Known)
+    }
+}

@@ -1,0 +1,550 @@
+//! The one thread that owns a profile's database and its connection: it sends, receives and keeps both in step.
+//!
+//! The invariants: bytes leave only after the state that made them is committed; an entry counts only when its seq is the
+//! cursor + 1, and its effects and the cursor commit together; what listeners hear has happened. It must not know
+//! passwords or screens.
+
+mod creation;
+mod directory;
+mod inbox;
+mod log;
+mod sending;
+
+use crate::{
+    Connection as Reach, Error, Event, Message, MessageId, key_packages,
+    profile::ProfileLock,
+    store::{self, chats, chats::ChatId, outbox, own, own::Own},
+    transport::{Answer, CallError, Connection, Incoming, Tag, unexpected},
+};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use rusqlite::Connection as Database;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    future::{Future, pending},
+    pin::Pin,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout_at},
+};
+use waxwing_e2ee::account::AuthenticationKey;
+use waxwing_protocol::{
+    Bytes, ConversationId, DeviceId, Event as WireEvent, Link, Request, Response, authentication_message, limits,
+};
+
+/// How long a receipt waits for company.
+const RECEIPT_DELAY: Duration = Duration::from_millis(400);
+/// How long closing waits for receipts to leave.
+const CLOSING: Duration = Duration::from_secs(2);
+const PING: Duration = Duration::from_secs(limits::IDLE_SECONDS / 3);
+/// Events and answers that are handled in one go.
+const BATCH: usize = 512;
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What the client's handle asks of the engine.
+pub(crate) enum Command {
+    /// Runs on the database, between two steps of the engine.
+    Database(Box<dyn FnOnce(&mut Database) + Send>),
+    /// Queues a text.
+    Send { to: String, text: String, reply: Reply<Message> },
+    /// Waits until the server has a message.
+    Sent { id: MessageId, reply: Reply<Message> },
+    /// Checks that a user exists.
+    Find { username: String, reply: Reply<()> },
+    /// Connects, and stays connected.
+    GoOnline,
+    /// Waits until everything that the server has is here.
+    CaughtUp(Reply<()>),
+    /// Whether the server is connected.
+    Online(oneshot::Sender<bool>),
+    /// A new listener.
+    Listen(mpsc::UnboundedSender<Event>),
+    /// Ends the engine.
+    Close(Reply<()>),
+}
+
+/// See the module.
+pub(crate) struct Engine {
+    db: Database,
+    own: Own,
+    link: Link,
+    commands: mpsc::UnboundedReceiver<Command>,
+    listeners: Vec<mpsc::UnboundedSender<Event>>,
+    reach: State,
+    retries: ExponentialBackoff,
+    /// Chats that have something in their outbox.
+    dirty: BTreeSet<ChatId>,
+    waiting_for_sent: HashMap<MessageId, Vec<Reply<Message>>>,
+    waiting_for_caught_up: Vec<Reply<()>>,
+    /// Why there is no connection, if it was tried.
+    trouble: Option<Error>,
+    closing: Option<(Instant, Reply<()>)>,
+    _lock: ProfileLock,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<(Connection, mpsc::Receiver<Incoming>), Error>> + Send>>;
+
+enum State {
+    /// Nobody asked for a connection, or it is of no use.
+    Idle,
+    Connecting(Connecting),
+    /// Tries again then.
+    Waiting(Instant),
+    Online(Box<Online>),
+}
+
+/// What lives as long as one connection.
+struct Online {
+    connection: Connection,
+    incoming: mpsc::Receiver<Incoming>,
+    answers: mpsc::UnboundedReceiver<(Tag, Answer)>,
+    answer_to: mpsc::UnboundedSender<(Tag, Answer)>,
+    /// Acknowledgements' answers say nothing.
+    nobody: mpsc::UnboundedSender<(Tag, Answer)>,
+    /// Users whose identity was compared with its pin on this connection.
+    checked: HashSet<String>,
+    /// Users who cannot be sent to, with the reason.
+    held: HashMap<String, Error>,
+    lanes: BTreeMap<ChatId, sending::Lane>,
+    /// Chats whose log has to be fetched.
+    behind: BTreeSet<ChatId>,
+    inbox_due: bool,
+    heads_due: bool,
+    caught_up: bool,
+    receipts_at: Option<Instant>,
+    ping_at: Instant,
+}
+
+/// A place of the log that was heard of, perhaps before those in front of it.
+enum Ahead {
+    Own { number: u64 },
+    Application { payload: Bytes },
+    Commit { payload: Bytes },
+}
+
+impl Engine {
+    /// Starts the engine on a thread of its own; it ends on `Close` or when all handles are gone.
+    pub(crate) fn start(db: Database, own: Own, lock: ProfileLock) -> Result<mpsc::UnboundedSender<Command>, Error> {
+        let link: Link =
+            own.server.parse().map_err(|error| Error::Storage(format!("the stored server link: {error}")))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Error::Storage(error.to_string()))?;
+        let (handle, commands) = mpsc::unbounded_channel();
+        let engine = Self {
+            dirty: outbox::chats(&db)?.into_iter().collect(),
+            db,
+            own,
+            link,
+            commands,
+            listeners: Vec::new(),
+            reach: State::Idle,
+            retries: retries(),
+            waiting_for_sent: HashMap::new(),
+            waiting_for_caught_up: Vec::new(),
+            trouble: None,
+            closing: None,
+            _lock: lock,
+        };
+        std::thread::Builder::new()
+            .name("waxwing-engine".into())
+            .spawn(move || runtime.block_on(engine.run()))
+            .map_err(|error| Error::Storage(error.to_string()))?;
+        Ok(handle)
+    }
+
+    async fn run(mut self) {
+        loop {
+            if let Err(error) = self.work().await {
+                self.disconnect(&error);
+            }
+            if self.closed().await {
+                return;
+            }
+            match self.next().await {
+                Some(Wake::Command(command)) => self.handle(command).await,
+                Some(Wake::Connected(outcome)) => {
+                    let outcome = match *outcome {
+                        Ok((connection, incoming)) => self.welcome_connection(connection, incoming).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = outcome {
+                        self.disconnect(&error);
+                    }
+                }
+                Some(Wake::Network(incoming, answers)) => {
+                    if let Err(error) = self.take_in(incoming, answers).await {
+                        self.disconnect(&error);
+                    }
+                }
+                Some(Wake::Timer) => {
+                    if matches!(self.reach, State::Waiting(_)) {
+                        self.connect();
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Everything that can be done now: fetching what is behind, then sending what waits.
+    async fn work(&mut self) -> Result<(), Error> {
+        loop {
+            let State::Online(online) = &mut self.reach else { return Ok(()) };
+            if online.inbox_due {
+                self.fetch_inbox().await?;
+            } else if online.heads_due {
+                self.fetch_heads().await?;
+            } else if let Some(chat) = online.behind.first().copied() {
+                self.fetch(chat).await?;
+            } else {
+                break;
+            }
+            // A long catching-up must not keep the user waiting.
+            while let Ok(command) = self.commands.try_recv() {
+                self.handle(command).await;
+            }
+        }
+        self.note_caught_up();
+        self.keep_time().await?;
+        self.send_dirty().await
+    }
+
+    /// Waits for whatever happens next; `None` when all handles are gone.
+    async fn next(&mut self) -> Option<Wake> {
+        let deadline = self.deadline();
+        let timer = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        match &mut self.reach {
+            State::Online(online) => tokio::select! {
+                command = self.commands.recv() => command.map(Wake::Command),
+                incoming = online.incoming.recv() => Some(online.collect(incoming, None)),
+                answer = online.answers.recv() => Some(online.collect(None, answer)),
+                () = timer => Some(Wake::Timer),
+            },
+            State::Connecting(connecting) => tokio::select! {
+                command = self.commands.recv() => command.map(Wake::Command),
+                outcome = connecting => Some(Wake::Connected(Box::new(outcome))),
+                () = timer => Some(Wake::Timer),
+            },
+            State::Idle | State::Waiting(_) => tokio::select! {
+                command = self.commands.recv() => command.map(Wake::Command),
+                () = timer => Some(Wake::Timer),
+            },
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let reach = match &self.reach {
+            State::Waiting(at) => Some(*at),
+            State::Online(online) => {
+                let retries = online.lanes.values().filter_map(sending::Lane::retry_at);
+                retries.chain(online.receipts_at).chain([online.ping_at]).min()
+            }
+            State::Idle | State::Connecting(_) => None,
+        };
+        let closing = self.closing.as_ref().map(|(at, _)| *at);
+        reach.into_iter().chain(closing).min()
+    }
+
+    async fn handle(&mut self, command: Command) {
+        match command {
+            Command::Database(work) => work(&mut self.db),
+            Command::Send { to, text, reply } => drop(reply.send(self.queue_text(&to, text))),
+            Command::Sent { id, reply } => self.await_sent(id, reply),
+            Command::Find { username, reply } => {
+                let found = self.find(&username).await;
+                drop(reply.send(found));
+            }
+            Command::GoOnline => {
+                if matches!(self.reach, State::Idle | State::Waiting(_)) {
+                    self.connect();
+                }
+            }
+            Command::CaughtUp(reply) => match &self.reach {
+                State::Online(online) if online.caught_up => drop(reply.send(Ok(()))),
+                State::Idle | State::Waiting(_) => drop(reply.send(Err(self.offline()))),
+                _ => self.waiting_for_caught_up.push(reply),
+            },
+            Command::Online(reply) => drop(reply.send(matches!(self.reach, State::Online(_)))),
+            Command::Listen(listener) => self.listeners.push(listener),
+            Command::Close(reply) => {
+                self.closing = Some((Instant::now() + CLOSING, reply));
+                if let State::Online(online) = &mut self.reach {
+                    online.receipts_at = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Whether it is time to end; if so, everything is put away.
+    async fn closed(&mut self) -> bool {
+        let Some((deadline, _)) = &self.closing else { return false };
+        if let State::Online(online) = &self.reach {
+            let busy = online.receipts_at.is_some() || online.lanes.values().any(|lane| !lane.is_quiet());
+            if busy && *deadline > Instant::now() {
+                return false;
+            }
+            // Its answer comes behind everything that was posted without waiting.
+            drop(timeout_at(*deadline, online.connection.call(Request::Ping)).await);
+        }
+        self.reach = State::Idle;
+        if let Some((_, reply)) = self.closing.take() {
+            drop(reply.send(store::checkpoint(&self.db)));
+        }
+        true
+    }
+
+    fn tell(&mut self, event: &Event) {
+        self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
+    }
+
+    fn connect(&mut self) {
+        let (link, device) = (self.link.clone(), DeviceId(self.own.device));
+        let key = AuthenticationKey::from_bytes(&self.own.authentication_key);
+        self.tell(&Event::Connection(Reach::Connecting));
+        self.reach = State::Connecting(Box::pin(async move {
+            let (connection, incoming) = Connection::open(&link).await?;
+            let message = authentication_message(&link.pin, &connection.exporter, &device);
+            let signature = key.sign(&message).to_vec().into();
+            match connection.call(Request::Authenticate { device, signature }).await.map_err(CallError::into_error) {
+                Err(Error::BadCredentials) => return Err(Error::SignedOut),
+                answer => answer?,
+            };
+            connection.call(Request::Subscribe).await.map_err(CallError::into_error)?;
+            Ok((connection, incoming))
+        }));
+    }
+
+    async fn welcome_connection(
+        &mut self,
+        connection: Connection,
+        incoming: mpsc::Receiver<Incoming>,
+    ) -> Result<(), Error> {
+        let incarnation = connection.greeting.incarnation;
+        match &self.own.incarnation {
+            Some(known) if *known != incarnation => return Err(Error::ServerRestored),
+            Some(_) => {}
+            None => {
+                own::set_incarnation(&self.db, &incarnation)?;
+                self.own.incarnation = Some(incarnation);
+            }
+        }
+        if let Some((count, last_resort)) = key_packages::missing(&connection).await? {
+            let own = &self.own;
+            let batch = store::in_transaction(&mut self.db, |tx| key_packages::make(tx, own, count, last_resort))?;
+            key_packages::publish(&connection, batch).await?;
+        }
+        let (answer_to, answers) = mpsc::unbounded_channel();
+        self.reach = State::Online(Box::new(Online {
+            connection,
+            incoming,
+            answers,
+            answer_to,
+            nobody: mpsc::unbounded_channel().0,
+            checked: HashSet::new(),
+            held: HashMap::new(),
+            lanes: BTreeMap::new(),
+            behind: BTreeSet::new(),
+            inbox_due: true,
+            heads_due: true,
+            caught_up: false,
+            receipts_at: Some(Instant::now()),
+            ping_at: Instant::now() + PING,
+        }));
+        self.retries = retries();
+        self.tell(&Event::Connection(Reach::Online));
+        Ok(())
+    }
+
+    /// The connection is of no use any more, or never was. Tries again if that may help.
+    fn disconnect(&mut self, error: &Error) {
+        let helps = matches!(
+            error,
+            Error::Unreachable { .. } | Error::ConnectionLost(_) | Error::RateLimited { .. } | Error::Refused(_)
+        );
+        let retry_in = helps.then(|| self.retries.next()).flatten();
+        self.trouble = Some(error.clone());
+        self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
+        for waiting in self.waiting_for_caught_up.drain(..) {
+            drop(waiting.send(Err(error.clone())));
+        }
+        for waiting in self.waiting_for_sent.drain().flat_map(|(_, waiting)| waiting) {
+            drop(waiting.send(Err(error.clone())));
+        }
+        self.tell(&Event::Connection(Reach::Offline { reason: error.to_string(), retry_in }));
+    }
+
+    /// Why nothing can be sent or fetched now.
+    fn offline(&self) -> Error {
+        self.trouble.clone().unwrap_or_else(|| Error::ConnectionLost("not connected".into()))
+    }
+
+    fn note_caught_up(&mut self) {
+        let State::Online(online) = &mut self.reach else { return };
+        if online.caught_up {
+            return;
+        }
+        online.caught_up = true;
+        for waiting in self.waiting_for_caught_up.drain(..) {
+            drop(waiting.send(Ok(())));
+        }
+        self.tell(&Event::CaughtUp);
+    }
+
+    /// Pings and receipts that are due.
+    async fn keep_time(&mut self) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let now = Instant::now();
+        if online.ping_at <= now {
+            online.ping_at = now + PING;
+            online.connection.post(Request::Ping, (0, 0), &online.nobody).await;
+        }
+        for lane in online.lanes.values_mut() {
+            lane.keep_time(now);
+        }
+        if online.receipts_at.is_some_and(|at| at <= now) {
+            online.receipts_at = None;
+            self.queue_receipts()?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what came over the network, chat by chat.
+    async fn take_in(&mut self, incoming: Vec<Incoming>, answers: Vec<(Tag, Answer)>) -> Result<(), Error> {
+        let mut touched = BTreeSet::new();
+        let mut ended = None;
+        for (tag, answer) in answers {
+            touched.extend(self.answered(tag, answer)?);
+        }
+        for incoming in incoming {
+            let State::Online(online) = &mut self.reach else { break };
+            match incoming {
+                Incoming::Closed(reason) => ended = Some(Error::ConnectionLost(reason)),
+                Incoming::Event(WireEvent::Draining) => {}
+                Incoming::Event(WireEvent::Behind) => (online.inbox_due, online.heads_due) = (true, true),
+                Incoming::Event(WireEvent::Inbox(_)) => online.inbox_due = true,
+                Incoming::Event(WireEvent::Entry { conversation, entry }) => {
+                    // A chat that is not here yet begins with its welcome, which the inbox has.
+                    if let Some(row) = chats::by_conversation(&self.db, &conversation.0)? {
+                        online.lane(row.chat).heard(entry);
+                        touched.insert(row.chat);
+                    }
+                }
+            }
+        }
+        for chat in touched {
+            self.advance(chat).await?;
+        }
+        ended.map_or(Ok(()), Err)
+    }
+
+    /// Asks which chats have more than we have.
+    async fn fetch_heads(&mut self) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        online.heads_due = false;
+        let mut after: Option<ConversationId> = None;
+        loop {
+            let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
+            let Response::Heads(heads) = answer else { return Err(unexpected()) };
+            for head in &heads {
+                if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
+                    if head.sent > row.number {
+                        return Err(Error::OldCopy);
+                    }
+                    if head.head > row.cursor && row.phase == chats::Phase::Active {
+                        online.behind.insert(row.chat);
+                    } else {
+                        online.acknowledge(head.conversation, row.cursor).await;
+                    }
+                }
+            }
+            match heads.last() {
+                // Also ends if a misbehaving server goes in circles.
+                Some(last) if after.is_none_or(|after| last.conversation > after) => after = Some(last.conversation),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Fetches the next page of a chat's log.
+    async fn fetch(&mut self, chat: ChatId) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let row = chats::load(&self.db, chat)?;
+        let (Some(conversation), chats::Phase::Active) = (row.conversation, row.phase) else {
+            online.behind.remove(&chat);
+            return Ok(());
+        };
+        let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
+        let page = match online.connection.call(request).await {
+            Ok(Response::Page(page)) => page,
+            Ok(_) => return Err(unexpected()),
+            Err(error) => return Err(error.into_error()),
+        };
+        let first = page.entries.first().map_or(page.head + 1, |entry| entry.seq);
+        let skipped = (page.tail.max(first) > row.cursor + 1).then(|| page.tail.max(first) - 1);
+        let lane = online.lane(chat);
+        page.entries.into_iter().for_each(|entry| lane.heard(entry));
+        if let Some(upto) = skipped {
+            self.skip(chat, upto)?;
+        }
+        self.advance(chat).await?;
+        let row = chats::load(&self.db, chat)?;
+        if let State::Online(online) = &mut self.reach
+            && row.cursor >= page.head
+        {
+            online.behind.remove(&chat);
+        }
+        Ok(())
+    }
+}
+
+enum Wake {
+    Command(Command),
+    Connected(Box<Result<(Connection, mpsc::Receiver<Incoming>), Error>>),
+    Network(Vec<Incoming>, Vec<(Tag, Answer)>),
+    Timer,
+}
+
+impl Online {
+    fn lane(&mut self, chat: ChatId) -> &mut sending::Lane {
+        self.lanes.entry(chat).or_default()
+    }
+
+    /// Tells the server that it need not keep these entries for us. A lost one is repeated on the next connection.
+    async fn acknowledge(&self, conversation: ConversationId, seq: u64) {
+        self.connection.post(Request::Acknowledge { conversation, seq }, (0, 0), &self.nobody).await;
+    }
+
+    /// Takes along what else has arrived.
+    fn collect(&mut self, incoming: Option<Incoming>, answer: Option<(Tag, Answer)>) -> Wake {
+        let mut all_incoming: Vec<Incoming> = incoming.into_iter().collect();
+        let mut all_answers: Vec<(Tag, Answer)> = answer.into_iter().collect();
+        while all_incoming.len() < BATCH
+            && let Ok(incoming) = self.incoming.try_recv()
+        {
+            all_incoming.push(incoming);
+        }
+        while all_answers.len() < BATCH
+            && let Ok(answer) = self.answers.try_recv()
+        {
+            all_answers.push(answer);
+        }
+        Wake::Network(all_incoming, all_answers)
+    }
+}
+
+/// Half a second to half a minute, jittered, without end.
+fn retries() -> ExponentialBackoff {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

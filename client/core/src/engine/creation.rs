@@ -1,0 +1,185 @@
+//! Making a direct chat: a group of both accounts' devices, offered to the server, which takes one per pair of accounts.
+
+use super::{Engine, State, directory::Pinned};
+use crate::{
+    Error,
+    account::username,
+    directory::VerifiedAccount,
+    random,
+    store::{
+        self,
+        chats::{self, ChatRow, Phase},
+        own::Own,
+    },
+    transport::{CallError, unexpected},
+};
+use rand_core::Rng as _;
+use rusqlite::Connection as Database;
+use waxwing_e2ee::mls::{Group, GroupRules, Kind, Member, Mls, Participant, Role};
+use waxwing_protocol::{
+    ConversationId, ConversationKind, CreateConversation, DeviceId, ErrorCode, Handshake, Request, Response, Welcome,
+    encode,
+};
+
+impl Engine {
+    /// Creates a chat, or goes on with a creation whose answer is not known.
+    pub(super) async fn create(&mut self, row: &ChatRow) -> Result<(), Error> {
+        let creation = match (&row.creation, row.phase) {
+            (Some(creation), Phase::Creating) => minicbor::decode(creation)
+                .map_err(|error| Error::Storage(format!("the stored creation of a chat: {error}")))?,
+            _ => self.prepare_creation(row).await?,
+        };
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        let id = creation.id.0;
+        match online.connection.call(Request::CreateConversation(Box::new(creation))).await {
+            Ok(Response::Accepted { seq, .. }) => store::in_transaction(&mut self.db, |tx| {
+                let mls = Mls::new(tx);
+                let mut group = load(&mls, &id)?;
+                if group.has_pending_commit() {
+                    group.commit_accepted().map_err(|error| crate::mls_error(&error))?;
+                }
+                // The one commit is the entry, if there is one.
+                chats::set_active(tx, row.chat, &id, seq, seq)
+            }),
+            Ok(_) => Err(unexpected()),
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::ConversationExists => {
+                self.lose_creation(row, &id, refusal.conversation)
+            }
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownAccount => {
+                Err(Error::UnknownUser(row.name.clone()))
+            }
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::BadRequest => {
+                // A device came or went meanwhile: begin anew.
+                self.discard_creation(row, &id)?;
+                Err(Error::Refused(refusal.to_string()))
+            }
+            Err(error) => Err(error.into_error()),
+        }
+    }
+
+    /// The other side was first: its welcome is in the inbox, or will be.
+    fn lose_creation(&mut self, row: &ChatRow, id: &[u8; 16], winner: Option<ConversationId>) -> Result<(), Error> {
+        let winner = winner.ok_or_else(unexpected)?;
+        let taken = chats::by_conversation(&self.db, &winner.0)?.is_some_and(|other| other.chat != row.chat);
+        if taken || winner.0 == *id {
+            return Err(Error::ServerMisbehaves("it named another chat as this one".into()));
+        }
+        store::in_transaction(&mut self.db, |tx| {
+            delete_group(tx, id)?;
+            chats::set_waiting(tx, row.chat, &winner.0)
+        })?;
+        if let State::Online(online) = &mut self.reach {
+            online.inbox_due = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn discard_creation(&mut self, row: &ChatRow, id: &[u8; 16]) -> Result<(), Error> {
+        store::in_transaction(&mut self.db, |tx| {
+            delete_group(tx, id)?;
+            chats::set_new(tx, row.chat)
+        })
+    }
+
+    /// Makes the group and the request, and stores both, before the request leaves.
+    async fn prepare_creation(&mut self, row: &ChatRow) -> Result<CreateConversation, Error> {
+        let me = self.own.username.clone();
+        let own = self.meet(&me).await?;
+        let peer = if row.name == me { None } else { Some(self.meet(&row.name).await?) };
+        let mut packages = self.claim(&own).await?;
+        if let Some(peer) = &peer {
+            let theirs = self.claim(peer).await?;
+            if theirs.is_empty() {
+                return Err(Error::Refused(format!("no device of '{}' can be reached yet", row.name)));
+            }
+            packages.extend(theirs);
+        }
+        let mut id = [0; 16];
+        random().fill_bytes(&mut id);
+        let accounts: Vec<&VerifiedAccount> = [Some(&own), peer.as_ref()].into_iter().flatten().collect();
+        let rules = GroupRules::new(Kind::Direct, accounts.iter().map(|account| participant(account)).collect())
+            .map_err(|error| Error::Storage(error.to_string()))?;
+        let name = username(&row.name)?;
+        let (mine, chat) = (&self.own, row.chat);
+        store::in_transaction(&mut self.db, |tx| {
+            let handshake = make_group(tx, mine, &id, &rules, &packages, &accounts)?;
+            let creation =
+                CreateConversation { id: ConversationId(id), kind: ConversationKind::Direct(name), handshake };
+            chats::set_creating(tx, chat, &id, &encode(&creation).0)?;
+            Ok(creation)
+        })
+    }
+
+    /// One key package of each of an account's devices that its signed list names.
+    async fn claim(&mut self, account: &VerifiedAccount) -> Result<Vec<(DeviceId, Vec<u8>)>, Error> {
+        let State::Online(online) = &self.reach else { return Err(self.offline()) };
+        let request = Request::ClaimKeyPackages(username(&account.username)?);
+        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
+        let Response::KeyPackages(claimed) = answer else { return Err(unexpected()) };
+        let listed = claimed
+            .into_iter()
+            .filter(|one| one.device.0 != self.own.device && account.list.list.device(&one.device.0).is_some());
+        Ok(listed.filter_map(|one| one.key_package.map(|package| (one.device, package.0))).collect())
+    }
+}
+
+fn make_group(
+    tx: &Database,
+    own: &Own,
+    id: &[u8; 16],
+    rules: &GroupRules,
+    packages: &[(DeviceId, Vec<u8>)],
+    accounts: &[&VerifiedAccount],
+) -> Result<Option<Handshake>, Error> {
+    let mls = Mls::new(tx);
+    let device = crate::own_device(&mls, own)?;
+    let mut group = Group::create(&mls, &device, id, rules).map_err(|error| crate::mls_error(&error))?;
+    if packages.is_empty() {
+        return Ok(None);
+    }
+    let untrusted = |reason: String| {
+        let username = accounts.last().map_or_else(String::new, |account| account.username.clone());
+        Error::Untrusted { username, reason }
+    };
+    let bytes: Vec<Vec<u8>> = packages.iter().map(|(_, package)| package.clone()).collect();
+    let prepared = group.prepare_add(&device, &Pinned { tx, own }, &bytes).map_err(|error| {
+        if error.is_fault_of_entry() { untrusted(error.to_string()) } else { crate::mls_error(&error) }
+    })?;
+    // The server says whose key packages these are; the signatures in them and the signed lists must say the same.
+    let named = |member: &Member| {
+        let claimed = packages.iter().any(|(device, _)| device.0 == member.device);
+        let account = accounts.iter().find(|account| account.username == member.username);
+        claimed && account.is_some_and(|account| account.list.list.device(&member.device).is_some())
+    };
+    if !prepared.added.iter().all(named) {
+        return Err(untrusted("the server gave out a key package of a device that is not listed".into()));
+    }
+    let recipients = packages.iter().map(|(device, _)| *device).collect();
+    Ok(Some(Handshake {
+        commit: prepared.commit.into(),
+        welcome: prepared.welcome.map(|payload| Welcome { recipients, payload: payload.into() }),
+        removed: Vec::new(),
+    }))
+}
+
+fn participant(account: &VerifiedAccount) -> Participant {
+    Participant {
+        username: account.username.clone(),
+        identity: account.identity.fingerprint(),
+        list_version: account.list.list.version,
+        list_hash: account.list.hash,
+        role: Role::Member,
+    }
+}
+
+pub(super) fn load<'tx>(mls: &'tx Mls<'tx>, id: &[u8; 16]) -> Result<Group<'tx>, Error> {
+    let group = Group::load(mls, id).map_err(|error| crate::mls_error(&error))?;
+    group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))
+}
+
+pub(super) fn delete_group(tx: &Database, id: &[u8; 16]) -> Result<(), Error> {
+    match Group::load(&Mls::new(tx), id).map_err(|error| crate::mls_error(&error))? {
+        Some(group) => group.delete().map_err(|error| crate::mls_error(&error)),
+        None => Ok(()),
+    }
+}

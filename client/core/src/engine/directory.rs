@@ -1,0 +1,144 @@
+//! Meeting users: pinning their identity at first contact, and holding everything for those whose identity changed.
+
+use super::{Engine, State};
+use crate::{
+    Error, Event, MessageState,
+    account::username,
+    directory::{Standing, VerifiedAccount},
+    store::{self, chats, contacts, messages, own::Own},
+    transport::{CallError, unexpected},
+};
+use rusqlite::Connection as Database;
+use waxwing_e2ee::{account::IdentityPublicKey, mls::Identities};
+use waxwing_protocol::{ErrorCode, Request, Response};
+
+/// The identity keys that this device has pinned, and its own.
+pub(super) struct Pinned<'a> {
+    pub(super) tx: &'a Database,
+    pub(super) own: &'a Own,
+}
+
+impl Identities for Pinned<'_> {
+    fn identity(&self, username: &str, fingerprint: &[u8; 32]) -> Option<IdentityPublicKey> {
+        let der = match username == self.own.username {
+            true => self.own.identity_key.clone(),
+            // A database that fails here fails the transaction as well.
+            false => contacts::load(self.tx, username).ok()??.identity_key,
+        };
+        IdentityPublicKey::from_der(&der).ok().filter(|key| key.fingerprint() == *fingerprint)
+    }
+}
+
+impl Engine {
+    /// Whether a user exists whom we may write to.
+    pub(super) async fn find(&mut self, name: &str) -> Result<(), Error> {
+        let name = username(name)?;
+        if name.as_str() == self.own.username {
+            return Ok(());
+        }
+        match &self.reach {
+            State::Online(_) => {}
+            _ if chats::by_name(&self.db, name.as_str())?.is_some() => return Ok(()),
+            _ => return Err(self.offline()),
+        }
+        match self.meet(name.as_str()).await {
+            Err(Error::IdentityChanged(name)) => {
+                self.hold(&name, Error::IdentityChanged(name.clone()))?;
+                Err(Error::IdentityChanged(name))
+            }
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// Before anything leaves for a user on this connection: is the identity still the pinned one?
+    pub(super) async fn check_identity(&mut self, name: &str) -> Result<(), Error> {
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        if online.checked.contains(name) {
+            return Ok(());
+        }
+        self.meet(name).await?;
+        if let State::Online(online) = &mut self.reach {
+            online.checked.insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Fetches an account, proves it, and pins it if it is new; one's own list is taken in the same way.
+    pub(super) async fn meet(&mut self, name: &str) -> Result<VerifiedAccount, Error> {
+        let State::Online(online) = &self.reach else { return Err(self.offline()) };
+        let record = match online.connection.call(Request::Account(username(name)?)).await {
+            Ok(Response::Account(record)) => record,
+            Ok(_) => return Err(unexpected()),
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownAccount => {
+                return Err(Error::UnknownUser(name.to_owned()));
+            }
+            Err(error) => return Err(error.into_error()),
+        };
+        let account = VerifiedAccount::verify(&record, name)?;
+        let own = name == self.own.username;
+        let known = match own {
+            true => Some(contacts::Contact {
+                identity_key: self.own.identity_key.clone(),
+                device_list: self.own.device_list.clone(),
+                full_name: None,
+                changed: None,
+            }),
+            false => contacts::load(&self.db, name)?,
+        };
+        match (account.standing(known.as_ref())?, own) {
+            (Standing::Known, true) => {
+                if self.own.device_list != account.signed_list {
+                    store::own::set_device_list(&self.db, &account.signed_list)?;
+                    self.own.device_list = account.signed_list.clone();
+                }
+            }
+            (Standing::Known, false) => store::in_transaction(&mut self.db, |tx| {
+                contacts::set_device_list(tx, name, &account.signed_list)?;
+                contacts::set_changed(tx, name, None)
+            })?,
+            (Standing::New, _) => {
+                contacts::pin(&self.db, name, &account.identity.to_der(), &account.signed_list)?;
+            }
+            (Standing::Changed, _) => {
+                if !own {
+                    contacts::set_changed(&self.db, name, Some(&account.identity.fingerprint()))?;
+                }
+                return Err(Error::IdentityChanged(name.to_owned()));
+            }
+        }
+        Ok(account)
+    }
+
+    /// Holds everything for a user until the next connection.
+    pub(super) fn hold(&mut self, name: &str, error: Error) -> Result<(), Error> {
+        if let State::Online(online) = &mut self.reach
+            && online.held.insert(name.to_owned(), error).is_none()
+        {
+            self.tell(&Event::IdentityChanged { username: name.to_owned() });
+        }
+        self.refuse_waiting(name)
+    }
+
+    /// Answers those who wait for messages to a held user.
+    pub(super) fn refuse_waiting(&mut self, name: &str) -> Result<(), Error> {
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        match online.held.get(name).cloned() {
+            Some(error) => self.tell_waiting(name, &error),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers those who wait for queued messages of a chat, which stay queued.
+    pub(super) fn tell_waiting(&mut self, name: &str, error: &Error) -> Result<(), Error> {
+        let ids: Vec<_> = self.waiting_for_sent.keys().copied().collect();
+        for id in ids {
+            if let Some((_, message)) = messages::by_id(&self.db, id)?
+                && message.chat == name
+                && message.state == MessageState::Queued
+            {
+                self.resolve_sent(id, &Err(error.clone()));
+            }
+        }
+        Ok(())
+    }
+}

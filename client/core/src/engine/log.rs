@@ -1,0 +1,233 @@
+//! From the log to the history: entries in order, each with its effects and the cursor in one transaction.
+//!
+//! The invariant: entry after entry without a gap; what cannot be read leaves a visible mark, and whatever a peer sends,
+//! the chat goes on.
+
+use super::{Ahead, Engine, State, creation, directory::Pinned};
+use crate::{
+    Content, Error, Event, Message, MessageId, MessageState,
+    account::now_ms,
+    random,
+    store::{
+        self,
+        chats::{self, ChatId, ChatRow, Phase},
+        contacts, messages, outbox,
+        own::Own,
+    },
+};
+use rand_core::Rng as _;
+use rusqlite::Connection as Database;
+use waxwing_e2ee::{
+    content::{self, Body},
+    mls::{Group, Member, Mls, Received},
+};
+use waxwing_protocol::ConversationId;
+
+/// What one page of the log did, to be told after the commit.
+#[derive(Default)]
+struct Effects {
+    events: Vec<Event>,
+    sent: Vec<Message>,
+    removed: bool,
+}
+
+impl Engine {
+    /// Handles the entries that follow the cursor without a gap.
+    pub(super) async fn advance(&mut self, chat: ChatId) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let mut row = chats::load(&self.db, chat)?;
+        if row.phase != Phase::Active {
+            return Ok(());
+        }
+        let lane = online.lane(chat);
+        let mut entries = Vec::new();
+        let mut next = row.cursor + 1;
+        lane.ahead = lane.ahead.split_off(&next);
+        while let Some(entry) = lane.ahead.remove(&next) {
+            entries.push((next, entry));
+            next += 1;
+        }
+        if !lane.ahead.is_empty() && lane.is_quiet() {
+            // Something was left out on the way; no answer of ours can fill the gap.
+            online.behind.insert(chat);
+        }
+        let (Some(conversation), false) = (row.conversation, entries.is_empty()) else { return Ok(()) };
+
+        let own = &self.own;
+        let others = row.others;
+        let effects = store::in_transaction(&mut self.db, |tx| {
+            let mls = Mls::new(tx);
+            let group = creation::load(&mls, &conversation)?;
+            let mut reader = Reader { tx, own, row: &mut row, group: Some(group), effects: Effects::default() };
+            for (seq, entry) in entries {
+                reader.read(seq, entry)?;
+            }
+            let effects = reader.effects;
+            chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
+            Ok::<_, Error>(effects)
+        })?;
+
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        online.acknowledge(ConversationId(conversation), row.cursor).await;
+        if row.others > others {
+            self.owe_receipt();
+        }
+        for event in &effects.events {
+            self.tell(event);
+        }
+        for message in effects.sent {
+            self.resolve_sent(message.id, &Ok(message));
+        }
+        if effects.removed {
+            self.give_up(chat, &Error::Refused("this device is no longer in the chat".into()))?;
+        }
+        Ok(())
+    }
+
+    /// The server does not have the entries up to `seq` any more: says so in the chat and goes on behind them.
+    pub(super) fn skip(&mut self, chat: ChatId, upto: u64) -> Result<(), Error> {
+        let mut row = chats::load(&self.db, chat)?;
+        let own = &self.own;
+        let event = store::in_transaction(&mut self.db, |tx| {
+            let missing = upto - row.cursor;
+            row.cursor = upto;
+            let reason = format!("{missing} entries expired on the server before this device could fetch them");
+            let position = insert(tx, own, &row, &Placed::unreadable(row.cursor, reason))?;
+            chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
+            Ok::<_, Error>(Event::Message(messages::load(tx, position)?))
+        })?;
+        self.tell(&event);
+        Ok(())
+    }
+}
+
+/// Reads the entries of one chat in one transaction.
+struct Reader<'a, 'tx> {
+    tx: &'tx Database,
+    own: &'a Own,
+    row: &'a mut ChatRow,
+    /// None once this device was removed.
+    group: Option<Group<'tx>>,
+    effects: Effects,
+}
+
+impl Reader<'_, '_> {
+    fn read(&mut self, seq: u64, entry: Ahead) -> Result<(), Error> {
+        self.row.cursor = seq;
+        match entry {
+            Ahead::Own { number } => self.own_entry(seq, number),
+            Ahead::Application { payload } => {
+                self.row.others = seq;
+                self.receive(seq, &payload.0)
+            }
+            Ahead::Commit { payload } => {
+                self.row.commits += 1;
+                self.row.others = seq;
+                self.receive(seq, &payload.0)
+            }
+        }
+    }
+
+    /// The server has what we sent under this number.
+    fn own_entry(&mut self, seq: u64, number: u64) -> Result<(), Error> {
+        let Some(position) = outbox::take(self.tx, self.row.chat, number)? else { return Ok(()) };
+        messages::set_sent(self.tx, position, seq)?;
+        let message = messages::load(self.tx, position)?;
+        let (chat, id, state) = (message.chat.clone(), message.id, message.state.clone());
+        self.effects.events.push(Event::State { chat, id, state, seq: Some(seq) });
+        self.effects.sent.push(message);
+        Ok(())
+    }
+
+    fn receive(&mut self, seq: u64, payload: &[u8]) -> Result<(), Error> {
+        let Some(group) = &mut self.group else { return Ok(()) };
+        match group.receive(&Pinned { tx: self.tx, own: self.own }, payload) {
+            Ok(Received::Message { from, body }) => self.message(seq, &from, &body),
+            Ok(Received::Commit { .. } | Received::Own) => Ok(()),
+            Ok(Received::Removed) => {
+                self.group = None;
+                self.effects.removed = true;
+                self.show(&Placed::unreadable(seq, "this device was removed from the chat".into()))
+            }
+            Err(error) if error.is_fault_of_entry() => self.show(&Placed::unreadable(seq, error.to_string())),
+            Err(error) => Err(crate::mls_error(&error)),
+        }
+    }
+
+    fn message(&mut self, seq: u64, from: &Member, body: &[u8]) -> Result<(), Error> {
+        let mine = from.username == self.own.username;
+        let content = match content::decode(body) {
+            Ok(content) => content,
+            Err(error) => {
+                let placed = Placed { author: Some(&from.username), ..Placed::unreadable(seq, error.to_string()) };
+                return self.show(&placed);
+            }
+        };
+        let shown = match content.body {
+            Body::Text(text) => Content::Text(text),
+            Body::Profile { full_name } => {
+                if !mine {
+                    contacts::set_full_name(self.tx, &from.username, full_name.as_deref())?;
+                    let username = from.username.clone();
+                    self.effects.events.push(Event::Profile { username, full_name });
+                }
+                return Ok(());
+            }
+            Body::Receipt { delivered } => {
+                if !mine {
+                    let state = MessageState::Delivered;
+                    for (id, seq) in messages::set_delivered(self.tx, self.row.chat, delivered)? {
+                        let (chat, state, seq) = (self.row.name.clone(), state.clone(), Some(seq));
+                        self.effects.events.push(Event::State { chat, id, state, seq });
+                    }
+                }
+                return Ok(());
+            }
+            _ => Content::Unknown,
+        };
+        let author = Some(from.username.as_str());
+        self.show(&Placed { seq, author, id: MessageId(content.id), sent_at: content.sent_at_ms, content: shown })
+    }
+
+    fn show(&mut self, placed: &Placed<'_>) -> Result<(), Error> {
+        let position = insert(self.tx, self.own, self.row, placed)?;
+        self.effects.events.push(Event::Message(messages::load(self.tx, position)?));
+        Ok(())
+    }
+}
+
+/// A message at its place in the log.
+struct Placed<'a> {
+    seq: u64,
+    /// None if nobody is proven to be it.
+    author: Option<&'a str>,
+    id: MessageId,
+    sent_at: u64,
+    content: Content,
+}
+
+impl Placed<'_> {
+    fn unreadable(seq: u64, reason: String) -> Self {
+        let mut id = [0; 16];
+        random().fill_bytes(&mut id);
+        Self { seq, author: None, id: MessageId(id), sent_at: now_ms(), content: Content::Unreadable(reason) }
+    }
+}
+
+fn insert(tx: &Database, own: &Own, row: &ChatRow, placed: &Placed<'_>) -> Result<i64, Error> {
+    let mine = placed.author.is_some_and(|author| author == own.username);
+    messages::insert(
+        tx,
+        &messages::NewMessage {
+            chat: row.chat,
+            id: placed.id,
+            author: placed.author.unwrap_or("?"),
+            mine,
+            seq: Some(placed.seq),
+            sent_at: placed.sent_at,
+            received_at: now_ms(),
+            content: &placed.content,
+            state: if mine { &MessageState::Sent } else { &MessageState::Received },
+        },
+    )
+}

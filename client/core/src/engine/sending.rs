@@ -1,0 +1,373 @@
+//! From the outbox to the server: sealing, pipelining, and what each answer means.
+//!
+//! The invariant: a send number never carries two ciphertexts that the server could accept. Bytes once sealed are
+//! repeated as they are until the server has refused them; only then the number is given out again.
+
+use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State};
+use crate::{
+    Content, Error, ErrorKind, Event, Message, MessageId, MessageState,
+    account::{now_ms, username},
+    random,
+    store::{
+        self,
+        chats::{self, ChatId, Phase},
+        messages, outbox,
+    },
+    transport::{Answer, CallError, Tag},
+};
+use rand_core::Rng as _;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+use waxwing_e2ee::{
+    content::{self, Body},
+    mls::{Group, Mls},
+};
+use waxwing_protocol::{ConversationId, Entry, EntryBody, ErrorCode, Refusal, Request, Response};
+
+/// How many messages of one chat may be unconfirmed.
+const WINDOW: usize = 64;
+/// Entries further ahead than this are fetched again rather than remembered.
+const AHEAD: usize = 4096;
+/// How long to wait where the server does not say.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One chat on one connection.
+#[derive(Default)]
+pub(super) struct Lane {
+    /// Heard of, not yet handled.
+    pub(super) ahead: BTreeMap<u64, Ahead>,
+    /// Requests without an answer.
+    in_flight: usize,
+    /// The last number that left on this connection.
+    sent_to: u64,
+    /// What to do once nothing is in flight.
+    setback: Option<Setback>,
+    /// The lowest number that the server still expects, as far as refusals have said.
+    refused: Option<u64>,
+    retry_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Setback {
+    /// The server refused these bytes: give the numbers out again.
+    Reseal,
+    /// The outcome is unknown: repeat the same bytes.
+    Repeat,
+}
+
+impl Lane {
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Lets a waiting lane go on when its time has come.
+    pub(super) fn keep_time(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+    }
+
+    pub(super) fn heard(&mut self, entry: Entry) {
+        if self.ahead.len() < AHEAD {
+            let ahead = match entry.body {
+                EntryBody::Application(payload) => Ahead::Application { payload },
+                EntryBody::Commit(payload) => Ahead::Commit { payload },
+                EntryBody::Own { number } => Ahead::Own { number },
+            };
+            self.ahead.entry(entry.seq).or_insert(ahead);
+        }
+    }
+
+    /// Whether everything that left was answered.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    fn reseal(&mut self, number: u64) {
+        self.setback.get_or_insert(Setback::Reseal);
+        self.refused = Some(self.refused.map_or(number, |lowest| lowest.min(number)));
+    }
+
+    fn wait(&mut self, refusal: &Refusal) {
+        let delay = refusal.retry_after_ms.map_or(RETRY, |ms| Duration::from_millis(ms.into()));
+        self.retry_at = Some(Instant::now() + delay);
+    }
+}
+
+impl Engine {
+    /// Stores a text for sending.
+    pub(super) fn queue_text(&mut self, to: &str, text: String) -> Result<Message, Error> {
+        let to = username(to)?;
+        if text.trim().is_empty() {
+            return Err(Error::Empty);
+        }
+        if text.len() > content::TEXT {
+            return Err(Error::TooLong { length: text.len(), limit: content::TEXT });
+        }
+        let mut id = [0; 16];
+        random().fill_bytes(&mut id);
+        let now = now_ms();
+        let body = content::Content { id, sent_at_ms: now, body: Body::Text(text.clone()) };
+        let body = content::encode(&body).map_err(|error| Error::BadInput(error.to_string()))?;
+        let author = self.own.username.clone();
+        let (chat, message) = store::in_transaction(&mut self.db, |tx| {
+            let chat = chats::ensure(tx, to.as_str())?.chat;
+            let new = messages::NewMessage {
+                chat,
+                id: MessageId(id),
+                author: &author,
+                mine: true,
+                seq: None,
+                sent_at: now,
+                received_at: now,
+                content: &Content::Text(text),
+                state: &MessageState::Queued,
+            };
+            let position = messages::insert(tx, &new)?;
+            outbox::push(tx, chat, &body, Some(position))?;
+            Ok::<_, Error>((chat, messages::load(tx, position)?))
+        })?;
+        self.dirty.insert(chat);
+        Ok(message)
+    }
+
+    /// Tells the others what has arrived here.
+    pub(super) fn queue_receipts(&mut self) -> Result<(), Error> {
+        let owing = store::in_transaction(&mut self.db, |tx| {
+            let owing = chats::owing_receipts(tx)?;
+            for row in &owing {
+                let mut id = [0; 16];
+                random().fill_bytes(&mut id);
+                let body = Body::Receipt { delivered: row.others };
+                let receipt = content::encode(&content::Content { id, sent_at_ms: now_ms(), body });
+                outbox::push(tx, row.chat, &receipt.map_err(|error| Error::BadInput(error.to_string()))?, None)?;
+                chats::set_receipted(tx, row.chat, row.others)?;
+            }
+            Ok::<_, Error>(owing)
+        })?;
+        self.dirty.extend(owing.into_iter().map(|row| row.chat));
+        Ok(())
+    }
+
+    /// Answers once the server has the message, or it is clear that it will not now.
+    pub(super) fn await_sent(&mut self, id: MessageId, reply: Reply<Message>) {
+        let held = |online: &Online, message: &Message| online.held.get(&message.chat).cloned();
+        let answer = match messages::by_id(&self.db, id) {
+            Err(error) => Err(error),
+            Ok(None) => Err(Error::BadMessageId),
+            Ok(Some((_, message))) => match &message.state {
+                MessageState::Queued => match &self.reach {
+                    State::Idle | State::Waiting(_) => Err(self.offline()),
+                    State::Online(online) if held(online, &message).is_some() => {
+                        Err(held(online, &message).unwrap_or(Error::Closed))
+                    }
+                    _ => {
+                        self.waiting_for_sent.entry(id).or_default().push(reply);
+                        return;
+                    }
+                },
+                MessageState::Failed(reason) => Err(Error::Refused(reason.clone())),
+                _ => Ok(message),
+            },
+        };
+        drop(reply.send(answer));
+    }
+
+    pub(super) fn resolve_sent(&mut self, id: MessageId, outcome: &Result<Message, Error>) {
+        for waiting in self.waiting_for_sent.remove(&id).into_iter().flatten() {
+            drop(waiting.send(outcome.clone()));
+        }
+    }
+
+    /// Sends what waits, in every chat where that is possible now.
+    pub(super) async fn send_dirty(&mut self) -> Result<(), Error> {
+        for chat in self.dirty.clone() {
+            let row = chats::load(&self.db, chat)?;
+            let State::Online(online) = &mut self.reach else { return Ok(()) };
+            if online.held.contains_key(&row.name) {
+                self.refuse_waiting(&row.name)?;
+                continue;
+            }
+            if online.lane(chat).retry_at.is_some() {
+                continue;
+            }
+            match self.send_chat(&row).await {
+                Ok(()) => {}
+                Err(Error::UnknownUser(name)) => self.give_up(chat, &Error::UnknownUser(name))?,
+                Err(error) if error.kind() == ErrorKind::Untrusted => self.hold(&row.name, error)?,
+                Err(error @ (Error::Refused(_) | Error::RateLimited { .. })) => {
+                    let State::Online(online) = &mut self.reach else { return Ok(()) };
+                    let delay = if let Error::RateLimited { seconds } = error { seconds } else { 10 };
+                    online.lane(chat).retry_at = Some(Instant::now() + Duration::from_secs(delay));
+                    self.tell_waiting(&row.name, &error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_chat(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
+        self.check_identity(&row.name).await?;
+        match row.phase {
+            Phase::Waiting => Ok(()),
+            Phase::New | Phase::Creating => {
+                self.create(row).await?;
+                let row = chats::load(&self.db, row.chat)?;
+                if row.phase == Phase::Active { self.fill(&row).await } else { Ok(()) }
+            }
+            Phase::Active => self.fill(row).await,
+        }
+    }
+
+    /// Fills the window of an active chat.
+    async fn fill(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
+        let chat = row.chat;
+        let Some(conversation) = row.conversation.map(ConversationId) else { return Ok(()) };
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let online = &mut **online;
+        if let Some(setback) = online.lane(chat).setback {
+            if !online.lane(chat).is_quiet() || online.behind.contains(&chat) {
+                return Ok(());
+            }
+            if setback == Setback::Reseal {
+                let refused = online.lane(chat).refused;
+                store::in_transaction(&mut self.db, |tx| {
+                    let lowest = outbox::unseal(tx, chat)?.into_iter().chain(refused).min();
+                    lowest.map_or(Ok(()), |lowest| chats::set_number(tx, chat, lowest.saturating_sub(1)))
+                })?;
+            }
+            let lane = online.lane(chat);
+            (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
+        }
+        self.introduce(row)?;
+        loop {
+            let State::Online(online) = &mut self.reach else { return Ok(()) };
+            let online = &mut **online;
+            let lane = online.lanes.entry(chat).or_default();
+            let room = WINDOW.saturating_sub(outbox::unconfirmed(&self.db, chat, lane.sent_to)?);
+            if room == 0 {
+                return Ok(());
+            }
+            let sealed = outbox::sealed(&self.db, chat, lane.sent_to, room)?;
+            if sealed.is_empty() {
+                if !self.seal(chat, room)? {
+                    if outbox::is_empty(&self.db, chat)? {
+                        self.dirty.remove(&chat);
+                    }
+                    return Ok(());
+                }
+                continue;
+            }
+            for row in sealed {
+                let (number, commits, payload) = (row.number, row.commits, row.wire.into());
+                let request = Request::Send { conversation, number, commits, payload };
+                online.connection.post(request, (chat, number), &online.answer_to).await;
+                lane.in_flight += 1;
+                lane.sent_to = number;
+            }
+        }
+    }
+
+    /// Encrypts the next messages of a chat; false if there are none.
+    fn seal(&mut self, chat: ChatId, limit: usize) -> Result<bool, Error> {
+        let own = &self.own;
+        store::in_transaction(&mut self.db, |tx| {
+            let rows = outbox::unsealed(tx, chat, limit)?;
+            let row = chats::load(tx, chat)?;
+            let (Some(conversation), false) = (row.conversation, rows.is_empty()) else { return Ok(false) };
+            let mls = Mls::new(tx);
+            let device = crate::own_device(&mls, own)?;
+            let group = Group::load(&mls, &conversation).map_err(|error| crate::mls_error(&error))?;
+            let mut group = group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))?;
+            let mut number = row.number;
+            for queued in rows {
+                let wire = group.encrypt(&device, &queued.content).map_err(|error| crate::mls_error(&error))?;
+                number += 1;
+                outbox::seal(tx, queued.position, number, row.commits, &wire)?;
+            }
+            chats::set_number(tx, chat, number)?;
+            Ok::<_, Error>(true)
+        })
+    }
+
+    /// Tells the other side our full name, once per chat.
+    fn introduce(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
+        if row.introduced {
+            return Ok(());
+        }
+        let full_name = self.own.full_name.clone();
+        store::in_transaction(&mut self.db, |tx| {
+            if full_name.is_some() {
+                let mut id = [0; 16];
+                random().fill_bytes(&mut id);
+                let profile = content::Content { id, sent_at_ms: now_ms(), body: Body::Profile { full_name } };
+                let profile = content::encode(&profile).map_err(|error| Error::BadInput(error.to_string()))?;
+                outbox::push(tx, row.chat, &profile, None)?;
+            }
+            chats::set_introduced(tx, row.chat)
+        })
+    }
+
+    /// Handles the answer to a message; returns the chat if its log may go on.
+    pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<Option<ChatId>, Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(None) };
+        let lane = online.lanes.entry(chat).or_default();
+        lane.in_flight = lane.in_flight.saturating_sub(1);
+        let refusal = match answer {
+            Ok(Response::Accepted { seq, .. }) => {
+                lane.ahead.insert(seq, Ahead::Own { number });
+                return Ok(Some(chat));
+            }
+            Ok(_) => return Err(crate::transport::unexpected()),
+            Err(CallError::Lost(reason)) => return Err(Error::ConnectionLost(reason)),
+            Err(CallError::Refused(refusal)) => refusal,
+        };
+        match refusal.code {
+            ErrorCode::Stale => {
+                lane.reseal(number);
+                online.behind.insert(chat);
+            }
+            ErrorCode::OutOfOrder if refusal.number.is_some_and(|expected| expected > number) => {
+                return Err(Error::OldCopy);
+            }
+            // One before it was refused; the same happens to both.
+            ErrorCode::OutOfOrder => lane.reseal(refusal.number.unwrap_or(number)),
+            ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Internal | ErrorCode::Draining => {
+                lane.setback = Some(Setback::Repeat);
+                lane.wait(&refusal);
+            }
+            ErrorCode::UnknownConversation => self.give_up(chat, &Error::Refused(refusal.to_string()))?,
+            _ => {
+                lane.reseal(number);
+                if let Some(position) = outbox::take(&self.db, chat, number)? {
+                    self.fail(position, &Error::Refused(refusal.to_string()))?;
+                }
+            }
+        }
+        Ok(Some(chat))
+    }
+
+    /// Nothing that waits in this chat can be sent.
+    pub(super) fn give_up(&mut self, chat: ChatId, error: &Error) -> Result<(), Error> {
+        self.dirty.remove(&chat);
+        for position in outbox::clear(&self.db, chat)? {
+            self.fail(position, error)?;
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, position: i64, error: &Error) -> Result<(), Error> {
+        messages::set_failed(&self.db, position, &error.to_string())?;
+        let message = messages::load(&self.db, position)?;
+        let state = message.state.clone();
+        self.tell(&Event::State { chat: message.chat, id: message.id, state, seq: None });
+        self.resolve_sent(message.id, &Err(error.clone()));
+        Ok(())
+    }
+
+    /// Somebody else's entry arrived: a receipt is due soon.
+    pub(super) fn owe_receipt(&mut self) {
+        if let State::Online(online) = &mut self.reach {
+            online.receipts_at.get_or_insert(Instant::now() + RECEIPT_DELAY);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What can go wrong, in words for users, with the class that decides the exit code.
+
+/// Who or what is at fault; front ends turn it into the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The user asked for something that cannot be (exit 1).
+    User,
+    /// A defect, a damaged file, a full disk (exit 2).
+    Unexpected,
+    /// The server or the network (exit 3).
+    Network,
+    /// An identity is not the pinned one (exit 4).
+    Untrusted,
+    /// Too often (exit 5).
+    RateLimited,
+    /// Wrong password, or this device is signed out (exit 6).
+    NotAuthenticated,
+}
+
+/// An error. Its `Display` says what happened and why; [`Error::advice`] what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No profile there.
+    #[error("there is no account in the profile '{0}'")]
+    NoProfile(String),
+    /// A profile is there already.
+    #[error("the profile '{0}' has an account already")]
+    ProfileExists(String),
+    /// Another process holds the profile.
+    #[error("the profile '{0}' is in use by another waxwing process")]
+    ProfileInUse(String),
+    /// The name of the profile is not usable.
+    #[error("'{0}' is not a profile name: use letters, digits, '-', '_' and '.'")]
+    BadProfileName(String),
+    /// The local password is needed, or wrong.
+    #[error("wrong password")]
+    WrongPassword,
+    /// A password is needed to open the local history.
+    #[error("this profile is locked: its password is needed")]
+    Locked,
+    /// The server says: unknown account or wrong secret.
+    #[error("wrong username or password")]
+    BadCredentials,
+    /// The server does not know this device any more.
+    #[error("this device is signed out")]
+    SignedOut,
+    /// The password is too easy to guess; the text is a hint.
+    #[error("this password is too easy to guess: {0}")]
+    WeakPassword(String),
+    /// Not a username; the text says why.
+    #[error("'{name}' is not a username: {reason}")]
+    BadUsername {
+        /// What was given.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The name is taken.
+    #[error("the username '{0}' is taken")]
+    UsernameTaken(String),
+    /// No such user.
+    #[error("there is no user '{0}' on this server")]
+    UnknownUser(String),
+    /// No chat of that name here.
+    #[error("there is no chat with '{0}' on this device")]
+    UnknownChat(String),
+    /// Not a message id, or no such message.
+    #[error("there is no message with this id")]
+    BadMessageId,
+    /// The text is too long: bytes, limit.
+    #[error("the message is too long: {length} bytes, at most {limit} are possible")]
+    TooLong {
+        /// Bytes given.
+        length: usize,
+        /// Bytes possible.
+        limit: usize,
+    },
+    /// Nothing to send.
+    #[error("the message is empty")]
+    Empty,
+    /// A full name or e-mail address that is too long or not one line.
+    #[error("{0}")]
+    BadInput(String),
+    /// Sign-up refused; the text says why.
+    #[error("{0}")]
+    SignUpRefused(String),
+    /// Could not reach the server.
+    #[error("cannot reach the server at {address}: {reason}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server shows another key than the link says.
+    #[error("the server at {address} is not the one that the link names: its key is another. Nothing was sent")]
+    WrongServer {
+        /// Where.
+        address: String,
+    },
+    /// The server broke the protocol, or its parameters are unacceptable.
+    #[error("the server misbehaves: {0}")]
+    ServerMisbehaves(String),
+    /// The server refused; the text says why.
+    #[error("the server refused: {0}")]
+    Refused(String),
+    /// The connection broke or nothing came in time.
+    #[error("the connection to the server was lost: {0}")]
+    ConnectionLost(String),
+    /// Not done in the time that was given.
+    #[error("{0}")]
+    TimedOut(String),
+    /// The server's database is not the one that this device knew.
+    #[error("the server's database was restored or replaced since this device last saw it")]
+    ServerRestored,
+    /// This profile is an older copy: another copy of it has sent meanwhile.
+    #[error("this profile is an old copy: messages were sent from a newer one")]
+    OldCopy,
+    /// The user's identity is not the pinned one.
+    #[error("the identity of '{0}' has changed: it is not the one that this device knows")]
+    IdentityChanged(String),
+    /// What the server says of a user does not hold; the text says what.
+    #[error("what the server says of '{username}' is not trustworthy: {reason}")]
+    Untrusted {
+        /// Who.
+        username: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Too many requests.
+    #[error("too many requests; try again in {seconds} s")]
+    RateLimited {
+        /// Seconds to wait.
+        seconds: u64,
+    },
+    /// The local database or a file failed.
+    #[error("the local storage failed: {0}")]
+    Storage(String),
+    /// Written by a newer version.
+    #[error("this profile was written by a newer version of waxwing")]
+    NewerProfile,
+    /// The client is closing.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Its class.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoProfile(_)
+            | Self::ProfileExists(_)
+            | Self::ProfileInUse(_)
+            | Self::BadProfileName(_)
+            | Self::WeakPassword(_)
+            | Self::BadUsername { .. }
+            | Self::UsernameTaken(_)
+            | Self::UnknownUser(_)
+            | Self::UnknownChat(_)
+            | Self::BadMessageId
+            | Self::TooLong { .. }
+            | Self::Empty
+            | Self::BadInput(_)
+            | Self::SignUpRefused(_)
+            | Self::NewerProfile => ErrorKind::User,
+            Self::WrongPassword | Self::Locked | Self::BadCredentials | Self::SignedOut => ErrorKind::NotAuthenticated,
+            Self::Unreachable { .. }
+            | Self::WrongServer { .. }
+            | Self::ServerMisbehaves(_)
+            | Self::Refused(_)
+            | Self::ConnectionLost(_)
+            | Self::TimedOut(_)
+            | Self::ServerRestored => ErrorKind::Network,
+            Self::IdentityChanged(_) | Self::Untrusted { .. } => ErrorKind::Untrusted,
+            Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::OldCopy | Self::Storage(_) | Self::Closed => ErrorKind::Unexpected,
+        }
+    }
+
+    /// What to do next, where there is something to say.
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoProfile(_) => "make one with 'waxwing signup' or 'waxwing login', or name another with --profile",
+            Self::ProfileExists(_) => "name another profile with --profile",
+            Self::ProfileInUse(_) => "close the other one, or use another profile",
+            Self::WrongPassword | Self::BadCredentials => "check the username and the password, then try again",
+            Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
+            Self::SignedOut => "log in again with 'waxwing login' in a new profile",
+            Self::WeakPassword(_) => "use a few unrelated words, or a password manager",
+            Self::UsernameTaken(_) => "choose another username",
+            Self::UnknownUser(_) => "check the spelling; usernames are the same for everybody on one server",
+            Self::Unreachable { .. } | Self::ConnectionLost(_) => {
+                "check the network and whether the server runs ('waxwing ping LINK'), then try again"
+            }
+            Self::WrongServer { .. } => {
+                "ask the server's owner for the current link; if it is unchanged, somebody may be between you and the server"
+            }
+            Self::IdentityChanged(_) => {
+                "nothing was sent; ask them, by another way than this chat, whether they made a new account"
+            }
+            Self::Untrusted { .. } => "nothing was sent; the server may be compromised: ask its owner",
+            Self::OldCopy => "log in again in a new profile; keys of an old copy must not be used",
+            Self::ServerRestored => "ask the server's owner; until then the local history stays readable",
+            Self::Storage(_) => "check the free space and the rights of the profile's folder",
+            Self::NewerProfile => "use the newer version",
+            Self::TooLong { .. } => "split it",
+            _ => return None,
+        })
+    }
+}

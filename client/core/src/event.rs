@@ -1,0 +1,57 @@
+//! What happens, for whoever shows it.
+
+use crate::{Message, MessageId, MessageState};
+use std::time::Duration;
+
+/// The receiving end of a client's events; see [`crate::Client::events`]. Never lossy: events wait in memory.
+pub type Events = tokio::sync::mpsc::UnboundedReceiver<Event>;
+
+/// Something happened. It is on disk already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The connection changed.
+    Connection(Connection),
+    /// Everything that the server had when we connected is here.
+    CaughtUp,
+    /// A new message: from somebody else, or from another device of this account.
+    Message(Message),
+    /// An own message came further (or failed).
+    State {
+        /// The chat.
+        chat: String,
+        /// The message.
+        id: MessageId,
+        /// Its new state.
+        state: MessageState,
+        /// Its place in the chat, once known.
+        seq: Option<u64>,
+    },
+    /// A user's identity is not the pinned one: everything for them is held.
+    IdentityChanged {
+        /// Who.
+        username: String,
+    },
+    /// Somebody told their full name.
+    Profile {
+        /// Who.
+        username: String,
+        /// The name.
+        full_name: Option<String>,
+    },
+}
+
+/// The connection to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Trying.
+    Connecting,
+    /// Connected and signed in.
+    Online,
+    /// Not connected; tries again by itself after the delay, or not at all if there is none.
+    Offline {
+        /// Why, for users.
+        reason: String,
+        /// When it tries again.
+        retry_in: Option<Duration>,
+    },
+}

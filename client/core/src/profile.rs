@@ -1,0 +1,208 @@
+//! Where a profile lives on disk and who may open it: its folder, its lock, and the key of its database.
+//!
+//! The folder holds `history.db` (SQLCipher), `key` (the database's key under the password), `lock`, and, if the user
+//! stays logged in, `key.open` (the key itself, mode 0600) or `key.keyring` (the name it has in the system's keyring).
+//! One process at a time holds a profile. This module knows nothing of what the database contains.
+
+use crate::Error;
+use etcetera::{BaseStrategy, base_strategy::Xdg};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+use waxwing_e2ee::local::{self, LocalError, LocalKey};
+use zeroize::Zeroizing;
+
+/// A profile's folder; it may not exist yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfilePath {
+    name: String,
+    folder: PathBuf,
+}
+
+/// Where the key of the local database is kept between starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Remembered {
+    /// In the system's keyring.
+    Keyring,
+    /// In this file (mode 0600).
+    File(PathBuf),
+    /// Nowhere: the password is asked at each start.
+    No,
+}
+
+/// Proof that this process holds the profile; released on drop.
+#[derive(Debug)]
+pub(crate) struct ProfileLock(#[expect(dead_code, reason = "held for its lock")] File);
+
+impl ProfilePath {
+    /// Finds the folder: `data_dir`, else `WAXWING_DATA_DIR`, else the XDG data folder; in it the profile's own.
+    /// The default name is `default`.
+    pub fn resolve(data_dir: Option<PathBuf>, name: Option<&str>) -> Result<Self, Error> {
+        let name = name.unwrap_or("default");
+        let usable = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(usable) {
+            return Err(Error::BadProfileName(name.to_owned()));
+        }
+        let root = match data_dir.or_else(|| std::env::var_os("WAXWING_DATA_DIR").map(PathBuf::from)) {
+            Some(root) => root,
+            None => Xdg::new().map_err(|error| Error::Storage(error.to_string()))?.data_dir().join("waxwing"),
+        };
+        Ok(Self { name: name.to_owned(), folder: root.join(name) })
+    }
+
+    /// The profile's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The profile's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether there is an account in it.
+    pub fn exists(&self) -> bool {
+        self.database().exists()
+    }
+
+    /// Whether opening it takes the password: false if the user stays logged in.
+    pub fn needs_password(&self) -> bool {
+        !self.folder.join("key.open").exists() && !self.folder.join("key.keyring").exists()
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.join("history.db")
+    }
+
+    /// The place where a new profile is built before it takes its name: a killed sign-up leaves no half profile.
+    pub(crate) fn workshop(&self) -> Result<Self, Error> {
+        if self.exists() {
+            return Err(Error::ProfileExists(self.name.clone()));
+        }
+        let parent = self.folder.parent().unwrap_or(Path::new("."));
+        let workshop = Self { name: self.name.clone(), folder: parent.join(format!(".{}.new", self.name)) };
+        match fs::remove_dir_all(&workshop.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(storage(&error)),
+            _ => {}
+        }
+        make_folder(&workshop.folder)?;
+        Ok(workshop)
+    }
+
+    /// Gives the finished workshop the profile's name.
+    pub(crate) fn take(&self, workshop: &Self) -> Result<(), Error> {
+        fs::rename(&workshop.folder, &self.folder).map_err(|error| storage(&error))?;
+        if let Some(parent) = self.folder.parent() {
+            File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| storage(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Holds the profile for this process.
+    pub(crate) fn lock(&self) -> Result<ProfileLock, Error> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.folder.join("lock")).map_err(|error| storage(&error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(ProfileLock(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(Error::ProfileInUse(self.name.clone())),
+            Err(fs::TryLockError::Error(error)) => Err(storage(&error)),
+        }
+    }
+
+    /// Writes the database's key under the password.
+    pub(crate) fn store_key(&self, key: &LocalKey, password: &str) -> Result<(), Error> {
+        let wrapped = local::wrap(key, password, &mut crate::random()).map_err(|error| local_error(&error))?;
+        write_secret(&self.folder.join("key"), &wrapped)
+    }
+
+    /// The key, with the password.
+    pub(crate) fn unlock(&self, password: &str) -> Result<LocalKey, Error> {
+        let file = self.folder.join("key");
+        let wrapped = fs::read(&file).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::NoProfile(self.name.clone()),
+            _ => storage(&error),
+        })?;
+        local::unwrap(&wrapped, password).map_err(|error| local_error(&error))
+    }
+
+    /// Keeps the key for the next start: in the keyring if there is one, else in a file.
+    ///
+    /// `home` is the profile's final folder, for a profile that still is in its workshop.
+    pub(crate) fn remember(&self, key: &LocalKey, home: &Self) -> Result<Remembered, Error> {
+        let name = home.folder.to_string_lossy().into_owned();
+        if keyring_store(&name, key) {
+            write_secret(&self.folder.join("key.keyring"), name.as_bytes())?;
+            return Ok(Remembered::Keyring);
+        }
+        write_secret(&self.folder.join("key.open"), key.as_bytes())?;
+        Ok(Remembered::File(home.folder.join("key.open")))
+    }
+
+    /// The key, if the user stayed logged in.
+    pub(crate) fn remembered(&self) -> Result<LocalKey, Error> {
+        if let Ok(bytes) = fs::read(self.folder.join("key.open")).map(Zeroizing::new) {
+            let damaged = || Error::Storage("the file 'key.open' is damaged; delete it and give the password".into());
+            let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| damaged())?;
+            return Ok(LocalKey::from_bytes(bytes));
+        }
+        let name = fs::read_to_string(self.folder.join("key.keyring")).map_err(|_| Error::Locked)?;
+        keyring_load(&name).ok_or(Error::Locked)
+    }
+}
+
+// The keyring's client runs an executor of its own and must not do so on a thread that runs ours.
+#[cfg(feature = "keyring")]
+fn keyring_store(name: &str, key: &LocalKey) -> bool {
+    std::thread::scope(|scope| {
+        let entry = || keyring::Entry::new("waxwing", name)?.set_secret(key.as_bytes());
+        scope.spawn(move || entry().is_ok()).join().unwrap_or(false)
+    })
+}
+
+#[cfg(feature = "keyring")]
+fn keyring_load(name: &str) -> Option<LocalKey> {
+    std::thread::scope(|scope| {
+        let entry = || keyring::Entry::new("waxwing", name)?.get_secret();
+        let secret = scope.spawn(move || entry().map(Zeroizing::new)).join().ok()?.ok()?;
+        secret.as_slice().try_into().ok().map(LocalKey::from_bytes)
+    })
+}
+
+#[cfg(not(feature = "keyring"))]
+fn keyring_store(_: &str, _: &LocalKey) -> bool {
+    false
+}
+
+#[cfg(not(feature = "keyring"))]
+fn keyring_load(_: &str) -> Option<LocalKey> {
+    None
+}
+
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| storage(&error))
+}
+
+fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|error: std::io::Error| storage(&error))
+}
+
+pub(crate) fn storage(error: &std::io::Error) -> Error {
+    Error::Storage(error.to_string())
+}
+
+fn local_error(error: &LocalError) -> Error {
+    match error {
+        LocalError::WrongPassword => Error::WrongPassword,
+        LocalError::Newer => Error::NewerProfile,
+        other => Error::Storage(other.to_string()),
+    }
+}

@@ -1,0 +1,101 @@
+//! The profile's encrypted database: opening it, its schema, and its tables (one file each).
+//!
+//! Every function takes the connection of the caller's transaction, so that MLS state and rows commit together. It knows
+//! the tables; what their blobs mean is others' business.
+
+pub(crate) mod chats;
+pub(crate) mod contacts;
+pub(crate) mod messages;
+pub(crate) mod outbox;
+pub(crate) mod own;
+
+use crate::Error;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
+use waxwing_e2ee::{local::LocalKey, mls};
+use zeroize::Zeroizing;
+
+const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/client/0001_profile.sql")];
+
+/// Opens the database, made anew if there is none, and brings its schema up to date.
+pub(crate) fn open(path: &Path, key: &LocalKey) -> Result<Connection, Error> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| crate::profile::storage(&error))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags)?;
+    // SQLCipher would write its complaints to stderr.
+    db.execute_batch("PRAGMA cipher_log_level = NONE;")?;
+    let mut pragma = Zeroizing::new(String::with_capacity(96));
+    pragma.push_str("PRAGMA key = \"x'");
+    for byte in key.as_bytes() {
+        use std::fmt::Write;
+        let _ = write!(pragma, "{byte:02x}");
+    }
+    pragma.push_str("'\";");
+    db.execute_batch(&pragma)?;
+    // FULL: the server deletes what we acknowledge. secure_delete: used secrets must not linger in free pages.
+    db.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
+         PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 5000;",
+    )?;
+    migrate(&mut db)?;
+    mls::migrate(&mut db).map_err(|error| Error::Storage(error.to_string()))?;
+    db.set_prepared_statement_cache_capacity(64);
+    Ok(db)
+}
+
+fn migrate(db: &mut Connection) -> Result<(), Error> {
+    let version: usize = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version > MIGRATIONS.len() {
+        return Err(Error::NewerProfile);
+    }
+    for (index, migration) in MIGRATIONS.iter().enumerate().skip(version) {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        tx.execute_batch(migration)?;
+        tx.pragma_update(None, "user_version", index + 1)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+/// Runs `work` in one transaction: committed if it returns `Ok`, rolled back otherwise.
+pub(crate) fn in_transaction<T, E: From<rusqlite::Error>>(
+    db: &mut Connection,
+    work: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&tx)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+/// Moves everything out of the write-ahead log, whose old frames may hold secrets that were deleted since.
+pub(crate) fn checkpoint(db: &Connection) -> Result<(), Error> {
+    Ok(db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?)
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Self::Storage("the database is damaged, or its key is another".into())
+            }
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Storage("the disk is full".into()),
+            _ => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+/// A column that must be an id of `N` bytes.
+pub(crate) fn array<const N: usize>(row: &rusqlite::Row<'_>, column: &str) -> rusqlite::Result<[u8; N]> {
+    let blob: Vec<u8> = row.get(column)?;
+    blob.try_into().map_err(|blob: Vec<u8>| {
+        let kind = rusqlite::types::Type::Blob;
+        rusqlite::Error::FromSqlConversionFailure(0, kind, format!("{column}: {} bytes", blob.len()).into())
+    })
+}

@@ -1,0 +1,145 @@
+//! One row per chat: where it stands in the server's log and how far its sending has come.
+
+use crate::Error;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+/// A chat's row id.
+pub(crate) type ChatId = i64;
+
+/// How far a chat is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nothing was done yet.
+    New,
+    /// Our creation may be at the server; its answer is not here.
+    Creating,
+    /// It exists; another device has to let us in.
+    Waiting,
+    /// Messages can go.
+    Active,
+}
+
+/// A chat's row.
+#[derive(Clone, Debug)]
+pub(crate) struct ChatRow {
+    pub(crate) chat: ChatId,
+    pub(crate) name: String,
+    pub(crate) conversation: Option<[u8; 16]>,
+    pub(crate) phase: Phase,
+    pub(crate) cursor: u64,
+    pub(crate) commits: u64,
+    pub(crate) number: u64,
+    pub(crate) others: u64,
+    pub(crate) introduced: bool,
+    pub(crate) creation: Option<Vec<u8>>,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
+    let conversation: Option<Vec<u8>> = row.get("conversation")?;
+    Ok(ChatRow {
+        chat: row.get("chat")?,
+        name: row.get("name")?,
+        conversation: conversation.map(|_| super::array(row, "conversation")).transpose()?,
+        phase: match row.get::<_, i64>("phase")? {
+            0 => Phase::New,
+            1 => Phase::Creating,
+            2 => Phase::Waiting,
+            _ => Phase::Active,
+        },
+        cursor: row.get("cursor")?,
+        commits: row.get("commits")?,
+        number: row.get("number")?,
+        others: row.get("others")?,
+        introduced: row.get("introduced")?,
+        creation: row.get("creation")?,
+    })
+}
+
+pub(crate) fn load(db: &Connection, chat: ChatId) -> Result<ChatRow, Error> {
+    Ok(db.prepare_cached("SELECT * FROM chats WHERE chat = ?1")?.query_row([chat], read)?)
+}
+
+pub(crate) fn by_name(db: &Connection, name: &str) -> Result<Option<ChatRow>, Error> {
+    Ok(db.prepare_cached("SELECT * FROM chats WHERE name = ?1")?.query_row([name], read).optional()?)
+}
+
+pub(crate) fn by_conversation(db: &Connection, conversation: &[u8; 16]) -> Result<Option<ChatRow>, Error> {
+    let mut query = db.prepare_cached("SELECT * FROM chats WHERE conversation = ?1")?;
+    Ok(query.query_row([conversation], read).optional()?)
+}
+
+pub(crate) fn all(db: &Connection) -> Result<Vec<ChatRow>, Error> {
+    let mut query = db.prepare_cached("SELECT * FROM chats ORDER BY name")?;
+    let rows = query.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The chat of that name, made if there is none.
+pub(crate) fn ensure(db: &Connection, name: &str) -> Result<ChatRow, Error> {
+    db.prepare_cached("INSERT INTO chats (name) VALUES (?1) ON CONFLICT (name) DO NOTHING")?.execute([name])?;
+    by_name(db, name)?.ok_or_else(|| Error::Storage("a chat that was just made is not there".into()))
+}
+
+/// Our creation is about to leave.
+pub(crate) fn set_creating(db: &Connection, chat: ChatId, id: &[u8; 16], creation: &[u8]) -> Result<(), Error> {
+    db.execute("UPDATE chats SET phase = 1, conversation = ?2, creation = ?3 WHERE chat = ?1", (chat, id, creation))?;
+    Ok(())
+}
+
+/// Our creation came to nothing.
+pub(crate) fn set_new(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute("UPDATE chats SET phase = 0, conversation = NULL, creation = NULL WHERE chat = ?1", [chat])?;
+    Ok(())
+}
+
+/// Somebody else's creation won; its welcome is on the way.
+pub(crate) fn set_waiting(db: &Connection, chat: ChatId, id: &[u8; 16]) -> Result<(), Error> {
+    db.execute("UPDATE chats SET phase = 2, conversation = ?2, creation = NULL WHERE chat = ?1", (chat, id))?;
+    Ok(())
+}
+
+/// The group is there; its log is handled up to `cursor`.
+pub(crate) fn set_active(db: &Connection, chat: ChatId, id: &[u8; 16], cursor: u64, commits: u64) -> Result<(), Error> {
+    db.execute(
+        "UPDATE chats SET phase = 3, conversation = ?2, cursor = ?3, commits = ?4, creation = NULL,
+                          others = ?3, receipted = ?3 WHERE chat = ?1",
+        (chat, id, cursor, commits),
+    )?;
+    Ok(())
+}
+
+pub(crate) fn set_progress(db: &Connection, chat: ChatId, cursor: u64, commits: u64, others: u64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE chats SET cursor = ?2, commits = ?3, others = ?4 WHERE chat = ?1")?
+        .execute((chat, cursor, commits, others))?;
+    Ok(())
+}
+
+pub(crate) fn set_number(db: &Connection, chat: ChatId, number: u64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE chats SET number = ?2 WHERE chat = ?1")?.execute((chat, number))?;
+    Ok(())
+}
+
+pub(crate) fn set_receipted(db: &Connection, chat: ChatId, seq: u64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE chats SET receipted = ?2 WHERE chat = ?1")?.execute((chat, seq))?;
+    Ok(())
+}
+
+pub(crate) fn set_introduced(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute("UPDATE chats SET introduced = 1 WHERE chat = ?1", [chat])?;
+    Ok(())
+}
+
+/// Chats with entries of others that nobody was told about yet.
+pub(crate) fn owing_receipts(db: &Connection) -> Result<Vec<ChatRow>, Error> {
+    let mut query = db.prepare_cached("SELECT * FROM chats WHERE phase = 3 AND others > receipted")?;
+    let rows = query.query_map([], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn mark_read(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute(
+        "UPDATE chats SET read = coalesce((SELECT max(position) FROM messages WHERE chat = ?1), 0) WHERE chat = ?1",
+        [chat],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! The history. Messages are shown in the order of their seqs; those not yet at the server stand at the end.
+
+use super::chats::ChatId;
+use crate::{Content, Error, Message, MessageId, MessageState};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+const COLUMNS: &str = "m.position, c.name, m.id, m.author, m.seq, m.sent_at, m.received_at, m.kind, m.text, m.state, \
+                       m.failure FROM messages m JOIN chats c USING (chat)";
+
+/// What a new row needs.
+pub(crate) struct NewMessage<'a> {
+    pub(crate) chat: ChatId,
+    pub(crate) id: MessageId,
+    pub(crate) author: &'a str,
+    pub(crate) mine: bool,
+    pub(crate) seq: Option<u64>,
+    pub(crate) sent_at: u64,
+    pub(crate) received_at: u64,
+    pub(crate) content: &'a Content,
+    pub(crate) state: &'a MessageState,
+}
+
+/// Returns the row's position.
+pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error> {
+    let (kind, text) = match new.content {
+        Content::Text(text) => (0, text.as_str()),
+        Content::Unknown => (1, ""),
+        Content::Unreadable(reason) => (2, reason.as_str()),
+    };
+    let (state, failure) = state_columns(new.state);
+    let mut query = db.prepare_cached(
+        "INSERT INTO messages (chat, id, author, mine, seq, sent_at, received_at, kind, text, state, failure)
+         VALUES (:chat, :id, :author, :mine, :seq, :sent_at, :received_at, :kind, :text, :state, :failure)",
+    )?;
+    query.execute(named_params! {
+        ":chat": new.chat, ":id": new.id.0, ":author": new.author, ":mine": new.mine, ":seq": new.seq,
+        ":sent_at": new.sent_at, ":received_at": new.received_at, ":kind": kind, ":text": text, ":state": state,
+        ":failure": failure,
+    })?;
+    Ok(db.last_insert_rowid())
+}
+
+pub(crate) fn load(db: &Connection, position: i64) -> Result<Message, Error> {
+    let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.position = ?1"))?;
+    Ok(query.query_row([position], |row| read(row))?.1)
+}
+
+/// A message by its id, with its position. The newest, should others have used the id as well.
+pub(crate) fn by_id(db: &Connection, id: MessageId) -> Result<Option<(i64, Message)>, Error> {
+    let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1 ORDER BY m.position DESC LIMIT 1"))?;
+    Ok(query.query_row([id.0], |row| read(row)).optional()?)
+}
+
+/// The newest `limit` messages of a chat, oldest first.
+pub(crate) fn newest(db: &Connection, chat: ChatId, limit: usize) -> Result<Vec<Message>, Error> {
+    let queued = format!("SELECT {COLUMNS} WHERE m.chat = ?1 AND m.seq IS NULL ORDER BY m.position DESC LIMIT ?2");
+    let placed = format!("SELECT {COLUMNS} WHERE m.chat = ?1 AND m.seq IS NOT NULL ORDER BY m.seq DESC LIMIT ?2");
+    let mut messages: Vec<Message> = Vec::new();
+    for query in [queued, placed] {
+        let mut query = db.prepare_cached(&query)?;
+        let rows = query.query_map((chat, limit.saturating_sub(messages.len())), |row| read(row))?;
+        for row in rows {
+            messages.push(row?.1);
+        }
+    }
+    messages.reverse();
+    Ok(messages)
+}
+
+/// Others' messages after the receive cursor.
+pub(crate) fn unreceived(db: &Connection, limit: usize) -> Result<Vec<Message>, Error> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} WHERE m.mine = 0 AND m.position > (SELECT received FROM own) ORDER BY m.position LIMIT ?1"
+    ))?;
+    let rows = query.query_map([limit], |row| read(row).map(|(_, message)| message))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Moves the receive cursor on; never back.
+pub(crate) fn set_received(db: &Connection, position: i64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE own SET received = max(received, ?1)")?.execute([position])?;
+    Ok(())
+}
+
+/// The server has it.
+pub(crate) fn set_sent(db: &Connection, position: i64, seq: u64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE messages SET state = 1, seq = ?2 WHERE position = ?1 AND seq IS NULL")?
+        .execute((position, seq))?;
+    Ok(())
+}
+
+pub(crate) fn set_failed(db: &Connection, position: i64, reason: &str) -> Result<(), Error> {
+    db.execute("UPDATE messages SET state = 3, failure = ?2 WHERE position = ?1", (position, reason))?;
+    Ok(())
+}
+
+pub(crate) fn delete(db: &Connection, position: i64) -> Result<(), Error> {
+    db.execute("DELETE FROM messages WHERE position = ?1", [position])?;
+    Ok(())
+}
+
+/// Another account's device has everything up to `seq`; returns our messages that this is new for.
+pub(crate) fn set_delivered(db: &Connection, chat: ChatId, seq: u64) -> Result<Vec<(MessageId, u64)>, Error> {
+    let mut query = db.prepare_cached(
+        "UPDATE messages SET state = 2 WHERE chat = ?1 AND state = 1 AND seq <= ?2 RETURNING id, seq",
+    )?;
+    let rows = query.query_map((chat, seq), |row| Ok((MessageId(super::array(row, "id")?), row.get("seq")?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A chat's unread and queued messages.
+pub(crate) fn counts(db: &Connection, chat: ChatId) -> Result<(u64, u64), Error> {
+    let mut query = db.prepare_cached(
+        "SELECT (SELECT count(*) FROM messages WHERE chat = ?1 AND mine = 0
+                    AND position > (SELECT read FROM chats WHERE chat = ?1)),
+                (SELECT count(*) FROM messages WHERE chat = ?1 AND seq IS NULL AND state = 0)",
+    )?;
+    Ok(query.query_row([chat], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+fn state_columns(state: &MessageState) -> (i64, Option<&str>) {
+    match state {
+        MessageState::Queued => (0, None),
+        MessageState::Sent => (1, None),
+        MessageState::Delivered => (2, None),
+        MessageState::Failed(reason) => (3, Some(reason)),
+        MessageState::Received => (4, None),
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
+    let text: String = row.get("text")?;
+    let failure: Option<String> = row.get("failure")?;
+    let message = Message {
+        id: MessageId(super::array(row, "id")?),
+        chat: row.get("name")?,
+        from: row.get("author")?,
+        seq: row.get("seq")?,
+        sent_at: row.get("sent_at")?,
+        received_at: row.get("received_at")?,
+        content: match row.get::<_, i64>("kind")? {
+            0 => Content::Text(text),
+            2 => Content::Unreadable(text),
+            _ => Content::Unknown,
+        },
+        state: match row.get::<_, i64>("state")? {
+            0 => MessageState::Queued,
+            1 => MessageState::Sent,
+            2 => MessageState::Delivered,
+            3 => MessageState::Failed(failure.unwrap_or_default()),
+            _ => MessageState::Received,
+        },
+    };
+    Ok((row.get("position")?, message))
+}

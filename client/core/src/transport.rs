@@ -1,0 +1,399 @@
+//! One connection to the server: pinned TLS 1.3, frames, and answers matched to their requests.
+//!
+//! Nothing is sent before the server has proven that it holds the pinned key. It must not know what requests mean.
+
+use crate::Error;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
+    net::TcpStream,
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use waxwing_protocol::{
+    ALPN, Address, ClientFrame, EXPORTER_LABEL, ErrorCode, Event, Hello, Link, Pin, Refusal, Request, Response,
+    ServerFrame, ServerHello, VERSIONS, decode_server_frame, decode_server_hello, encode, limits,
+};
+
+const CONNECT: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
+/// Events that may wait before we rather fetch than remember them.
+const EVENTS: usize = 4096;
+
+/// An answer, or why there is none.
+pub(crate) type Answer = Result<Response, CallError>;
+
+/// What [`Connection::post`] gives back with the answer: a chat and a send number.
+pub(crate) type Tag = (i64, u64);
+
+/// Why a request has no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum CallError {
+    /// The server refused.
+    Refused(Refusal),
+    /// The connection ended; whether the request was carried out is unknown.
+    Lost(String),
+}
+
+/// What arrives unasked.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// An event.
+    Event(Event),
+    /// The connection ended.
+    Closed(String),
+}
+
+/// What the server said first.
+#[derive(Clone, Debug)]
+pub(crate) struct Greeting {
+    pub(crate) version: u16,
+    pub(crate) incarnation: [u8; 16],
+    pub(crate) sign_up: waxwing_protocol::SignUpPolicy,
+}
+
+/// A connection. Dropping it closes the connection.
+pub(crate) struct Connection {
+    pub(crate) greeting: Greeting,
+    pub(crate) exporter: [u8; 32],
+    pub(crate) address: String,
+    shared: Arc<Shared>,
+    outgoing: mpsc::Sender<Vec<u8>>,
+    tasks: [tokio::task::JoinHandle<()>; 2],
+}
+
+/// Where an answer goes.
+enum Waiter {
+    /// To the caller that waits for it.
+    Caller(oneshot::Sender<Answer>),
+    /// To the queue, under this tag.
+    Queue(Tag, mpsc::UnboundedSender<(Tag, Answer)>),
+}
+
+impl Waiter {
+    fn answer(self, answer: Answer) {
+        // Who does not listen any more does not need the answer.
+        match self {
+            Self::Caller(caller) => drop(caller.send(answer)),
+            Self::Queue(tag, queue) => drop(queue.send((tag, answer))),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u32,
+    answers: HashMap<u32, Waiter>,
+    closed: Option<String>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Connection {
+    /// Connects to the first address of the link that answers.
+    pub(crate) async fn open(link: &Link) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
+        let mut failure = None;
+        for address in &link.addresses {
+            let name = address.to_string();
+            let attempt = timeout(CONNECT, Self::open_one(address, link.pin)).await;
+            match attempt {
+                Ok(Ok(connection)) => return Ok(connection),
+                // Another address would not make this server honest.
+                Ok(Err(error @ (Error::WrongServer { .. } | Error::ServerMisbehaves(_)))) => return Err(error),
+                Ok(Err(error)) => failure = Some(error),
+                Err(_) => {
+                    failure = Some(Error::Unreachable { address: name, reason: "no answer in 10 seconds".into() });
+                }
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::Unreachable { address: link.to_string(), reason: "no address".into() }))
+    }
+
+    async fn open_one(address: &Address, pin: Pin) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
+        let name = address.to_string();
+        let unreachable = |reason: String| Error::Unreachable { address: address.to_string(), reason };
+        let tcp = TcpStream::connect((address.host.as_str(), address.port));
+        let tcp = tcp.await.map_err(|error| unreachable(plain_reason(&error)))?;
+        tcp.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
+
+        // The name is not verified (the pin is) and not sent.
+        let server = ServerName::try_from("waxwing.invalid").map_err(|error| unreachable(error.to_string()))?;
+        let connector = TlsConnector::from(Arc::new(tls(pin)?));
+        let tls = connector.connect(server, tcp).await.map_err(|error| match wrong_key(&error) {
+            true => Error::WrongServer { address: address.to_string() },
+            false => unreachable(format!("no secure connection: {error}")),
+        })?;
+        let (_, session) = tls.get_ref();
+        if session.alpn_protocol() != Some(ALPN) {
+            return Err(Error::ServerMisbehaves("it does not speak Waxwing's protocol".into()));
+        }
+        let exporter = session
+            .export_keying_material([0; 32], EXPORTER_LABEL, None)
+            .map_err(|error| Error::ServerMisbehaves(error.to_string()))?;
+        Self::greet(tls, exporter, name).await
+    }
+
+    async fn greet(
+        tls: TlsStream<TcpStream>,
+        exporter: [u8; 32],
+        address: String,
+    ) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
+        let lost = |error: io::Error| Error::ConnectionLost(plain_reason(&error));
+        let (read, mut write) = tokio::io::split(tls);
+        let mut read = BufReader::with_capacity(16 * 1024, read);
+        let hello = Hello { lowest: *VERSIONS.start(), highest: *VERSIONS.end() };
+        write.write_all(&framed(&hello)).await.map_err(lost)?;
+        write.flush().await.map_err(lost)?;
+        let mut body = Vec::new();
+        read_frame(&mut read, &mut body).await.map_err(lost)?;
+        let misbehaves = |why: &str| Error::ServerMisbehaves(why.into());
+        let greeting = match decode_server_hello(&body).map_err(|_| misbehaves("its greeting is malformed"))? {
+            ServerHello::Accepted { version, incarnation, sign_up, .. } if VERSIONS.contains(&version) => {
+                Greeting { version, incarnation: incarnation.0, sign_up }
+            }
+            ServerHello::Accepted { .. } => return Err(misbehaves("it chose a version that was not offered")),
+            ServerHello::Refused(refusal) => return Err(Error::Refused(refusal.to_string())),
+        };
+        let shared = Arc::new(Shared::default());
+        let (outgoing, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT);
+        let (events, incoming) = mpsc::channel(EVENTS);
+        let tasks =
+            [tokio::spawn(write_frames(write, queue)), tokio::spawn(read_frames(read, Arc::clone(&shared), events))];
+        Ok((Self { greeting, exporter, address, shared, outgoing, tasks }, incoming))
+    }
+
+    /// Sends a request; the answer arrives in `queue` under the tag. Requests leave in the order of these calls. If the
+    /// connection ends there may be no answer.
+    pub(crate) async fn post(&self, request: Request, tag: Tag, queue: &mpsc::UnboundedSender<(Tag, Answer)>) {
+        self.submit(request, Waiter::Queue(tag, queue.clone())).await;
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn call(&self, request: Request) -> Answer {
+        let (caller, answer) = oneshot::channel();
+        self.submit(request, Waiter::Caller(caller)).await;
+        match timeout(ANSWER, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(CallError::Lost("closed".into())),
+            Err(_) => Err(CallError::Lost("the server does not answer".into())),
+        }
+    }
+
+    async fn submit(&self, request: Request, waiter: Waiter) {
+        let id = {
+            let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(reason) = waiting.closed.clone() {
+                return waiter.answer(Err(CallError::Lost(reason)));
+            }
+            waiting.next = waiting.next.wrapping_add(1);
+            let id = waiting.next;
+            waiting.answers.insert(id, waiter);
+            id
+        };
+        // Fails only once the writer has ended; then the reader ends too, and answers all that wait.
+        let _ = self.outgoing.send(framed(&ClientFrame { id, request })).await;
+    }
+}
+
+impl CallError {
+    /// The error for the user, for requests that have no refusals of their own.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Lost(reason) => Error::ConnectionLost(reason),
+            Self::Refused(refusal) => match refusal.code {
+                ErrorCode::BadCredentials => Error::BadCredentials,
+                ErrorCode::NotAuthenticated => Error::SignedOut,
+                ErrorCode::RateLimited | ErrorCode::Busy => {
+                    let seconds = refusal.retry_after_ms.map_or(1, |ms| u64::from(ms).div_ceil(1000));
+                    Error::RateLimited { seconds }
+                }
+                ErrorCode::Draining => Error::ConnectionLost(refusal.to_string()),
+                _ => Error::Refused(refusal.to_string()),
+            },
+        }
+    }
+}
+
+/// The answer was of another kind than the request's.
+pub(crate) fn unexpected() -> Error {
+    Error::ServerMisbehaves("it answered something else than was asked".into())
+}
+
+fn framed(frame: &impl minicbor::Encode<()>) -> Vec<u8> {
+    let body = encode(frame).0;
+    let mut bytes = Vec::with_capacity(body.len() + 4);
+    bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+async fn read_frame(read: &mut (impl AsyncRead + Unpin), body: &mut Vec<u8>) -> io::Result<()> {
+    let length = read.read_u32().await? as usize;
+    if length > limits::FRAME {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the server sent a frame that is too long"));
+    }
+    body.resize(length, 0);
+    read.read_exact(body).await.map(drop)
+}
+
+async fn write_frames(mut write: WriteHalf<TlsStream<TcpStream>>, mut queue: mpsc::Receiver<Vec<u8>>) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, 64).await > 0 {
+        let bytes = batch.concat();
+        batch.clear();
+        if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = write.shutdown().await;
+}
+
+async fn read_frames<R: AsyncRead>(
+    mut read: BufReader<ReadHalf<R>>,
+    shared: Arc<Shared>,
+    events: mpsc::Sender<Incoming>,
+) {
+    let reason = receive_until_end(&mut read, &shared, &events).await;
+    {
+        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed = Some(reason.clone());
+        waiting.answers.drain().for_each(|(_, waiter)| waiter.answer(Err(CallError::Lost(reason.clone()))));
+    }
+    let _ = events.send(Incoming::Closed(reason)).await;
+}
+
+/// Returns why it ended.
+async fn receive_until_end(
+    read: &mut (impl AsyncRead + Unpin),
+    shared: &Shared,
+    events: &mpsc::Sender<Incoming>,
+) -> String {
+    let idle = Duration::from_secs(limits::IDLE_SECONDS);
+    let mut body = Vec::new();
+    let mut behind = false;
+    loop {
+        match timeout(idle, read_frame(read, &mut body)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return plain_reason(&error),
+            Err(_) => return "the server is silent".into(),
+        }
+        let (id, answer) = match decode_server_frame(&body) {
+            Ok(ServerFrame::Response { id, response }) => (id, Ok(response)),
+            Ok(ServerFrame::Refusal { id, refusal }) => (id, Err(CallError::Refused(refusal))),
+            Ok(ServerFrame::Event(event)) => {
+                // Never wait here: the engine may be waiting for an answer that comes behind this event.
+                if behind {
+                    behind = events.try_send(Incoming::Event(Event::Behind)).is_err();
+                }
+                if !behind {
+                    behind = events.try_send(Incoming::Event(event)).is_err();
+                }
+                continue;
+            }
+            Err(waxwing_protocol::DecodeError::UnknownServerFrame) => continue,
+            Err(_) => return "the server sent something malformed".into(),
+        };
+        let waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).answers.remove(&id);
+        if let Some(waiting) = waiting {
+            waiting.answer(answer);
+        }
+    }
+}
+
+fn plain_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the server closed the connection".into(),
+        io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn tls(pin: Pin) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = Arc::new(PinVerifier { pin, provider: Arc::clone(&provider) });
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| Error::ServerMisbehaves(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.enable_sni = false;
+    config.enable_early_data = false;
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+fn wrong_key(error: &io::Error) -> bool {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)))
+}
+
+/// Accepts the certificate whose key has the pinned hash, and proof that the server holds that key.
+#[derive(Debug)]
+struct PinVerifier {
+    pin: Pin,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
+        match Sha256::digest(&key)[..] == self.pin.0 {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,57 @@
+//! The backup pair of an account: RSA-3072, to which the keys of backups are wrapped (OAEP, SHA-256), and nothing else.
+//!
+//! The invariant: it never signs. This module must not know what a backup holds.
+
+use super::{KeyError, rsa_key};
+use rsa::{RsaPrivateKey, RsaPublicKey, pkcs8::SecretDocument, rand_core::CryptoRng};
+use std::fmt;
+
+/// The private half of the backup pair. It is wiped when dropped.
+pub struct BackupKey(RsaPrivateKey);
+
+impl BackupKey {
+    /// Makes a new pair; takes about 0.3 s.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        Self(rsa_key::generate(rng))
+    }
+
+    /// The half that devices wrap backup keys to.
+    pub fn public(&self) -> BackupPublicKey {
+        BackupPublicKey(self.0.to_public_key())
+    }
+
+    /// Reads PKCS#8 DER.
+    pub(crate) fn from_private_der(der: &[u8]) -> Result<Self, KeyError> {
+        rsa_key::private_from_der(der).map(Self)
+    }
+
+    /// PKCS#8 DER.
+    pub(crate) fn to_private_der(&self) -> SecretDocument {
+        rsa_key::private_to_der(&self.0)
+    }
+}
+
+impl fmt::Debug for BackupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BackupKey(private)")
+    }
+}
+
+/// The public half of the backup pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupPublicKey(RsaPublicKey);
+
+impl BackupPublicKey {
+    /// Reads a SubjectPublicKeyInfo (DER). Strict: canonical, RSA, 3072 bits, exponent 65537, nothing after it.
+    ///
+    /// # Errors
+    /// Says what is wrong with the bytes; whoever sent them misbehaved.
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        rsa_key::public_from_der(der).map(Self)
+    }
+
+    /// The SubjectPublicKeyInfo (DER), 422 bytes.
+    pub fn to_der(&self) -> Vec<u8> {
+        rsa_key::public_to_der(&self.0)
+    }
+}

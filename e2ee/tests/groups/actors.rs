@@ -1,0 +1,296 @@
+//! Alice, Bob and Carol with their devices, and what a modified client does behind the back of ours.
+
+use openmls::prelude::{
+    Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, ExtensionType, KeyPackage, Lifetime,
+    MlsGroup, MlsMessageOut, tls_codec::Serialize,
+};
+use openmls_basic_credential::SignatureKeyPair;
+use openmls_rust_crypto::RustCrypto;
+use openmls_sqlite_storage::{Codec, SqliteStorageProvider};
+use openmls_traits::OpenMlsProvider;
+use rsa::rand_core::UnwrapErr;
+use rusqlite::Connection;
+use std::sync::LazyLock;
+use waxwing_e2ee::account::{IdentityKey, IdentityPublicKey, credential};
+use waxwing_e2ee::mls::{
+    Device, Group, GroupRules, Identities, Kind, Member, Mls, MlsError, Participant, Prepared, Received, Refused, Role,
+    SignatureKey, key_package, migrate,
+};
+
+pub const SUITE: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
+pub const CHAT: [u8; 16] = [0xc4; 16];
+
+/// RSA keys are slow to make.
+pub static ALICE: LazyLock<IdentityKey> = LazyLock::new(|| IdentityKey::generate(&mut rng()));
+pub static BOB: LazyLock<IdentityKey> = LazyLock::new(|| IdentityKey::generate(&mut rng()));
+pub static CAROL: LazyLock<IdentityKey> = LazyLock::new(|| IdentityKey::generate(&mut rng()));
+
+pub fn rng() -> UnwrapErr<getrandom::SysRng> {
+    UnwrapErr(getrandom::SysRng)
+}
+
+/// What a device has fetched: the identity keys of everyone, unless a test says otherwise.
+pub struct Known(pub Vec<IdentityPublicKey>);
+
+impl Known {
+    pub fn everyone() -> Self {
+        Self([&ALICE, &BOB, &CAROL].map(|key| key.public()).to_vec())
+    }
+}
+
+impl Identities for Known {
+    fn identity(&self, _: &str, fingerprint: &[u8; 32]) -> Option<IdentityPublicKey> {
+        self.0.iter().find(|key| key.fingerprint() == *fingerprint).cloned()
+    }
+}
+
+pub fn participant(username: &str, identity: &IdentityKey) -> Participant {
+    Participant {
+        username: username.to_owned(),
+        identity: identity.public().fingerprint(),
+        list_version: 1,
+        list_hash: [0; 32],
+        role: Role::Member,
+    }
+}
+
+/// The rules of the chat of Alice and Bob.
+pub fn alice_and_bob() -> GroupRules {
+    GroupRules::new(Kind::Direct, vec![participant("alice", &ALICE), participant("bob", &BOB)]).unwrap()
+}
+
+/// A device with its own database.
+pub struct Phone {
+    pub db: Connection,
+    pub device: Device,
+    pub public: [u8; 32],
+    pub known: Known,
+}
+
+impl Phone {
+    /// A device whose credential `identity` has signed.
+    pub fn new(username: &str, id: u8, identity: &IdentityKey) -> Self {
+        Self::with_credential(|public| credential::certify(identity, username, &[id; 16], public, &mut rng()))
+    }
+
+    pub fn alice(id: u8) -> Self {
+        Self::new("alice", id, &ALICE)
+    }
+
+    pub fn bob(id: u8) -> Self {
+        Self::new("bob", id, &BOB)
+    }
+
+    /// A device with whatever credential it likes to show.
+    pub fn with_credential(certify: impl FnOnce(&[u8; 32]) -> Vec<u8>) -> Self {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        let key = SignatureKey::generate().unwrap();
+        let public = key.public();
+        key.store(&Mls::new(&db)).unwrap();
+        let device = Device::new(key, &certify(&public)).unwrap();
+        Self { db, device, public, known: Known::everyone() }
+    }
+
+    pub fn member(&self) -> Member {
+        self.device.member()
+    }
+
+    /// Runs `work` on the chat as a client does: loaded, used and dropped in a transaction that an error rolls back.
+    pub fn with<T>(
+        &mut self,
+        work: impl FnOnce(&mut Group, &Device, &Known) -> Result<T, MlsError>,
+    ) -> Result<T, MlsError> {
+        let tx = self.db.transaction()?;
+        let mls = Mls::new(&tx);
+        let mut group = Group::load(&mls, &CHAT)?.expect("the chat exists");
+        let value = work(&mut group, &self.device, &self.known)?;
+        tx.commit()?;
+        Ok(value)
+    }
+
+    /// What a modified client does: openmls on the same database, without our gate.
+    pub fn raw<T>(&mut self, work: impl FnOnce(&mut MlsGroup, &Raw, &SignatureKeyPair) -> T) -> T {
+        let raw = Raw::new(&self.db);
+        let signer = SignatureKeyPair::read(raw.storage(), &self.public, SUITE.signature_algorithm()).unwrap();
+        let id = openmls::prelude::GroupId::from_slice(&CHAT);
+        let mut group = MlsGroup::load(raw.storage(), &id).unwrap().expect("the chat exists");
+        work(&mut group, &raw, &signer)
+    }
+
+    /// A key package that our own client would not make.
+    pub fn raw_key_package(
+        &self,
+        suite: Ciphersuite,
+        lifetime: Lifetime,
+        credential: &[u8],
+    ) -> Vec<u8> {
+        let raw = Raw::new(&self.db);
+        let signer = SignatureKeyPair::read(raw.storage(), &self.public, suite.signature_algorithm()).unwrap();
+        let bundle = KeyPackage::builder()
+            .leaf_node_capabilities(capabilities(suite))
+            .key_package_lifetime(lifetime)
+            .build(suite, &raw, &signer, credential_with_key(credential, &self.public))
+            .unwrap();
+        bytes(&bundle.into_key_package().into())
+    }
+
+    pub fn create(&mut self, rules: &GroupRules) {
+        Group::create(&Mls::new(&self.db), &self.device, &CHAT, rules).unwrap();
+    }
+
+    pub fn key_package(&self) -> Vec<u8> {
+        key_package(&Mls::new(&self.db), &self.device, false).unwrap()
+    }
+
+    pub fn join(&mut self, welcome: &[u8]) -> Result<(), MlsError> {
+        let tx = self.db.transaction()?;
+        Group::join(&Mls::new(&tx), &self.known, welcome)?;
+        Ok(tx.commit()?)
+    }
+
+    pub fn prepare_add(&mut self, packages: &[Vec<u8>]) -> Result<Prepared, MlsError> {
+        self.with(|group, device, known| group.prepare_add(device, known, packages))
+    }
+
+    /// Adds, as if the server had taken the commit at once.
+    pub fn add(&mut self, packages: &[Vec<u8>]) -> Prepared {
+        let prepared = self.prepare_add(packages).unwrap();
+        self.accepted();
+        prepared
+    }
+
+    pub fn remove(&mut self, members: &[Member]) -> Vec<u8> {
+        let prepared = self.with(|group, device, known| group.prepare_remove(device, known, members)).unwrap();
+        self.accepted();
+        prepared.commit
+    }
+
+    pub fn update(&mut self) -> Vec<u8> {
+        let prepared = self.with(|group, device, known| group.prepare_update(device, known)).unwrap();
+        self.accepted();
+        prepared.commit
+    }
+
+    pub fn accepted(&mut self) {
+        self.with(|group, _, _| group.commit_accepted()).unwrap();
+    }
+
+    pub fn send(&mut self, text: &str) -> Vec<u8> {
+        self.with(|group, device, _| group.encrypt(device, text.as_bytes())).unwrap()
+    }
+
+    pub fn receive(&mut self, entry: &[u8]) -> Result<Received, MlsError> {
+        self.with(|group, _, known| group.receive(known, entry))
+    }
+
+    pub fn view(&mut self) -> [u8; 32] {
+        self.with(|group, _, _| group.view()).unwrap()
+    }
+
+    pub fn members(&mut self) -> Vec<Member> {
+        self.with(|group, _, _| group.members()).unwrap()
+    }
+
+    /// Whether there is still a group, and not only its remains.
+    pub fn in_chat(&mut self) -> bool {
+        Group::load(&Mls::new(&self.db), &CHAT).unwrap().is_some()
+    }
+}
+
+/// What members of Direct chats are told by a message.
+pub fn message(from: &Phone, text: &str) -> Received {
+    Received::Message { from: from.member(), body: text.as_bytes().to_vec().into() }
+}
+
+/// Alice's phone has started the chat with her laptop and Bob's phone in it.
+pub fn trio() -> (Phone, Phone, Phone) {
+    let (mut alice, mut laptop, mut bob) = (Phone::alice(1), Phone::alice(2), Phone::bob(3));
+    alice.create(&alice_and_bob());
+    let welcome = alice.add(&[laptop.key_package(), bob.key_package()]).welcome.unwrap();
+    laptop.join(&welcome).unwrap();
+    bob.join(&welcome).unwrap();
+    (alice, laptop, bob)
+}
+
+/// The chat still works: all agree on it, and a message gets through.
+pub fn assert_works(phones: &mut [&mut Phone]) {
+    let [first, others @ ..] = phones else { return };
+    let entry = first.send("still here");
+    for phone in others {
+        assert_eq!(phone.receive(&entry).unwrap(), message(first, "still here"));
+        assert_eq!(phone.view(), first.view());
+    }
+}
+
+/// The entry is to blame, and this is why.
+pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, MlsError>, why: Refused) {
+    let error = outcome.expect_err("refused");
+    assert!(error.is_fault_of_entry());
+    assert!(matches!(&error, MlsError::Refused(refused) if *refused == why), "{error}, not: {why}");
+}
+
+/// openmls on a database, as anybody could use it.
+pub struct Raw<'a> {
+    crypto: RustCrypto,
+    storage: SqliteStorageProvider<Cbor, &'a Connection>,
+}
+
+impl<'a> Raw<'a> {
+    pub fn new(db: &'a Connection) -> Self {
+        Self { crypto: RustCrypto::default(), storage: SqliteStorageProvider::new(db) }
+    }
+}
+
+impl<'a> OpenMlsProvider for Raw<'a> {
+    type CryptoProvider = RustCrypto;
+    type RandProvider = RustCrypto;
+    type StorageProvider = SqliteStorageProvider<Cbor, &'a Connection>;
+
+    fn storage(&self) -> &Self::StorageProvider {
+        &self.storage
+    }
+    fn crypto(&self) -> &RustCrypto {
+        &self.crypto
+    }
+    fn rand(&self) -> &RustCrypto {
+        &self.crypto
+    }
+}
+
+/// The encoding of our databases.
+#[derive(Default)]
+pub struct Cbor;
+
+impl Codec for Cbor {
+    type Error = std::io::Error;
+
+    fn to_vec<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Self::Error> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(value, &mut bytes).map_err(std::io::Error::other)?;
+        Ok(bytes)
+    }
+
+    fn from_slice<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Self::Error> {
+        ciborium::from_reader(bytes).map_err(std::io::Error::other)
+    }
+}
+
+pub fn bytes(message: &MlsMessageOut) -> Vec<u8> {
+    message.tls_serialize_detached().unwrap()
+}
+
+pub fn credential_with_key(credential: &[u8], public: &[u8]) -> CredentialWithKey {
+    CredentialWithKey {
+        credential: Credential::new(CredentialType::Other(0xF001), credential.to_vec()),
+        signature_key: public.into(),
+    }
+}
+
+fn capabilities(suite: Ciphersuite) -> Capabilities {
+    Capabilities::builder()
+        .ciphersuites(vec![suite])
+        .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::LastResort])
+        .credentials(vec![CredentialType::Other(0xF001)])
+        .build()
+}
