@@ -7,7 +7,10 @@
 //! version, and fields that a later client appends are skipped.
 
 use crate::padding::{InvalidPadding, pad, unpad};
-use minicbor::{Decoder, Encoder, encode::{Error, Write}};
+use minicbor::{
+    Decoder, Encoder,
+    encode::{Error, Write},
+};
 use zeroize::Zeroizing;
 
 /// The version that [`encode`] writes.

@@ -6,9 +6,9 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod account;
+pub mod content;
 mod fields;
 pub mod local;
-mod seal;
-pub mod content;
 pub mod mls;
 pub mod padding;
+mod seal;

@@ -53,5 +53,5 @@ use openmls::prelude::Ciphersuite;
 /// Hybrid post-quantum key exchange (ML-KEM-768 with X25519), AES-256-GCM, Ed25519 signatures: 0x004E, the only suite.
 const SUITE: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
 
-/// The number of [`SUITE`] in the IANA registry; to be kept with stored groups, since the code point is provisional.
+/// The number of the cipher suite in the IANA registry; to be kept with stored groups, since the code point is provisional.
 pub const SUITE_ID: u16 = 0x004E;

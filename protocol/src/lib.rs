@@ -4,6 +4,8 @@
 //! well-formed names, so nobody behind it has to check again. It must not know sockets, SQL or
 //! cryptography: keys, ciphertexts and signatures are opaque bytes to it. `SPEC.md` is the normative text.
 
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
 mod bytes;
 mod error;
 mod event;

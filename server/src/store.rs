@@ -4,11 +4,16 @@
 //! of a device appears in it once; published events leave in the order of their seqs, after the commit. It must not know
 //! connections or passwords: it gets hashes and ciphertexts, and stores them.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod mysql;
+pub mod sqlite;
+
 use async_trait::async_trait;
 use std::sync::Arc;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationKind, DeviceId, Entry,
-    Handshake, Incarnation, InboxItem, KdfParameters, KeyPackageStock, NewDevice, Page, Username,
+    Handshake, InboxItem, Incarnation, KdfParameters, KeyPackageStock, NewDevice, Page, Username,
 };
 
 /// An account's row id.
@@ -302,11 +307,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes inbox items up to a seq.
     async fn acknowledge_inbox(&self, device: DeviceId, seq: u64) -> Result<(), StoreError>;
     /// Conversations of the device whose head is beyond its cursor, by id, after `after`, at most `PAGE_ENTRIES`.
-    async fn heads(
-        &self,
-        device: DeviceId,
-        after: Option<ConversationId>,
-    ) -> Result<Vec<ConversationHead>, StoreError>;
+    async fn heads(&self, device: DeviceId, after: Option<ConversationId>)
+    -> Result<Vec<ConversationHead>, StoreError>;
 
     /// Stores an invite.
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError>;

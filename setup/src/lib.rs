@@ -1,1 +1,7 @@
-//! waxwing-setup
+//! Sets a Waxwing server up: questions → plan (pure, printable) → apply; and the one-command demonstration.
+
+pub mod apply;
+pub mod cli;
+pub mod demonstration;
+pub mod plan;
+mod wizard;

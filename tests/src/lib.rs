@@ -1,1 +1,47 @@
-//! waxwing-tests
+//! The end-to-end harness: real servers, real clients, real databases, and faults between them.
+//!
+//! Everything lives in temporary folders and on loopback, and is gone when its value is dropped. It drives the programs
+//! as a user does, by their command lines; beyond that it knows the wire language only, to play a misbehaving peer.
+
+mod database;
+mod impostor;
+mod process;
+mod programs;
+mod proxy;
+mod raw;
+mod server;
+mod user;
+
+pub use database::Database;
+pub use impostor::{Impostor, Met};
+pub use process::{Outcome, Running, run_with_deadline};
+pub use programs::program;
+pub use proxy::{Direction, Fault, Proxy};
+pub use raw::{RawClient, Tls};
+pub use server::{Server, files, free_port};
+pub use user::{Chat, Follow, PASSWORD, User, texts};
+
+use std::time::Duration;
+
+/// How long anything may take before a test gives up on it.
+pub const DEADLINE: Duration = Duration::from_secs(90);
+
+/// Makes two tests of each function, one on embedded SQLite and one on MySQL/MariaDB.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $name() -> anyhow::Result<()> { super::$name($crate::Database::Sqlite) })+
+        }
+        mod mysql {
+            $(#[test] fn $name() -> anyhow::Result<()> { super::$name($crate::Database::Mysql) })+
+        }
+    };
+}
+
+/// The same link with another port: the way through a proxy, or to an impostor.
+pub fn link_with_port(link: &str, port: u16) -> anyhow::Result<String> {
+    let mut link: waxwing_protocol::Link = link.parse()?;
+    link.addresses.iter_mut().for_each(|address| address.port = port);
+    Ok(link.to_string())
+}

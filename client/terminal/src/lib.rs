@@ -1,1 +1,106 @@
-//! waxwing-terminal
+//! The `waxwing` program: commands for scripts, a menu and a live chat for people, on top of `waxwing-core`.
+//!
+//! It owns words, prompts, JSON shapes and exit codes. Every foreign text passes [`sanitise`](mod@sanitise) before a
+//! terminal shows it. It knows neither keys nor the wire: what it cannot ask of the core, it cannot do.
+
+mod chat;
+mod cli;
+mod command;
+mod failure;
+pub mod menu;
+mod output;
+mod password;
+mod prompt;
+mod sanitise;
+
+pub use failure::Failure;
+
+use clap::Parser as _;
+use cli::{Cli, Command, Options};
+use std::{ffi::OsString, io, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+/// Runs the program with these arguments, the program's name first, and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
+    let json = cli.options.json;
+    trace(cli.options.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&Failure::Io(error), json),
+    };
+    let terminal = prompt::FoundTerminal::new();
+    let done = runtime.block_on(dispatch(cli));
+    drop(terminal);
+    // A prompt that was interrupted still waits for its line: nothing to wait for.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&failure, json),
+    }
+}
+
+fn end(failure: &Failure, json: bool) -> ExitCode {
+    failure.report(json);
+    ExitCode::from(failure.exit_code())
+}
+
+/// Says what clap found; its own exit code for wrong usage, 2, means something else here.
+fn refuse(error: &clap::Error, json: bool) -> ExitCode {
+    if error.use_stderr() && json {
+        let message = error.render().to_string();
+        let message = message.trim_start_matches("error: ").lines().next().unwrap_or("wrong usage").to_owned();
+        return end(&Failure::usage(message, "see 'waxwing --help'"), true);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::from(error.use_stderr()))
+}
+
+fn trace(verbose: u8) {
+    let filter = match verbose {
+        0 => return,
+        1 => "warn,waxwing_core=info,waxwing_terminal=info",
+        _ => "info,waxwing_core=debug,waxwing_terminal=debug",
+    };
+    let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr);
+    // A program that embeds this one may have a subscriber already.
+    let _ = subscriber.with_ansi(false).try_init();
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let Cli { options, command } = cli;
+    let Some(command) = command else {
+        if options.json {
+            return Err(Failure::usage("the menu has no JSON", "give a command; see 'waxwing --help'"));
+        }
+        return menu::open(&options).await;
+    };
+    match command {
+        // These two wait for long, and end in order when interrupted.
+        Command::Receive(arguments) => command::receive::run(&options, &arguments).await,
+        Command::Chat { user } => command::chat::run(&options, &user).await,
+        command => tokio::select! {
+            done = run_short(&options, command) => done,
+            () = prompt::interrupted() => Err(Failure::Interrupted),
+        },
+    }
+}
+
+async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Signup(arguments) => command::account::sign_up(options, arguments).await,
+        Command::Login(arguments) => command::account::log_in(options, arguments).await,
+        Command::Ping { link } => command::account::ping(options, link).await,
+        Command::Whoami => command::show::whoami(options).await,
+        Command::Status => command::show::status(options).await,
+        Command::Send(arguments) => command::send::run(options, &arguments).await,
+        Command::Ack { id } => command::receive::acknowledge(options, id).await,
+        Command::History { user, limit } => command::show::history(options, &user, limit).await,
+        Command::Chats => command::show::chats(options).await,
+        Command::Receive(_) | Command::Chat { .. } => Ok(()),
+    }
+}

@@ -3,7 +3,7 @@
 //! The invariant: the key lives as long as the device, in the database and nowhere else. This module must not know the
 //! identity key that signs credentials.
 
-use super::{Member, MlsError, Mls, Refused, SUITE, policy::CREDENTIAL_TYPE};
+use super::{Member, Mls, MlsError, Refused, SUITE, policy::CREDENTIAL_TYPE};
 use crate::account::credential;
 use openmls::prelude::{Credential, CredentialWithKey};
 use openmls_basic_credential::SignatureKeyPair;

@@ -69,9 +69,9 @@ impl MlsError {
     /// An error of reading one entry.
     pub(super) fn reading<E: Error + Send + Sync + 'static>(error: ProcessMessageError<E>) -> Self {
         match error {
-            ProcessMessageError::ValidationError(
-                ValidationError::WrongEpoch | ValidationError::UnableToDecrypt(_),
-            ) => Self::NotThisEpoch,
+            ProcessMessageError::ValidationError(ValidationError::WrongEpoch | ValidationError::UnableToDecrypt(_)) => {
+                Self::NotThisEpoch
+            }
             ProcessMessageError::ValidationError(ValidationError::WrongGroupId) => Self::Malformed,
             other => Self::theirs(other),
         }

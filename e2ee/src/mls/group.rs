@@ -178,8 +178,7 @@ impl<'tx> Group<'tx> {
     /// # Errors
     /// [`MlsError::Mls`] after our removal.
     pub fn view(&self) -> Result<[u8; 32], MlsError> {
-        let secret =
-            self.group.export_secret(self.mls.provider().crypto(), VIEW, &[], 32).map_err(MlsError::ours)?;
+        let secret = self.group.export_secret(self.mls.provider().crypto(), VIEW, &[], 32).map_err(MlsError::ours)?;
         secret.try_into().map_err(|_| MlsError::Malformed)
     }
 
@@ -261,8 +260,7 @@ impl<'tx> Group<'tx> {
     /// [`MlsError::Mls`] after our removal.
     pub fn encrypt(&mut self, device: &Device, plaintext: &[u8]) -> Result<Vec<u8>, MlsError> {
         self.step(|group, provider| {
-            let message =
-                group.group.create_message(provider, device.signer(), plaintext).map_err(MlsError::ours)?;
+            let message = group.group.create_message(provider, device.signer(), plaintext).map_err(MlsError::ours)?;
             to_bytes(&message)
         })
     }
@@ -338,10 +336,7 @@ impl<'tx> Group<'tx> {
     }
 
     /// One step of this group. The copy in memory is ahead of the database after an undone step, so it is loaded anew.
-    fn step<T>(
-        &mut self,
-        work: impl FnOnce(&mut Self, &Provider<'tx>) -> Result<T, MlsError>,
-    ) -> Result<T, MlsError> {
+    fn step<T>(&mut self, work: impl FnOnce(&mut Self, &Provider<'tx>) -> Result<T, MlsError>) -> Result<T, MlsError> {
         let mls = self.mls;
         let outcome = mls.step(|provider| work(self, provider));
         if outcome.is_err()

@@ -183,12 +183,7 @@ impl<'a> Gate<'a> {
         Ok(change)
     }
 
-    fn proposal(
-        &self,
-        before: &BTreeMap<u32, Seat>,
-        by: &Seat,
-        proposal: &QueuedProposal,
-    ) -> Result<Effect, MlsError> {
+    fn proposal(&self, before: &BTreeMap<u32, Seat>, by: &Seat, proposal: &QueuedProposal) -> Result<Effect, MlsError> {
         let Kind::Direct = self.rules.kind();
         // No wildcard: a kind of proposal that a later openmls brings must not compile unconsidered.
         match proposal.proposal() {
@@ -252,9 +247,10 @@ impl<'a> Gate<'a> {
         if participant.identity != claimed.identity {
             return Err(Refused::OtherIdentity(claimed.username).into());
         }
-        let key = self.identities.identity(&claimed.username, &claimed.identity).ok_or_else(|| {
-            MlsError::UnknownIdentity { username: claimed.username, fingerprint: claimed.identity }
-        })?;
+        let key = self
+            .identities
+            .identity(&claimed.username, &claimed.identity)
+            .ok_or_else(|| MlsError::UnknownIdentity { username: claimed.username, fingerprint: claimed.identity })?;
         Ok(credential::verify(credential.serialized_content(), mls_key, &key).map_err(Refused::Credential)?.into())
     }
 }

@@ -3,7 +3,10 @@
 //! The invariant: a step that fails leaves no trace in the transaction, and a failure of the database is never taken for
 //! a fault of what a peer sent. This module must not know groups.
 
-use super::{MlsError, storage::{Cbor, Storage}};
+use super::{
+    MlsError,
+    storage::{Cbor, Storage},
+};
 use openmls_rust_crypto::RustCrypto;
 use openmls_sqlite_storage::SqliteStorageProvider;
 use openmls_traits::OpenMlsProvider;
@@ -22,10 +25,7 @@ pub fn migrate(db: &mut Connection) -> Result<(), MlsError> {
 ///
 /// # Errors
 /// Those of `work`; those of the database if the undoing itself fails, and then the transaction is lost.
-pub fn savepoint<T, E: From<rusqlite::Error>>(
-    tx: &Connection,
-    work: impl FnOnce() -> Result<T, E>,
-) -> Result<T, E> {
+pub fn savepoint<T, E: From<rusqlite::Error>>(tx: &Connection, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     tx.execute_batch("SAVEPOINT step")?;
     let outcome = work();
     tx.execute_batch(if outcome.is_ok() { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" })?;

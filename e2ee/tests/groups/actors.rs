@@ -119,12 +119,7 @@ impl Phone {
     }
 
     /// A key package that our own client would not make.
-    pub fn raw_key_package(
-        &self,
-        suite: Ciphersuite,
-        lifetime: Lifetime,
-        credential: &[u8],
-    ) -> Vec<u8> {
+    pub fn raw_key_package(&self, suite: Ciphersuite, lifetime: Lifetime, credential: &[u8]) -> Vec<u8> {
         let raw = Raw::new(&self.db);
         let signer = SignatureKeyPair::read(raw.storage(), &self.public, suite.signature_algorithm()).unwrap();
         let bundle = KeyPackage::builder()

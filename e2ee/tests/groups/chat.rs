@@ -157,11 +157,8 @@ fn views_agree_within_an_epoch_and_change_with_it() {
 
 #[test]
 fn notes_to_self_are_a_group_of_ones_own_devices() {
-    let rules = waxwing_e2ee::mls::GroupRules::new(
-        waxwing_e2ee::mls::Kind::Direct,
-        vec![participant("alice", &ALICE)],
-    )
-    .unwrap();
+    let rules = waxwing_e2ee::mls::GroupRules::new(waxwing_e2ee::mls::Kind::Direct, vec![participant("alice", &ALICE)])
+        .unwrap();
     let (mut phone, mut laptop) = (Phone::alice(1), Phone::alice(2));
     phone.create(&rules);
     phone.send("alone");

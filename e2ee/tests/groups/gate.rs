@@ -36,10 +36,7 @@ fn impostors() -> Vec<(Phone, Refused)> {
     let alices_key = Phone::alice(4).public;
     vec![
         // Alice's genuine credential, on the leaf of another key.
-        (
-            Phone::with_credential(|_| credential::certify(&ALICE, "alice", &[4; 16], &alices_key, &mut rng())),
-            forged(),
-        ),
+        (Phone::with_credential(|_| credential::certify(&ALICE, "alice", &[4; 16], &alices_key, &mut rng())), forged()),
         (Phone::with_credential(|public| forged_alice(4, public)), forged()),
         // Carol vouches, in Alice's name.
         (Phone::new("alice", 4, &CAROL), Refused::OtherIdentity("alice".to_owned())),
@@ -218,9 +215,8 @@ fn commit_own_leaf(phone: &mut Phone, leaf: CredentialWithKey, new_signer: Optio
 fn a_member_may_not_become_somebody_else_by_an_update() {
     let (mut alice, mut laptop, mut bob) = trio();
     let key = bob.public;
-    let certify = |identity, username, device: u8| {
-        credential::certify(identity, username, &[device; 16], &key, &mut rng())
-    };
+    let certify =
+        |identity, username, device: u8| credential::certify(identity, username, &[device; 16], &key, &mut rng());
     let alices = credential::certify(&ALICE, "alice", &[1; 16], &alice.public, &mut rng());
     for (credential, why) in [
         (certify(&BOB, "alice", 4), Refused::OtherIdentity("alice".to_owned())),
@@ -254,8 +250,7 @@ fn a_member_may_not_change_its_mls_key() {
 #[test]
 fn a_member_may_not_remove_another_account() {
     let (mut alice, mut laptop, mut bob) = trio();
-    let commit =
-        bob.raw(|group, raw, signer| bytes(&group.remove_members(raw, signer, &[alices_leaf()]).unwrap().0));
+    let commit = bob.raw(|group, raw, signer| bytes(&group.remove_members(raw, signer, &[alices_leaf()]).unwrap().0));
     assert_all_refuse(&commit, &Refused::Remove("alice".to_owned()), &mut [&mut laptop, &mut alice]);
 }
 
@@ -296,9 +291,8 @@ fn a_pre_shared_key_is_refused_even_if_everyone_has_it() {
 #[test]
 fn proposals_outside_a_commit_are_refused() {
     let (mut alice, mut laptop, mut bob) = trio();
-    let removal = bob.raw(|group, raw, signer| {
-        bytes(&group.propose_remove_member(raw, signer, alices_leaf()).unwrap().0)
-    });
+    let removal =
+        bob.raw(|group, raw, signer| bytes(&group.propose_remove_member(raw, signer, alices_leaf()).unwrap().0));
     let update = bob.raw(|group, raw, signer| {
         bytes(&group.propose_self_update(raw, signer, LeafNodeParameters::default()).unwrap().0)
     });
@@ -307,8 +301,7 @@ fn proposals_outside_a_commit_are_refused() {
         assert_all_refuse(proposal, &Refused::Standalone, &mut [&mut alice, &mut laptop]);
     }
     // A commit that refers to them means nothing to anybody.
-    let commit =
-        laptop.raw(|group, raw, signer| bytes(&group.commit_to_pending_proposals(raw, signer).unwrap().0));
+    let commit = laptop.raw(|group, raw, signer| bytes(&group.commit_to_pending_proposals(raw, signer).unwrap().0));
     alice.receive(&commit).unwrap();
 }
 
@@ -316,8 +309,7 @@ fn proposals_outside_a_commit_are_refused() {
 fn nobody_joins_from_outside() {
     for mut stranger in [Phone::new("carol", 4, &CAROL), Phone::alice(4)] {
         let (mut alice, mut laptop, mut bob) = trio();
-        let info = bob
-            .raw(|group, raw, signer| bytes(&group.export_group_info(raw.crypto(), signer, true).unwrap()));
+        let info = bob.raw(|group, raw, signer| bytes(&group.export_group_info(raw.crypto(), signer, true).unwrap()));
         let MlsMessageBodyIn::GroupInfo(info) = MlsMessageIn::tls_deserialize_exact(info).unwrap().extract() else {
             panic!("not a group info")
         };

@@ -7,4 +7,3 @@ mod chat;
 mod gate;
 mod membership;
 mod storage;
-mod timing;

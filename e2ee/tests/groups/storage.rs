@@ -83,11 +83,9 @@ impl Phone {
 fn a_device_is_found_again() {
     let alice = Phone::alice(1);
     let mls = Mls::new(&alice.db);
-    let load = |username, id: u8, public, credential: &[u8]| {
-        Device::load(&mls, username, &[id; 16], public, credential)
-    };
-    let credential =
-        waxwing_e2ee::account::credential::certify(&ALICE, "alice", &[1; 16], &alice.public, &mut rng());
+    let load =
+        |username, id: u8, public, credential: &[u8]| Device::load(&mls, username, &[id; 16], public, credential);
+    let credential = waxwing_e2ee::account::credential::certify(&ALICE, "alice", &[1; 16], &alice.public, &mut rng());
     let found = load("alice", 1, &alice.public, &credential).unwrap().unwrap();
     assert_eq!(found.member(), alice.member());
     assert!(load("alice", 1, &[0; 32], &credential).unwrap().is_none());
@@ -100,9 +98,8 @@ fn a_device_is_found_again() {
 #[test]
 fn a_debug_print_shows_no_private_key() {
     let alice = Phone::alice(1);
-    let raw = Raw::new(&alice.db);
-    let row: Vec<u8> = alice.db.query_row("SELECT signature_key FROM openmls_signature_keys", [], |row| row.get(0)).unwrap();
-    drop(raw);
+    let row: Vec<u8> =
+        alice.db.query_row("SELECT signature_key FROM openmls_signature_keys", [], |row| row.get(0)).unwrap();
     let private = byte_strings(&row).into_iter().find(|bytes| bytes.len() == 32 && *bytes != alice.public).unwrap();
     let shown = format!("{:?}", alice.device);
     assert!(!shown.contains(&format!("{private:?}")) && !shown.contains(&format!("{private:02x?}")), "{shown}");
@@ -169,7 +166,8 @@ fn a_left_chat_leaves_no_secrets() {
 
 /// The secrets of the groups: what lies in the columns that hold nothing else.
 fn secrets(db: &Connection) -> HashSet<Vec<u8>> {
-    let query = "SELECT group_data FROM openmls_group_data WHERE data_type IN ('message_secrets', 'group_epoch_secrets')";
+    let query =
+        "SELECT group_data FROM openmls_group_data WHERE data_type IN ('message_secrets', 'group_epoch_secrets')";
     columns(db, query)
 }
 

@@ -21,14 +21,8 @@ fn rules_have_one_encoding_whatever_the_order() {
 #[test]
 fn the_encoding_is_what_it_was() {
     let notes = GroupRules::new(Kind::Direct, vec![participant("al", 1)]).unwrap();
-    let golden = [
-        &[0x83, 1, 0, 0x81, 0x85, 0x62, b'a', b'l', 0x58, 32][..],
-        &[1; 32],
-        &[3, 0x58, 32],
-        &[9; 32],
-        &[0],
-    ]
-    .concat();
+    let golden =
+        [&[0x83, 1, 0, 0x81, 0x85, 0x62, b'a', b'l', 0x58, 32][..], &[1; 32], &[3, 0x58, 32], &[9; 32], &[0]].concat();
     assert_eq!(notes.encode().unwrap(), golden);
 }
 

@@ -1,0 +1,252 @@
+//! What the live chat shows: from events and typed messages to lines. It reads and writes nothing itself.
+//!
+//! Each message becomes one line, in the order in which it was typed or came. An own message waits a moment for its
+//! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
+
+use crate::{
+    output::{mark, notice, time_of_day, words},
+    sanitise::{Breaks, preview, sanitise},
+};
+use jiff::tz::TimeZone;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+use waxwing_core::{Connection, Event, Message, MessageId, MessageState};
+
+/// How long an own message waits for its first mark before it shows as queued.
+const MARK_PATIENCE: Duration = Duration::from_millis(400);
+
+/// How much of a message a notice quotes.
+const QUOTE: usize = 40;
+
+/// How this chat is shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Style {
+    /// Marks without characters beyond ASCII.
+    pub(crate) ascii: bool,
+    /// There is no prompt that could show marks: they come as lines.
+    pub(crate) promptless: bool,
+    /// The zone of the times.
+    pub(crate) zone: TimeZone,
+}
+
+/// A chat on the screen.
+pub(crate) struct Conversation {
+    me: String,
+    chat: String,
+    style: Style,
+    /// Known before the first event: events repeat what happened while they were read.
+    seen: HashSet<MessageId>,
+    /// Own messages that are not shown yet, with the time at which they must be.
+    typed: VecDeque<(Instant, Message)>,
+    /// Own messages that were shown as queued (or went to another chat), quoted.
+    unsettled: HashMap<MessageId, String>,
+    /// The newest own message.
+    newest: Option<(MessageId, MessageState)>,
+    online: Option<bool>,
+    unread: bool,
+}
+
+impl Conversation {
+    pub(crate) fn new(me: &str, chat: &str, style: Style) -> Self {
+        Self {
+            me: me.to_owned(),
+            chat: chat.to_owned(),
+            style,
+            seen: HashSet::new(),
+            typed: VecDeque::new(),
+            unsettled: HashMap::new(),
+            newest: None,
+            online: None,
+            unread: false,
+        }
+    }
+
+    /// The chat's name.
+    pub(crate) fn chat(&self) -> &str {
+        &self.chat
+    }
+
+    /// The lines of the messages that were here before.
+    pub(crate) fn history(&mut self, messages: Vec<Message>) -> Vec<String> {
+        let lines = messages.iter().map(|message| self.line(message)).collect();
+        for message in messages {
+            self.seen.insert(message.id);
+            if message.from == self.me {
+                if message.state == MessageState::Queued {
+                    self.unsettled.insert(message.id, quote(&message));
+                }
+                self.newest = Some((message.id, message.state));
+            }
+        }
+        self.unread = true;
+        lines
+    }
+
+    /// The user typed a message, and it is queued.
+    pub(crate) fn typed(&mut self, message: Message, now: Instant) -> Vec<String> {
+        if message.chat != self.chat {
+            let line = format!("to {}: {}", sanitise(&message.chat, Breaks::Spaces), quote(&message));
+            self.unsettled.insert(message.id, line.clone());
+            return vec![notice(&line)];
+        }
+        self.newest = Some((message.id, message.state.clone()));
+        let patience = if self.online == Some(false) { Duration::ZERO } else { MARK_PATIENCE };
+        self.typed.push_back((now + patience, message));
+        self.overdue(now)
+    }
+
+    /// When [`Self::overdue`] has something to show.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.typed.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// The lines of own messages that waited long enough for their mark.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some((deadline, message)) = self.typed.front() {
+            if message.state == MessageState::Queued && now < *deadline {
+                break;
+            }
+            lines.extend(self.show_next_typed());
+        }
+        lines
+    }
+
+    /// Shows all own messages, as far as they have come.
+    pub(crate) fn show_typed(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.show_next_typed()).collect()
+    }
+
+    fn show_next_typed(&mut self) -> Option<String> {
+        let (_, message) = self.typed.pop_front()?;
+        if message.state == MessageState::Queued {
+            self.unsettled.insert(message.id, quote(&message));
+        }
+        let mut line = self.line(&message);
+        if let MessageState::Failed(reason) = &message.state {
+            line = format!("{line}\n{}", notice(&format!("  not sent: {}", sanitise(reason, Breaks::Spaces))));
+        }
+        Some(line)
+    }
+
+    /// Something happened: the lines that it needs, often none.
+    pub(crate) fn event(&mut self, event: Event, now: Instant) -> Vec<String> {
+        match event {
+            Event::Message(message) => self.message(message),
+            Event::State { chat, id, state, .. } => self.state(&chat, id, state, now),
+            Event::Connection(connection) => self.connection(connection),
+            Event::IdentityChanged { username } => {
+                let username = sanitise(&username, Breaks::Spaces);
+                vec![format!(
+                    "! the identity of {username} has changed: nothing is sent to them. Ask them, by another way than \
+                     this chat, whether they made a new account"
+                )]
+            }
+            Event::Profile { username, full_name: Some(full_name) } if username == self.chat => {
+                let (username, full_name) = (sanitise(&username, Breaks::Spaces), sanitise(&full_name, Breaks::Spaces));
+                vec![notice(&format!("{username} is {full_name}"))]
+            }
+            Event::Profile { .. } | Event::CaughtUp => Vec::new(),
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Vec<String> {
+        if !self.seen.insert(message.id) || self.typed.iter().any(|(_, typed)| typed.id == message.id) {
+            return Vec::new();
+        }
+        if message.chat != self.chat {
+            if message.from == self.me {
+                return Vec::new();
+            }
+            let (from, said) = (sanitise(&message.from, Breaks::Spaces), quote(&message));
+            return vec![notice(&format!("{from} wrote: {said}"))];
+        }
+        let mut lines = self.show_typed();
+        self.unread |= message.from != self.me;
+        lines.push(self.line(&message));
+        lines
+    }
+
+    fn state(&mut self, chat: &str, id: MessageId, state: MessageState, now: Instant) -> Vec<String> {
+        if let Some((newest, newest_state)) = &mut self.newest
+            && *newest == id
+        {
+            *newest_state = state.clone();
+        }
+        if let Some((_, message)) = self.typed.iter_mut().find(|(_, message)| message.id == id) {
+            message.state = state.clone();
+            let mut lines = self.overdue(now);
+            if state == MessageState::Delivered && self.style.promptless {
+                lines.extend(self.typed.is_empty().then(|| notice(self.mark(&state))));
+            }
+            return lines;
+        }
+        let sign = self.mark(&state);
+        match (&state, self.unsettled.remove(&id)) {
+            (MessageState::Queued, Some(quoted)) => {
+                self.unsettled.insert(id, quoted);
+                Vec::new()
+            }
+            (MessageState::Failed(reason), quoted) => {
+                let reason = sanitise(reason, Breaks::Spaces);
+                let quoted = quoted.unwrap_or_else(|| format!("to {}", sanitise(chat, Breaks::Spaces)));
+                vec![format!("! {sign} not sent: {quoted}: {reason}")]
+            }
+            (_, Some(quoted)) => vec![notice(&format!("{sign} {quoted}"))],
+            (MessageState::Delivered, None) if self.style.promptless && chat == self.chat => vec![notice(sign)],
+            (_, None) => Vec::new(),
+        }
+    }
+
+    fn connection(&mut self, connection: Connection) -> Vec<String> {
+        let (online, line) = match connection {
+            Connection::Connecting => return Vec::new(),
+            Connection::Online => (true, "connected".to_owned()),
+            Connection::Offline { reason, retry_in } => {
+                let reason = sanitise(&reason, Breaks::Spaces);
+                match retry_in {
+                    Some(_) => (false, format!("not connected: {reason}; what you write is sent when it is back")),
+                    None => return vec![format!("! not connected, and not trying again: {reason}")],
+                }
+            }
+        };
+        match self.online.replace(online) == Some(online) {
+            true => Vec::new(),
+            false => vec![notice(&line)],
+        }
+    }
+
+    /// Whether messages of others were shown since the last call: they are read now.
+    pub(crate) fn take_unread(&mut self) -> bool {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// The line in front of what is typed: the chat, whether it is offline, the mark of the newest own message.
+    pub(crate) fn prompt(&self) -> String {
+        let offline = if self.online == Some(false) { " (offline)" } else { "" };
+        let mark = self.newest.as_ref().map(|(_, state)| self.mark(state)).filter(|mark| !mark.is_empty());
+        let mark = mark.map(|mark| format!(" {mark}")).unwrap_or_default();
+        format!("{}{offline}{mark}> ", sanitise(&self.chat, Breaks::Spaces))
+    }
+
+    fn mark(&self, state: &MessageState) -> &'static str {
+        mark(state, self.style.ascii)
+    }
+
+    fn line(&self, message: &Message) -> String {
+        let time = time_of_day(message.sent_at, &self.style.zone);
+        let from = if message.from == self.me { "you".to_owned() } else { sanitise(&message.from, Breaks::Spaces) };
+        let said = words(&message.content, Breaks::Indented(time.chars().count() + 1));
+        let mark = self.mark(&message.state);
+        format!("{time} {from}: {said}{}{mark}", if mark.is_empty() { "" } else { " " })
+    }
+}
+
+fn quote(message: &Message) -> String {
+    preview(&words(&message.content, Breaks::Spaces), QUOTE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! The command line: what `waxwing` can be told. The help texts, completions and man pages come from here.
+
+use crate::Failure;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+use waxwing_core::{Link, MessageId, ProfilePath};
+
+/// End-to-end encrypted messages over your own server.
+///
+/// Without a command, a menu opens: sign up, log in, chat.
+#[derive(Debug, Parser)]
+#[command(name = "waxwing", version, about, long_about, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    /// What to do; nothing opens the menu.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 user error, 2 unexpected, 3 server or network, 4 untrusted identity, \
+                          5 rate-limited, 6 not authenticated";
+
+/// Options of all commands.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The profile: one account on this device
+    #[arg(short, long, global = true, env = "WAXWING_PROFILE", value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The folder that holds the profiles [default: waxwing in the XDG data folder]
+    #[arg(long, global = true, env = "WAXWING_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The server's link (waxwing://host:port/#key), for signup, login, ping and the menu
+    #[arg(long, global = true, env = "WAXWING_SERVER", value_name = "LINK")]
+    pub(crate) server: Option<String>,
+    /// A file that holds the password, instead of asking for it
+    #[arg(long, global = true, env = "WAXWING_PASSWORD_FILE", value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Print JSON, one object a line; errors too, on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Chat without a line editor: nothing moves the cursor (screen readers; by itself with TERM=dumb)
+    #[arg(long, global = true)]
+    pub(crate) plain: bool,
+    /// Tell on standard error what happens; twice tells more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+impl Options {
+    /// The profile that is meant.
+    pub(crate) fn profile(&self) -> Result<ProfilePath, Failure> {
+        Ok(ProfilePath::resolve(self.data_dir.clone(), self.profile.as_deref())?)
+    }
+
+    /// The server's link, where one is given.
+    pub(crate) fn server(&self) -> Result<Option<Link>, Failure> {
+        self.server.as_deref().filter(|link| !link.is_empty()).map(parse_link).transpose()
+    }
+
+    /// The server's link, which must be given.
+    pub(crate) fn required_server(&self) -> Result<Link, Failure> {
+        self.server()?.ok_or_else(|| {
+            Failure::usage("the server's link is missing", "give --server 'waxwing://…' or set WAXWING_SERVER")
+        })
+    }
+}
+
+/// Reads a link, with an error that says what is wrong with it.
+pub(crate) fn parse_link(text: &str) -> Result<Link, Failure> {
+    text.parse().map_err(|error: waxwing_core::LinkError| {
+        Failure::usage(error.to_string(), "ask the server's owner for the link; the shell needs quotes around it")
+    })
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new account on a server
+    Signup(SignUpArgs),
+    /// Make this device one of an existing account
+    Login(LogInArgs),
+    /// Show who this profile is
+    Whoami,
+    /// Show the connection, and what waits
+    Status,
+    /// Test whether a server answers and is the one that the link names
+    Ping {
+        /// The server's link [default: --server]
+        link: Option<String>,
+    },
+    /// Send a message; exits with 0 only when the server has it on disk
+    Send(SendArgs),
+    /// Fetch and print what is new since the last receive
+    Receive(ReceiveArgs),
+    /// Tell that all up to this received message is dealt with (after receive --ack manual)
+    Ack {
+        /// The message's id, as receive printed it
+        id: MessageId,
+    },
+    /// Print a chat's messages from this device, without the network
+    History {
+        /// The other user
+        user: String,
+        /// Only the newest N messages
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// List the chats on this device
+    Chats,
+    /// Chat live, line by line
+    Chat {
+        /// The other user
+        user: String,
+    },
+}
+
+/// Whether the local key stays on this device, so that no password is asked at each start.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Remember {
+    /// Stay logged in: keep the local key in the system's keyring, else in a file (mode 0600)
+    #[arg(long, conflicts_with = "no_remember")]
+    remember: bool,
+    /// Ask for the password at each start (scripts: the default)
+    #[arg(long)]
+    no_remember: bool,
+}
+
+impl Remember {
+    /// The choice, if one was made.
+    pub(crate) fn choice(self) -> Option<bool> {
+        (self.remember || self.no_remember).then_some(self.remember)
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SignUpArgs {
+    /// The new account's username: 3 to 32 of a-z 0-9 _ . -
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: String,
+    /// Your full name; told to those you write with and to the server's operator
+    #[arg(long, value_name = "FULL NAME")]
+    pub(crate) name: Option<String>,
+    /// An e-mail address; told to the server's operator
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) email: Option<String>,
+    /// The secret that the server wants for sign-up
+    #[arg(long, value_name = "SECRET", conflicts_with_all = ["secret_file", "invite"])]
+    pub(crate) secret: Option<String>,
+    /// A file that holds this secret
+    #[arg(long, value_name = "FILE", conflicts_with = "invite")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// An invite code, unless the link holds one
+    #[arg(long, value_name = "CODE")]
+    pub(crate) invite: Option<String>,
+    #[command(flatten)]
+    pub(crate) remember: Remember,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogInArgs {
+    /// The account's username
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: String,
+    #[command(flatten)]
+    pub(crate) remember: Remember,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SendArgs {
+    /// To whom
+    pub(crate) user: String,
+    /// What to say
+    #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
+    pub(crate) text: Option<String>,
+    /// Read the text from standard input
+    #[arg(long)]
+    pub(crate) stdin: bool,
+    /// If the server cannot be reached, keep the message for later and exit with 0
+    #[arg(long)]
+    pub(crate) offline_ok: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReceiveArgs {
+    /// Wait so long for a message if there is none; with --follow, end after so long without one
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+    /// Go on until interrupted; reconnects by itself
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// auto: a message is dealt with once it is written to standard output. manual: `waxwing ack ID` says so, or, with
+    /// --follow, the message's id on a line of standard input; what is not acknowledged comes again
+    #[arg(long, value_enum, default_value_t = Acknowledge::Auto)]
+    pub(crate) ack: Acknowledge,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Acknowledge {
+    Auto,
+    Manual,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "not a number of seconds".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_and_after_the_command() {
+        let cli = parse("waxwing -p work send bob hello --json --data-dir /d").unwrap();
+        assert_eq!(cli.options.profile.as_deref(), Some("work"));
+        assert!(cli.options.json);
+        let Some(Command::Send(send)) = cli.command else { panic!("not a send") };
+        assert_eq!((send.user.as_str(), send.text.as_deref()), ("bob", Some("hello")));
+        assert!(parse("waxwing").unwrap().command.is_none());
+    }
+
+    #[test]
+    fn a_message_comes_from_one_place() {
+        assert!(parse("waxwing send bob").is_err());
+        assert!(parse("waxwing send bob hello --stdin").is_err());
+        assert!(parse("waxwing send bob --stdin --offline-ok").is_ok());
+        assert!(parse("waxwing send bob -- --stdin").is_ok());
+    }
+
+    #[test]
+    fn receive_knows_its_waiting_and_acknowledging() {
+        let Some(Command::Receive(receive)) = parse("waxwing receive --timeout 1.5 --ack manual").unwrap().command
+        else {
+            panic!("not a receive")
+        };
+        assert_eq!(receive.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(receive.ack, Acknowledge::Manual);
+        assert!(parse("waxwing receive --timeout=-1").is_err());
+        assert!(parse("waxwing receive --timeout inf").is_err());
+        assert!(parse("waxwing ack 12").is_err());
+        assert!(parse("waxwing ack 000102030405060708090a0b0c0d0e0f").is_ok());
+    }
+
+    #[test]
+    fn remembering_is_a_choice_of_three() {
+        let choice = |flags: &str| match parse(&format!("waxwing login --username al {flags}")).unwrap().command {
+            Some(Command::Login(login)) => login.remember.choice(),
+            _ => panic!("not a login"),
+        };
+        assert_eq!(choice(""), None);
+        assert_eq!(choice("--remember"), Some(true));
+        assert_eq!(choice("--no-remember"), Some(false));
+        assert!(parse("waxwing login --username al --remember --no-remember").is_err());
+    }
+
+    #[test]
+    fn a_password_is_never_an_argument() {
+        assert!(parse("waxwing login --username al --password x").is_err());
+        assert!(parse("waxwing signup --username al --invite a --secret b").is_err());
+    }
+
+    #[test]
+    fn a_damaged_link_is_a_user_error_with_a_reason() {
+        let failure = parse_link("waxwing://host").unwrap_err();
+        assert_eq!(failure.exit_code(), 1);
+        assert!(failure.to_string().contains("waxwing://host:port/#key"));
+    }
+}

@@ -1,0 +1,166 @@
+//! `signup`, `login`, `ping`: what needs no profile yet.
+
+use crate::{
+    Failure,
+    cli::{LogInArgs, Options, Remember, SignUpArgs, parse_link},
+    output::{self, print, print_json},
+    password,
+    prompt::{self, Spinner},
+    sanitise::{Breaks, sanitise},
+};
+use serde::Serialize;
+use waxwing_core::{Admission, Error, LogIn, ProfilePath, SignUp, Zeroizing, check_username};
+
+#[derive(Serialize)]
+struct SignedUpObject<'a> {
+    username: &'a str,
+    device: &'a str,
+    recovery_code: &'a str,
+    remembered: &'static str,
+}
+
+pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<(), Failure> {
+    let profile = free_profile(options)?;
+    let link = options.required_server()?;
+    let username = check_username(&arguments.username)?;
+    let SignUpArgs { name, email, secret, secret_file, invite, remember, .. } = arguments;
+    let admission = match (secret.map(Zeroizing::new), secret_file, invite) {
+        (Some(secret), _, _) => Admission::Secret(secret),
+        (None, Some(file), _) => Admission::Secret(password::read_file(&file, options.json)?),
+        (None, None, Some(code)) => Admission::Invite(code),
+        (None, None, None) => Admission::Open,
+    };
+    let known = [Some(&username), name.as_ref(), email.as_ref()].into_iter().flatten().cloned().collect();
+    let password = password::new(options.password_file.as_deref(), options.json, known).await?;
+    let remember = stay_logged_in(options, remember).await?;
+
+    let request = SignUp { link, username, full_name: name, email, password, admission, remember };
+    let spinner = Spinner::new(!options.json);
+    let account = waxwing_core::sign_up(&profile, request, &|step| spinner.step(step)).await?;
+    drop(spinner);
+    if options.json {
+        print_json(&SignedUpObject {
+            username: &account.username,
+            device: &account.device,
+            recovery_code: &account.recovery_code,
+            remembered: output::remembered_name(&account.remembered),
+        })?;
+    } else {
+        print(&format!("Welcome, {}. This device is {}.", account.username, account.device))?;
+        print(&output::remembered_words(&account.remembered))?;
+        print(&recovery_box(&account.recovery_code))?;
+    }
+    Ok(())
+}
+
+/// The recovery code in a box, and how to keep it.
+pub(crate) fn recovery_box(code: &str) -> Zeroizing<String> {
+    let rule = "-".repeat(code.chars().count() + 4);
+    Zeroizing::new(format!(
+        "Your recovery code; it is shown only now:\n\n  +{rule}+\n  |  {code}  |\n  +{rule}+\n\n\
+         Write it on paper or put it into a password manager. With it you get your\n\
+         account back if you forget the password; whoever else has it gets your\n\
+         account too. Nobody can tell it to you again, not even the server."
+    ))
+}
+
+#[derive(Serialize)]
+struct LoggedInObject<'a> {
+    username: &'a str,
+    device: &'a str,
+    remembered: &'static str,
+}
+
+pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<(), Failure> {
+    let profile = free_profile(options)?;
+    let link = options.required_server()?;
+    let username = check_username(&arguments.username)?;
+    let question = format!("Password of {username}");
+    let password = password::existing(options.password_file.as_deref(), options.json, &question).await?;
+    let remember = stay_logged_in(options, arguments.remember).await?;
+
+    let spinner = Spinner::new(!options.json);
+    let request = LogIn { link, username, password, remember };
+    let account = waxwing_core::log_in(&profile, request, &|step| spinner.step(step)).await?;
+    drop(spinner);
+    if options.json {
+        let (username, device) = (account.username.as_str(), account.device.as_str());
+        let remembered = output::remembered_name(&account.remembered);
+        print_json(&LoggedInObject { username, device, remembered })?;
+    } else {
+        print(&format!("Logged in as {}. This device is {}.", account.username, account.device))?;
+        print(&output::remembered_words(&account.remembered))?;
+    }
+    Ok(())
+}
+
+/// The profile, where there is none yet: found out before anything is asked.
+fn free_profile(options: &Options) -> Result<ProfilePath, Failure> {
+    let profile = options.profile()?;
+    match profile.exists() {
+        true => Err(Error::ProfileExists(profile.name().to_owned()).into()),
+        false => Ok(profile),
+    }
+}
+
+/// Whether the local key stays on this device: as told, else asked, else (in scripts) not.
+async fn stay_logged_in(options: &Options, remember: Remember) -> Result<bool, Failure> {
+    match remember.choice() {
+        Some(choice) => Ok(choice),
+        None if options.password_file.is_none() && !options.json && prompt::is_possible() => {
+            prompt::confirm("Stay logged in on this device?", true).await
+        }
+        None => Ok(false),
+    }
+}
+
+#[derive(Serialize)]
+struct PongObject<'a> {
+    address: &'a str,
+    round_trip_ms: f64,
+    version: u16,
+    sign_up: &'static str,
+}
+
+pub(crate) async fn ping(options: &Options, link: Option<String>) -> Result<(), Failure> {
+    let link = match link {
+        Some(link) => parse_link(&link)?,
+        None => options.required_server()?,
+    };
+    let pong = waxwing_core::ping(&link).await?;
+    let round_trip_ms = (pong.round_trip.as_secs_f64() * 1e6).round() / 1e3;
+    let (version, sign_up) = (pong.version, pong.sign_up);
+    if options.json {
+        print_json(&PongObject { address: &pong.address, round_trip_ms, version, sign_up })?;
+    } else {
+        let address = sanitise(&pong.address, Breaks::Spaces);
+        print(&format!("{address} is the server that the link names and answered in {round_trip_ms} ms."))?;
+        print(&format!("It speaks protocol version {version}; sign-up: {sign_up}."))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_json_of_accounts_has_the_names_that_scripts_rely_on() {
+        let object = SignedUpObject { username: "alice", device: "00ff", recovery_code: "ABCD-EFGH", remembered: "no" };
+        assert_eq!(
+            serde_json::to_value(&object).unwrap(),
+            json!({ "username": "alice", "device": "00ff", "recovery_code": "ABCD-EFGH", "remembered": "no" })
+        );
+        let object = LoggedInObject { username: "alice", device: "00ff", remembered: "keyring" };
+        let expected = json!({ "username": "alice", "device": "00ff", "remembered": "keyring" });
+        assert_eq!(serde_json::to_value(&object).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_recovery_code_stands_whole_on_one_line_of_its_box() {
+        let shown = recovery_box("ABCD-EFGH");
+        assert!(shown.contains("|  ABCD-EFGH  |"));
+        assert!(shown.contains("+-------------+"));
+    }
+}

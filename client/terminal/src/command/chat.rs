@@ -1,0 +1,33 @@
+//! `chat`: the live chat with one user.
+
+use crate::{
+    Failure,
+    chat::{self, Reading},
+    cli::Options,
+    command::{PATIENCE, close, open},
+};
+use waxwing_core::Client;
+
+pub(crate) async fn run(options: &Options, user: &str) -> Result<(), Failure> {
+    if options.json {
+        return Err(Failure::usage(
+            "the chat has no JSON",
+            "use 'waxwing send' and 'waxwing receive --follow --json', which are made for scripts",
+        ));
+    }
+    let client = open(options).await?;
+    let chatted = enter(&client, user, Reading::of_this_terminal(options.plain)).await;
+    close(client).await;
+    chatted
+}
+
+async fn enter(client: &Client, user: &str, reading: Reading) -> Result<(), Failure> {
+    let events = client.events();
+    client.go_online();
+    let user = waxwing_core::check_username(user)?;
+    if !client.chats().await?.iter().any(|chat| chat.name == user) {
+        client.caught_up(PATIENCE).await?;
+        client.start_chat(&user).await?;
+    }
+    chat::run(client, events, &user, reading).await
+}

@@ -1,0 +1,303 @@
+//! What commands print: the JSON shapes, which are an API, and the texts for people. Every foreign text is sanitised.
+
+use crate::sanitise::{self, Breaks, preview, sanitise};
+use dialoguer::console::{self, Alignment, style};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+use std::io::{self, Write};
+use waxwing_core::{Chat, Content, Message, MessageState, Remembered};
+
+/// Neither colours nor cursor movements nor characters beyond ASCII as decoration: `NO_COLOR` or a dumb terminal.
+pub(crate) fn is_plain() -> bool {
+    console::is_dumb() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Prints one line (or more) on standard output and flushes it: what returned is written.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(b"\n")?;
+    stdout.flush()
+}
+
+/// Prints an object as one line of JSON.
+pub(crate) fn print_json(object: &impl Serialize) -> io::Result<()> {
+    print(&to_json(object)?)
+}
+
+pub(crate) fn to_json(object: &impl Serialize) -> io::Result<String> {
+    Ok(sanitise::json(&serde_json::to_string(object)?))
+}
+
+/// A message as `receive` and `history` print it.
+#[derive(Serialize)]
+pub(crate) struct MessageObject<'a> {
+    chat: &'a str,
+    from: &'a str,
+    id: String,
+    seq: Option<u64>,
+    sent_at: String,
+    received_at: String,
+    kind: &'static str,
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+}
+
+impl<'a> MessageObject<'a> {
+    /// As `receive` prints it.
+    pub(crate) fn received(message: &'a Message) -> Self {
+        let (kind, text, reason) = match &message.content {
+            Content::Text(text) => ("text", Some(text.as_str()), None),
+            Content::Unknown => ("unknown", None, None),
+            Content::Unreadable(reason) => ("unreadable", None, Some(reason.as_str())),
+        };
+        Self {
+            chat: &message.chat,
+            from: &message.from,
+            id: message.id.to_string(),
+            seq: message.seq,
+            sent_at: rfc3339(message.sent_at),
+            received_at: rfc3339(message.received_at),
+            kind,
+            text,
+            reason,
+            state: None,
+        }
+    }
+
+    /// As `history` prints it: with its state, and why if it failed.
+    pub(crate) fn with_state(message: &'a Message) -> Self {
+        let mut object = Self::received(message);
+        object.state = Some(state_name(&message.state));
+        if let MessageState::Failed(reason) = &message.state {
+            object.reason = Some(reason);
+        }
+        object
+    }
+}
+
+/// A chat as `chats` prints it.
+#[derive(Serialize)]
+pub(crate) struct ChatObject<'a> {
+    chat: &'a str,
+    full_name: Option<&'a str>,
+    unread: u64,
+    queued: u64,
+    identity_changed: bool,
+    last: Option<MessageObject<'a>>,
+}
+
+impl<'a> From<&'a Chat> for ChatObject<'a> {
+    fn from(chat: &'a Chat) -> Self {
+        Self {
+            chat: &chat.name,
+            full_name: chat.full_name.as_deref(),
+            unread: chat.unread,
+            queued: chat.queued,
+            identity_changed: chat.identity_changed,
+            last: chat.last.as_ref().map(MessageObject::with_state),
+        }
+    }
+}
+
+pub(crate) fn state_name(state: &MessageState) -> &'static str {
+    match state {
+        MessageState::Queued => "queued",
+        MessageState::Sent => "sent",
+        MessageState::Delivered => "delivered",
+        MessageState::Failed(_) => "failed",
+        MessageState::Received => "received",
+    }
+}
+
+/// Where the local key stays, for JSON: `keyring`, `file` or `no`.
+pub(crate) fn remembered_name(remembered: &Remembered) -> &'static str {
+    match remembered {
+        Remembered::Keyring => "keyring",
+        Remembered::File(_) => "file",
+        Remembered::No => "no",
+    }
+}
+
+/// Where the local key stays, for people.
+pub(crate) fn remembered_words(remembered: &Remembered) -> String {
+    match remembered {
+        Remembered::Keyring => "You stay logged in: the local key is in the system's keyring.".to_owned(),
+        Remembered::File(path) => {
+            let path = sanitise(&path.display().to_string(), Breaks::Spaces);
+            format!("You stay logged in: no keyring was found, so the local key is in the file {path} (mode 0600).")
+        }
+        Remembered::No => "The password is asked at each start.".to_owned(),
+    }
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC, with milliseconds. A time that no calendar has becomes the last it has.
+pub(crate) fn rfc3339(milliseconds: u64) -> String {
+    format!("{:.3}", timestamp(milliseconds))
+}
+
+fn timestamp(milliseconds: u64) -> Timestamp {
+    let known = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
+    known.unwrap_or(Timestamp::MAX)
+}
+
+/// The local time of day.
+pub(crate) fn time_of_day(milliseconds: u64, zone: &TimeZone) -> String {
+    timestamp(milliseconds).to_zoned(zone.clone()).strftime("%H:%M").to_string()
+}
+
+/// The local date and time of day.
+pub(crate) fn date_and_time(milliseconds: u64, zone: &TimeZone) -> String {
+    timestamp(milliseconds).to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// What a message says, safe to show; further lines are indented.
+pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
+    match content {
+        Content::Text(text) => sanitise(text, breaks),
+        Content::Unknown => "[a message that this version cannot show: update waxwing]".to_owned(),
+        Content::Unreadable(reason) => format!("[unreadable: {}]", sanitise(reason, Breaks::Spaces)),
+    }
+}
+
+/// A message as a line for people.
+pub(crate) fn message_line(message: &Message, zone: &TimeZone, width: usize) -> String {
+    let time = date_and_time(message.sent_at, zone);
+    let from = sanitise(&message.from, Breaks::Spaces);
+    let indent = time.chars().count() + 2 + width.max(from.chars().count()) + 2;
+    let said = words(&message.content, Breaks::Indented(indent));
+    let mark = mark(&message.state, is_plain());
+    format!("{time}  {from:width$}  {said}{}{mark}", if mark.is_empty() { "" } else { " " })
+}
+
+/// The mark behind an own message.
+pub(crate) fn mark(state: &MessageState, ascii: bool) -> &'static str {
+    match (state, ascii) {
+        (MessageState::Queued, false) => "…",
+        (MessageState::Queued, true) => "(queued)",
+        (MessageState::Sent, false) => "✓",
+        (MessageState::Sent, true) => "(sent)",
+        (MessageState::Delivered, false) => "✓✓",
+        (MessageState::Delivered, true) => "(delivered)",
+        (MessageState::Failed(_), false) => "✗",
+        (MessageState::Failed(_), true) => "(not sent)",
+        (MessageState::Received, _) => "",
+    }
+}
+
+/// The list of chats as aligned lines: name, unread, time, last message.
+pub(crate) fn chat_lines(chats: &[Chat], zone: &TimeZone) -> Vec<String> {
+    let names: Vec<String> = chats.iter().map(title).collect();
+    let width = names.iter().map(|name| console::measure_text_width(name)).max().unwrap_or(0);
+    let line = |(chat, name): (&Chat, &String)| {
+        let unread = if chat.unread > 0 { format!("{} new", chat.unread) } else { String::new() };
+        let time = chat.last.as_ref().map(|last| date_and_time(last.sent_at, zone)).unwrap_or_default();
+        let last =
+            chat.last.as_ref().map(|last| preview(&words(&last.content, Breaks::Spaces), 40)).unwrap_or_default();
+        let warning = if chat.identity_changed { "  ! identity changed: nothing is sent" } else { "" };
+        let queued = if chat.queued > 0 { format!("  ({} queued)", chat.queued) } else { String::new() };
+        let name = console::pad_str(name, width, Alignment::Left, None);
+        format!("{name}  {unread:>7}  {time:16}  {last}{queued}{warning}").trim_end().to_owned()
+    };
+    chats.iter().zip(&names).map(line).collect()
+}
+
+fn title(chat: &Chat) -> String {
+    match &chat.full_name {
+        Some(full_name) => format!("{} ({})", preview(&chat.name, 32), preview(full_name, 24)),
+        None => preview(&chat.name, 32),
+    }
+}
+
+/// Notices of the program itself, dimmed where there are colours.
+pub(crate) fn notice(text: &str) -> String {
+    style(text).dim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn message(content: Content, state: MessageState) -> Message {
+        Message {
+            id: "000102030405060708090a0b0c0d0e0f".parse().unwrap(),
+            chat: "bob".into(),
+            from: "bob".into(),
+            seq: Some(7),
+            sent_at: 1_700_000_000_123,
+            received_at: 1_700_000_001_000,
+            content,
+            state,
+        }
+    }
+
+    fn value(object: &impl Serialize) -> Value {
+        serde_json::from_str(&to_json(object).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_received_message_has_the_shape_that_bots_rely_on() {
+        let message = message(Content::Text("hi\n\u{1b}[2J".into()), MessageState::Received);
+        assert_eq!(
+            value(&MessageObject::received(&message)),
+            json!({
+                "chat": "bob", "from": "bob", "id": "000102030405060708090a0b0c0d0e0f", "seq": 7,
+                "sent_at": "2023-11-14T22:13:20.123Z", "received_at": "2023-11-14T22:13:21.000Z",
+                "kind": "text", "text": "hi\n\u{1b}[2J"
+            })
+        );
+        assert!(!to_json(&MessageObject::received(&message)).unwrap().contains('\n'));
+    }
+
+    #[test]
+    fn what_cannot_be_shown_says_so() {
+        let unknown = message(Content::Unknown, MessageState::Received);
+        assert_eq!(value(&MessageObject::received(&unknown))["kind"], "unknown");
+        assert_eq!(value(&MessageObject::received(&unknown))["text"], Value::Null);
+        let unreadable = message(Content::Unreadable("no key".into()), MessageState::Received);
+        assert_eq!(value(&MessageObject::received(&unreadable))["reason"], "no key");
+        assert_eq!(value(&MessageObject::received(&unreadable))["kind"], "unreadable");
+    }
+
+    #[test]
+    fn history_tells_states_and_why_something_failed() {
+        let sent = message(Content::Text("x".into()), MessageState::Delivered);
+        assert_eq!(value(&MessageObject::with_state(&sent))["state"], "delivered");
+        let failed = message(Content::Text("x".into()), MessageState::Failed("too late".into()));
+        let failed = value(&MessageObject::with_state(&failed));
+        assert_eq!((&failed["state"], &failed["reason"]), (&json!("failed"), &json!("too late")));
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_no_crash() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        assert!(rfc3339(u64::MAX).starts_with("9999-"));
+    }
+
+    #[test]
+    fn chats_are_aligned_and_cannot_fake_a_line() {
+        let chat = |name: &str, full_name: Option<&str>, unread| Chat {
+            name: name.into(),
+            full_name: full_name.map(str::to_owned),
+            last: Some(message(Content::Text("one\ntwo\u{1b}[2J".into()), MessageState::Received)),
+            unread,
+            queued: 0,
+            identity_changed: false,
+        };
+        let lines = chat_lines(&[chat("bob", None, 0), chat("carol", Some("Ca\u{202e}rol\nX"), 12)], &TimeZone::UTC);
+        assert_eq!(lines[0], "bob                       2023-11-14 22:13  one two␛[2J");
+        assert_eq!(lines[1], "carol (Carol X)   12 new  2023-11-14 22:13  one two␛[2J");
+        assert_eq!(value(&ChatObject::from(&chat("bob", None, 2)))["unread"], 2);
+    }
+
+    #[test]
+    fn further_lines_of_a_message_are_indented() {
+        let message = message(Content::Text("one\ntwo".into()), MessageState::Received);
+        let line = message_line(&message, &TimeZone::UTC, 5);
+        assert_eq!(line, "2023-11-14 22:13  bob    one\n                         two");
+    }
+}

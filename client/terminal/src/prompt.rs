@@ -1,0 +1,175 @@
+//! Questions to a person in a terminal. Each runs on a thread for blocking work, so that the client goes on meanwhile;
+//! whatever ends a question, the terminal is left as it was found.
+
+use crate::{Failure, output};
+use dialoguer::{Confirm, Input, Password, console::Term, theme};
+use indicatif::{ProgressBar, ProgressStyle};
+use rustix::termios::{self, OptionalActions, Termios};
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use waxwing_core::{Step, Zeroizing, check_password};
+
+/// Whether somebody can be asked.
+pub(crate) fn is_possible() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks one question; Ctrl+C is [`Failure::Interrupted`].
+pub(crate) async fn ask<T, F>(question: F) -> Result<T, Failure>
+where
+    T: Send + 'static,
+    F: FnOnce(&dyn theme::Theme) -> dialoguer::Result<T> + Send + 'static,
+{
+    let asked = tokio::task::spawn_blocking(move || match output::is_plain() {
+        true => question(&theme::SimpleTheme),
+        false => question(&theme::ColorfulTheme::default()),
+    });
+    match asked.await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(dialoguer::Error::IO(error))) if error.kind() == io::ErrorKind::Interrupted => Err(Failure::Interrupted),
+        Ok(Err(dialoguer::Error::IO(error))) => Err(Failure::Io(error)),
+        Err(error) => Err(Failure::Io(io::Error::other(error))),
+    }
+}
+
+/// Asks for one line; an invalid one is asked again, with the reason.
+pub(crate) async fn line(
+    question: &str,
+    default: Option<String>,
+    check: impl Fn(&str) -> Result<(), String> + Send + 'static,
+) -> Result<String, Failure> {
+    let question = question.to_owned();
+    ask(move |theme| {
+        let input = Input::<String>::with_theme(theme).with_prompt(question).allow_empty(true);
+        let input = match default {
+            Some(text) => input.default(text),
+            None => input,
+        };
+        input.validate_with(|text: &String| check(text.trim())).interact_text()
+    })
+    .await
+    .map(|text| text.trim().to_owned())
+}
+
+/// Asks for one line that may stay empty.
+pub(crate) async fn optional_line(question: &str) -> Result<Option<String>, Failure> {
+    let text = line(question, None, |_| Ok(())).await?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Asks a yes-or-no question.
+pub(crate) async fn confirm(question: &str, default: bool) -> Result<bool, Failure> {
+    let question = question.to_owned();
+    ask(move |theme| Confirm::with_theme(theme).with_prompt(question).default(default).interact()).await
+}
+
+/// Asks for something that does not show on the screen.
+pub(crate) async fn secret(question: &str) -> Result<Zeroizing<String>, Failure> {
+    let question = question.to_owned();
+    ask(move |theme| Password::with_theme(theme).with_prompt(question).report(false).interact())
+        .await
+        .map(Zeroizing::new)
+}
+
+/// Asks for a new password twice; a weak one is refused with a hint. `known` is what must not be part of it.
+pub(crate) async fn new_password(known: Vec<String>) -> Result<Zeroizing<String>, Failure> {
+    ask(move |theme| {
+        Password::with_theme(theme)
+            .with_prompt("Password (a few unrelated words are good)")
+            .with_confirmation("The same again", "these two differ; once more")
+            .validate_with(|password: &String| {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                check_password(password, &known).map_err(|error| error.to_string())
+            })
+            .report(false)
+            .interact()
+    })
+    .await
+    .map(Zeroizing::new)
+}
+
+/// A spinner on standard error that says which step is being done; nothing where nobody watches.
+pub(crate) struct Spinner(ProgressBar);
+
+impl Spinner {
+    pub(crate) fn new(shown: bool) -> Self {
+        if !shown || output::is_plain() || !io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(bar)
+    }
+
+    pub(crate) fn step(&self, step: Step) {
+        self.say(match step {
+            Step::Connecting => "connecting to the server…",
+            Step::DerivingKeys => "deriving keys from the password…",
+            Step::MakingKeys => "making the account's keys (RSA; this takes a few seconds)…",
+            Step::CreatingAccount => "creating the account…",
+            Step::OpeningVault => "opening the account's vault…",
+            Step::EnrollingDevice => "enrolling this device…",
+            Step::Storing => "storing the profile…",
+        });
+    }
+
+    pub(crate) fn say(&self, what: &'static str) {
+        self.0.set_message(what);
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// The terminal's modes as they were found; dropping it brings them back, and the cursor with them.
+pub(crate) struct FoundTerminal(Option<Termios>);
+
+impl FoundTerminal {
+    pub(crate) fn new() -> Self {
+        Self(termios::tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for FoundTerminal {
+    fn drop(&mut self) {
+        if let Some(modes) = &self.0 {
+            // There is nobody left to tell if a terminal that is gone cannot be restored.
+            let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, modes);
+            if io::stderr().is_terminal() && !output::is_plain() {
+                let _ = Term::stderr().show_cursor();
+            }
+        }
+    }
+}
+
+/// SIGINT and SIGTERM from now on: one that comes while nobody waits is not lost.
+pub(crate) struct Interrupts(Option<(Signal, Signal)>);
+
+impl Interrupts {
+    pub(crate) fn new() -> Self {
+        let signals = signal(SignalKind::interrupt()).and_then(|first| Ok((first, signal(SignalKind::terminate())?)));
+        Self(signals.ok())
+    }
+
+    /// Waits for one. Without handlers the signals end the process as ever.
+    pub(crate) async fn wait(&mut self) {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some((interrupt, terminate)) => tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            },
+        }
+    }
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(crate) async fn interrupted() {
+    Interrupts::new().wait().await;
+}

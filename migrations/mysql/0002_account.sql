@@ -1,0 +1,23 @@
+CREATE TABLE IF NOT EXISTS account (
+    id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
+    username VARCHAR(32) NOT NULL,
+    full_name BLOB NULL,
+    email_lookup BINARY(32) NULL,
+    email_sealed BLOB NULL,
+    kdf_salt VARBINARY(64) NOT NULL,
+    kdf_memory_kib BIGINT NOT NULL,
+    kdf_iterations BIGINT NOT NULL,
+    kdf_parallelism BIGINT NOT NULL,
+    password_hash VARCHAR(512) NOT NULL,
+    recovery_hash VARCHAR(512) NOT NULL,
+    vault MEDIUMBLOB NOT NULL,
+    password_wrap MEDIUMBLOB NOT NULL,
+    recovery_wrap MEDIUMBLOB NOT NULL,
+    identity_key BLOB NOT NULL,
+    backup_key BLOB NOT NULL,
+    device_list MEDIUMBLOB NOT NULL,
+    list_version BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    UNIQUE KEY account_username (username),
+    KEY account_email (email_lookup)
+) ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin

@@ -1,0 +1,180 @@
+//! The `waxwing-server` program: its commands, their flags, and how they fail.
+//!
+//! Invariant: exit codes are an interface (0 done, 1 user error, 2 unexpected, 3 network or database). It lives in the
+//! library so that the set-up program can run a server in its own process; it must not know how a connection is served.
+
+mod check;
+mod failure;
+mod invite;
+mod run;
+
+pub use failure::Failure;
+pub use invite::create_invite;
+
+use crate::install::{Config, Folder, InstallError, Installation, Lock, database, password};
+use clap::{Args, Parser, Subcommand};
+use std::{
+    ffi::OsString,
+    future::Future,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use zeroize::Zeroizing;
+
+/// Waxwing's server: it carries sealed letters and cannot open them.
+#[derive(Parser)]
+#[command(name = "waxwing-server", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the server, until SIGTERM or SIGINT.
+    Run(Run),
+    /// Test the configuration, the password, the database and the port, and change nothing.
+    Check(Check),
+    /// Bring the database's tables up to this version; the server must be stopped.
+    Migrate(Common),
+    /// Print a link that lets somebody sign up; with the embedded database, the server must be stopped.
+    Invite(Invite),
+}
+
+#[derive(Args)]
+struct Common {
+    /// The server's folder [default: the one that waxwing-setup proposes].
+    #[arg(long, env = "WAXWING_DIR", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// A file with the server's password. Without it: $WAXWING_SERVER_PASSWORD_FILE, the systemd credential
+    /// server-password, or the terminal.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Answers and errors as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Overrides {
+    /// Listen here instead of where the configuration says.
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// How log lines look: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// The least severe lines that are logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+impl Overrides {
+    fn settings(&self) -> Vec<(&str, &str)> {
+        let all = [("listen", &self.listen), ("log.format", &self.log_format), ("log.level", &self.log_level)];
+        all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).collect()
+    }
+}
+
+#[derive(Args)]
+struct Run {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Args)]
+struct Invite {
+    #[command(flatten)]
+    common: Common,
+    /// How many accounts it lets in.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    uses: u32,
+    /// After how many days it ends.
+    #[arg(long, value_name = "DAYS", default_value_t = invite::DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+}
+
+/// Runs the program with these arguments (the first is its name) and returns its exit code.
+pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return Failure::usage(&error, arguments.iter().any(|argument| argument == "--json")),
+    };
+    let (json, result) = match cli.command {
+        Command::Run(command) => (command.common.json, run::run(&command)),
+        Command::Check(command) => (command.common.json, check::check(&command)),
+        Command::Migrate(common) => (common.json, migrate(&common)),
+        Command::Invite(command) => (command.common.json, invite::invite(&command)),
+    };
+    result.unwrap_or_else(|failure| failure.report(json))
+}
+
+fn migrate(common: &Common) -> Result<ExitCode, Failure> {
+    let (installation, _lock) = common.open(&[])?;
+    let Installation { folder, config, secrets, .. } = &installation;
+    let done = block_on(database::migrate(folder, config, secrets.database_password.as_deref()))??;
+    let done = match done {
+        database::Migrated::Created => "created",
+        database::Migrated::Upgraded => "upgraded",
+        database::Migrated::Current => "current",
+    };
+    match common.json {
+        true => println!("{}", serde_json::json!({ "tables": done })),
+        false => println!("{}: tables {done}", database::place(folder, config)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Common {
+    fn folder(&self) -> Result<Folder, Failure> {
+        let chosen = self.dir.as_deref().map(Folder::new).or_else(|| Folder::usual(environment));
+        chosen.ok_or_else(|| Failure::user("usage", "it is not clear which folder is meant", "name it with --dir DIR"))
+    }
+
+    fn config(&self, folder: &Folder, flags: &[(&str, &str)]) -> Result<Config, Failure> {
+        Ok(Installation::read_config(folder, environment, flags)?)
+    }
+
+    /// The folder, opened and held.
+    fn open(&self, flags: &[(&str, &str)]) -> Result<(Installation, Lock), Failure> {
+        let folder = self.folder()?;
+        let config = self.config(&folder, flags)?;
+        let lock = folder.lock()?;
+        let password = server_password(self.password_file.as_deref())?;
+        Ok((Installation::open(folder, config, &password)?, lock))
+    }
+}
+
+/// The server's password: from a file, else from the terminal, else an error that names the ways.
+pub fn server_password(flag: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
+    match password::source(flag, environment) {
+        Some(file) => Ok(password::read(&file)?),
+        None if std::io::stdin().is_terminal() => {
+            let theme = dialoguer::theme::ColorfulTheme::default();
+            let asked = dialoguer::Password::with_theme(&theme).with_prompt("The server's password").interact();
+            asked.map(Zeroizing::new).map_err(|_| InstallError::PasswordNeeded.into())
+        }
+        None => Err(InstallError::PasswordNeeded.into()),
+    }
+}
+
+/// A variable of the process, if it is set and UTF-8.
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map(|runtime| runtime.block_on(future)).map_err(Failure::unexpected)
+}

@@ -1,0 +1,99 @@
+//! `waxwing-server check`: everything that `run` needs, tested one by one, and nothing changed.
+
+use super::{Failure, block_on, run::bind, run::secret_missing};
+use crate::install::{Database, Installation, SignUp, database};
+use serde_json::json;
+use std::{process::ExitCode, sync::Arc};
+
+enum Outcome {
+    Ok(String),
+    Failed(Failure),
+    Skipped(&'static str),
+}
+
+struct Report(Vec<(&'static str, Outcome)>);
+
+impl Report {
+    /// Notes an outcome and hands on what was found.
+    fn note<T>(&mut self, name: &'static str, result: Result<(T, String), Failure>) -> Option<T> {
+        let (value, outcome) = match result {
+            Ok((value, detail)) => (Some(value), Outcome::Ok(detail)),
+            Err(failure) => (None, Outcome::Failed(failure)),
+        };
+        self.0.push((name, outcome));
+        value
+    }
+
+    fn skip(&mut self, name: &'static str, reason: &'static str) {
+        self.0.push((name, Outcome::Skipped(reason)));
+    }
+}
+
+pub(super) fn check(command: &super::Check) -> Result<ExitCode, Failure> {
+    let mut report = Report(Vec::new());
+    examine(command, &mut report)?;
+    let failed = report.0.iter().any(|(_, outcome)| matches!(outcome, Outcome::Failed(_)));
+    if command.common.json {
+        let checks = report.0.iter().map(|(name, outcome)| match outcome {
+            Outcome::Ok(detail) => json!({"name": name, "result": "ok", "detail": detail}),
+            Outcome::Skipped(reason) => json!({"name": name, "result": "skipped", "detail": reason}),
+            Outcome::Failed(failure) => json!({
+                "name": name, "result": "failed", "detail": failure.message, "code": failure.code, "next": failure.next
+            }),
+        });
+        println!("{}", json!({"ok": !failed, "checks": checks.collect::<Vec<_>>()}));
+    } else {
+        for (name, outcome) in &report.0 {
+            match outcome {
+                Outcome::Ok(detail) => println!("ok       {name:<14} {detail}"),
+                Outcome::Skipped(reason) => println!("skipped  {name:<14} {reason}"),
+                Outcome::Failed(failure) => println!("failed   {name:<14} {}. Next: {}", failure.message, failure.next),
+            }
+        }
+    }
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
+    let folder = command.common.folder()?;
+    let verified = folder.verify().map(|()| ((), folder.path().display().to_string())).map_err(Failure::from);
+    if report.note("folder", verified).is_none() {
+        return Ok(());
+    }
+    let config = command.common.config(&folder, &command.overrides.settings());
+    let config = report.note("configuration", config.map(|config| (config, folder.config().display().to_string())));
+    let Some(config) = config else { return Ok(()) };
+
+    let opened = super::server_password(command.common.password_file.as_deref())
+        .and_then(|password| Ok(Installation::open(folder.clone(), config.clone(), &password)?))
+        .and_then(|opened| match config.sign_up == SignUp::Secret && opened.secrets.sign_up_secret.is_none() {
+            true => Err(secret_missing(&config)),
+            false => Ok(opened),
+        })
+        .map(|opened| (opened, format!("it opens {}", folder.sealed().display())));
+    let Some(installation) = report.note("password", opened) else { return Ok(()) };
+    report.note("identity", Ok(((), format!("pin {}", installation.pin))));
+
+    let lock = folder.lock();
+    match (&lock, config.database) {
+        (Err(_), Database::Sqlite) => report.skip("database", "a server is running on this folder and has it open"),
+        _ => drop(report.note("database", block_on(reach(&installation))?)),
+    }
+    match &lock {
+        Err(_) => report.skip("port", "a server is running on this folder"),
+        Ok(_) => {
+            let free = block_on(bind(config.listen))?;
+            report.note("port", free.map(|_| ((), format!("{} is free", config.listen))));
+        }
+    }
+    Ok(())
+}
+
+async fn reach(installation: &Installation) -> Result<((), String), Failure> {
+    let Installation { folder, config, secrets, .. } = installation;
+    let publish = Arc::new(database::NobodyListens);
+    let store = database::open(folder, config, secrets.database_password.as_deref(), publish).await?;
+    let answers = store.ping().await.map_err(Failure::unexpected);
+    store.close().await;
+    answers.map(|()| ((), database::place(folder, config)))
+}

@@ -1,0 +1,59 @@
+//! Invites made by the operator.
+
+use super::{Failure, block_on};
+use crate::{
+    install::{Installation, database},
+    relay::{invite_hash, new_invite_code},
+    store::{NewInvite, SharedStore},
+};
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use waxwing_protocol::Link;
+
+/// How long an invite lasts if nobody says otherwise.
+pub(super) const DAYS: u32 = 7;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Stores a new invite that lets `uses` accounts in within `days` days, and returns the link with its code.
+pub async fn create_invite(store: &SharedStore, link: Link, uses: u32, days: u32, note: &str) -> Result<Link, Failure> {
+    let code = new_invite_code().map_err(Failure::unexpected)?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::unexpected)?;
+    let now_ms = u64::try_from(since.as_millis()).map_err(Failure::unexpected)?;
+    let invite = NewInvite {
+        code_hash: invite_hash(&code),
+        uses,
+        expires_ms: Some(now_ms.saturating_add(u64::from(days).saturating_mul(DAY_MS))),
+        note: note.to_owned(),
+        now_ms,
+    };
+    store.create_invite(invite).await.map_err(Failure::unexpected)?;
+    Ok(Link { invite: Some(code), ..link })
+}
+
+pub(super) fn invite(command: &super::Invite) -> Result<ExitCode, Failure> {
+    // No lock on the folder: a MySQL database takes an invite while the server runs, and an embedded one has its own lock.
+    let common = &command.common;
+    let folder = common.folder()?;
+    let config = common.config(&folder, &[])?;
+    let password = super::server_password(common.password_file.as_deref())?;
+    let installation = Installation::open(folder, config, &password)?;
+    let Installation { folder, config, secrets, .. } = &installation;
+    let link = block_on(async {
+        let publish = Arc::new(database::NobodyListens);
+        let store = database::open(folder, config, secrets.database_password.as_deref(), publish).await?;
+        let link = create_invite(&store, installation.link(), command.uses, command.days, "by the operator").await;
+        store.close().await;
+        link
+    })??;
+    match common.json {
+        true => println!(
+            "{}",
+            serde_json::json!({"invite_link": link.to_string(), "uses": command.uses, "days": command.days})
+        ),
+        false => println!("{link}"),
+    }
+    Ok(ExitCode::SUCCESS)
+}

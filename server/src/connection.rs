@@ -1,0 +1,306 @@
+//! One connection, from its TLS handshake to its last byte: reading requests, keeping them in order, writing answers.
+//!
+//! Invariants: sends and commits reach the store in the order in which they arrived, without waiting for each other; other
+//! requests are handled one after another; what is unanswered or unwritten is bounded, by not reading further. One task per
+//! connection and none per message. It must not know what requests mean: that is the session's and the handlers' part.
+
+mod frames;
+pub(crate) mod outbox;
+
+use crate::{
+    handler,
+    relay::Context,
+    session::{Device, Greeting, Session},
+};
+use frames::Frames;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use minicbor::Decode;
+use outbox::{End, Outbox};
+use std::{pin::Pin, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
+use waxwing_protocol::{
+    ALPN, ClientFrame, DecodeError, EXPORTER_LABEL, ErrorCode, Event, Refusal, Request, Response, ServerFrame,
+    ServerHello, limits,
+};
+
+/// How long a write may make no progress.
+const WRITE: Duration = Duration::from_secs(20);
+/// How long the last answers may take to leave when a connection ends.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// The answer to a request.
+pub(crate) type Answer = Result<Response, Refusal>;
+
+/// A request that is being handled; ends with its id and answer.
+type Running<'a> = Pin<Box<dyn Future<Output = (u32, Answer)> + Send + 'a>>;
+
+/// How a connection went, for the log.
+pub(crate) struct Summary {
+    pub(crate) end: End,
+    pub(crate) answered: u64,
+    pub(crate) refused: u64,
+}
+
+/// Serves one connection to its end. `draining` turns true when the relay shuts down.
+pub(crate) async fn serve(context: &Context, tcp: TcpStream, mut draining: watch::Receiver<bool>) -> Summary {
+    let login = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
+    let outbox = Arc::new(Outbox::default());
+    let opened = tokio::select! {
+        opened = handshake(context, tcp, login) => opened,
+        () = drained(&mut draining) => Err(End::Draining),
+    };
+    let end = match opened {
+        Err(end) => end,
+        Ok((stream, exporter)) => {
+            let (read, write) = tokio::io::split(stream);
+            let mut writing = pin!(write_out(write, &outbox, WRITE));
+            let conversing = converse(context, Frames::new(read, login), &outbox, exporter, draining);
+            tokio::select! {
+                // First, so that the answers of one round leave in one write.
+                biased;
+                end = conversing => {
+                    outbox.close(end);
+                    let _ = timeout(CLOSING, writing).await;
+                    end
+                }
+                end = &mut writing => end,
+            }
+        }
+    };
+    let (answered, refused) = outbox.counts();
+    Summary { end, answered, refused }
+}
+
+type Tls = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// Opens TLS; gives the stream and its exporter.
+async fn handshake(context: &Context, tcp: TcpStream, deadline: Instant) -> Result<(Tls, [u8; 32]), End> {
+    let stream = match timeout_at(deadline, context.tls.accept(tcp)).await {
+        Ok(accepted) => accepted.map_err(|_| End::Handshake)?,
+        Err(_) => return Err(End::LoginDeadline),
+    };
+    let connection = stream.get_ref().1;
+    // A client that offers other protocols has failed in the handshake; one that offers none comes this far.
+    if connection.alpn_protocol() != Some(ALPN) {
+        return Err(End::Alpn);
+    }
+    let exporter = connection.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(|_| End::Handshake)?;
+    Ok((stream, exporter))
+}
+
+async fn converse<R: AsyncRead + Unpin>(
+    context: &Context,
+    mut frames: Frames<R>,
+    outbox: &Arc<Outbox>,
+    exporter: [u8; 32],
+    mut draining: watch::Receiver<bool>,
+) -> End {
+    match sign_in(context, &mut frames, outbox, exporter, &mut draining).await {
+        Err(end) => end,
+        Ok(device) => {
+            frames.signed_in();
+            serve_device(context, &mut frames, outbox, device, &mut draining).await
+        }
+    }
+}
+
+/// From the hello to a signed-in device, one request at a time.
+async fn sign_in<R: AsyncRead + Unpin>(
+    context: &Context,
+    frames: &mut Frames<R>,
+    outbox: &Outbox,
+    exporter: [u8; 32],
+    draining: &mut watch::Receiver<bool>,
+) -> Result<Device, End> {
+    let hello = tokio::select! {
+        body = frames.next() => waxwing_protocol::decode_hello(body?).map_err(|_| End::Malformed)?,
+        () = drained(draining) => return Err(End::Draining),
+    };
+    let mut session = match Greeting.handle(context, hello) {
+        Ok((accepted, session)) => {
+            outbox.push(&accepted);
+            Session::Anonymous(session)
+        }
+        Err(refusal) => {
+            outbox.push(&ServerHello::Refused(refusal));
+            return Err(End::Version);
+        }
+    };
+    loop {
+        outbox.room().await;
+        let frame = tokio::select! {
+            body = frames.next() => read_request(body?, outbox)?,
+            () = drained(draining) => return Err(End::Draining),
+        };
+        let Some(ClientFrame { id, request }) = frame else { continue };
+        let (next, answer) = match session {
+            Session::Anonymous(session) => session.handle(context, &exporter, request).await,
+            Session::AccountProven(session) => session.handle(context, request).await,
+            Session::Device(device) => return Ok(device),
+        };
+        frames.forget();
+        outbox.answer(id, answer);
+        match next {
+            Session::Device(device) => return Ok(device),
+            next => session = next,
+        }
+    }
+}
+
+/// Serves a signed-in device until its connection ends and everything begun is answered.
+async fn serve_device<R: AsyncRead + Unpin>(
+    context: &Context,
+    frames: &mut Frames<R>,
+    outbox: &Arc<Outbox>,
+    device: Device,
+    draining: &mut watch::Receiver<bool>,
+) -> End {
+    // Its first polls happen in the order of pushing, which is what brings appends to the store in order.
+    let mut appends = FuturesUnordered::new();
+    let mut other: Option<Running<'_>> = None;
+    let mut held: Option<ClientFrame> = None;
+    let mut subscription = None;
+    let mut ending = None;
+    // Once, since waiting for it takes a lock that all connections share.
+    let mut drained = pin!(drained(draining));
+    loop {
+        if other.is_none()
+            && let Some(ClientFrame { id, request }) = held.take()
+        {
+            other = Some(Box::pin(async move { (id, handler::handle(context, device, request).await) }));
+        }
+        if let Some(end) = ending
+            && appends.is_empty()
+            && other.is_none()
+        {
+            return end;
+        }
+        let room = outbox.has_room();
+        let unanswered = appends.len() + usize::from(other.is_some());
+        let reading = ending.is_none() && held.is_none() && room && unanswered < limits::REQUESTS_IN_FLIGHT;
+        tokio::select! {
+            // Reading first gathers what has arrived, so that the store commits it together.
+            biased;
+            body = frames.next(), if reading => {
+                match body.and_then(|body| read_request(body, outbox)) {
+                    Err(end) => ending = Some(end),
+                    Ok(None) => {}
+                    Ok(Some(ClientFrame { id, request })) => match request {
+                        Request::Ping => outbox.answer(id, Ok(Response::Done)),
+                        Request::Subscribe => {
+                            subscription.get_or_insert_with(|| context.hub.subscribe(device.id, outbox));
+                            outbox.answer(id, Ok(Response::Done));
+                        }
+                        Request::Send { .. } | Request::Commit { .. } => {
+                            appends.push(async move { (id, handler::handle(context, device, request).await) });
+                        }
+                        request => held = Some(ClientFrame { id, request }),
+                    },
+                }
+            }
+            Some((id, answer)) = appends.next(), if !appends.is_empty() => outbox.answer(id, answer),
+            (id, answer) = running(&mut other), if other.is_some() => outbox.answer(id, answer),
+            () = outbox.room(), if !room => {}
+            () = &mut drained, if ending.is_none() => {
+                outbox.push(&ServerFrame::Event(Event::Draining));
+                ending = Some(End::Draining);
+            }
+        }
+    }
+}
+
+/// Waits for the future in the slot and empties it; for ever if there is none.
+async fn running(slot: &mut Option<Running<'_>>) -> (u32, Answer) {
+    match slot {
+        Some(future) => {
+            let output = future.await;
+            *slot = None;
+            output
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // An error means that the relay is gone altogether.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// Reads a request; refuses an unknown one; answers a malformed one where it has an id, and ends the connection.
+fn read_request(body: &[u8], outbox: &Outbox) -> Result<Option<ClientFrame>, End> {
+    /// As much of a frame as a refusal needs.
+    #[derive(Decode)]
+    struct Head {
+        #[n(0)]
+        id: u32,
+    }
+    match waxwing_protocol::decode_client_frame(body) {
+        Ok(frame) => Ok(Some(frame)),
+        Err(DecodeError::UnknownRequest { id }) => {
+            outbox.answer(id, Err(ErrorCode::Unsupported.into()));
+            Ok(None)
+        }
+        Err(_) => {
+            if let Ok(Head { id }) = minicbor::decode(body) {
+                outbox.answer(id, Err(ErrorCode::BadRequest.into()));
+            }
+            Err(End::Malformed)
+        }
+    }
+}
+
+/// Writes what the outbox holds, all of it at once, until it is closed or the peer does not take anything for so long.
+async fn write_out(mut write: impl AsyncWrite + Unpin, outbox: &Outbox, patience: Duration) -> End {
+    let mut buffer = Vec::new();
+    loop {
+        buffer = match outbox.take(buffer).await {
+            Ok(buffer) => buffer,
+            Err(end) => {
+                let _ = timeout(patience, write.shutdown()).await;
+                return end;
+            }
+        };
+        if let Err(end) = write_all(&mut write, &buffer, patience).await {
+            return end;
+        }
+    }
+}
+
+async fn write_all(write: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], patience: Duration) -> Result<(), End> {
+    while !bytes.is_empty() {
+        let written = timeout(patience, write.write(bytes)).await.map_err(|_| End::SlowReader)?;
+        bytes = match written {
+            Ok(count) if count > 0 => bytes.get(count..).unwrap_or_default(),
+            _ => return Err(End::Lost),
+        };
+    }
+    timeout(patience, write.flush()).await.map_err(|_| End::SlowReader)?.map_err(|_| End::Lost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_given_up() {
+        let (_peer, write) = tokio::io::duplex(16);
+        let outbox = Outbox::default();
+        outbox.push_event(&[0; 1000]);
+        assert_eq!(write_out(write, &outbox, Duration::from_millis(10)).await, End::SlowReader);
+    }
+
+    #[tokio::test]
+    async fn malformed_requests_are_answered_where_they_have_an_id() {
+        let outbox = Outbox::default();
+        assert_eq!(read_request(&[0xff, 0, 0], &outbox).unwrap_err(), End::Malformed);
+        assert_eq!(outbox.counts(), (0, 0));
+        // [7, "not a request"]
+        assert_eq!(read_request(&[0x82, 0x07, 0x61, 0x61], &outbox).unwrap_err(), End::Malformed);
+        assert_eq!(outbox.counts(), (0, 1));
+    }
+}

@@ -1,0 +1,205 @@
+//! What waits to be written to one connection: one buffer of encoded frames, filled by handlers and the hub, emptied by
+//! the writer in one go.
+//!
+//! Invariants: nobody blocks to put something in; events beyond [`BACKLOG`] are left out, and the peer is then told so once,
+//! at their place in the stream. It must not know sockets.
+
+use minicbor::Encode;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+use waxwing_protocol::{Event, Refusal, Response, ServerFrame};
+
+/// The bytes that may wait before events are left out and no further request is begun.
+pub(crate) const BACKLOG: usize = 1024 * 1024;
+/// A drained buffer larger than this is given back to the allocator.
+const KEEP: usize = 8 * 1024;
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum End {
+    #[error("closed by the peer")]
+    Closed,
+    #[error("connection lost")]
+    Lost,
+    #[error("TLS handshake failed")]
+    Handshake,
+    #[error("not this protocol")]
+    Alpn,
+    #[error("no common version")]
+    Version,
+    #[error("malformed frame")]
+    Malformed,
+    #[error("frame over the limit")]
+    TooLong,
+    #[error("not signed in in time")]
+    LoginDeadline,
+    #[error("a frame took too long")]
+    FrameDeadline,
+    #[error("silent for too long")]
+    Idle,
+    #[error("reads too slowly")]
+    SlowReader,
+    #[error("replaced by a newer connection of the device")]
+    Replaced,
+    #[error("the server is shutting down")]
+    Draining,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    /// Whether events were left out since the last take.
+    behind: bool,
+    closed: Option<End>,
+    /// Requests answered and refused, for the log.
+    counts: (u64, u64),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    pending: Mutex<Pending>,
+    /// For the writer: there is something to take.
+    filled: Notify,
+    /// For the reader: there is room again.
+    emptied: Notify,
+}
+
+impl Outbox {
+    /// Queues the answer to a request. It always fits, since no request is begun without room.
+    pub(crate) fn answer(&self, id: u32, answer: Result<Response, Refusal>) {
+        let mut pending = self.lock();
+        let frame = match answer {
+            Ok(response) => {
+                pending.counts.0 += 1;
+                ServerFrame::Response { id, response }
+            }
+            Err(refusal) => {
+                pending.counts.1 += 1;
+                ServerFrame::Refusal { id, refusal }
+            }
+        };
+        append(&mut pending.bytes, &frame);
+        drop(pending);
+        self.filled.notify_one();
+    }
+
+    /// How many requests were answered and how many refused.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        self.lock().counts
+    }
+
+    /// Queues one frame.
+    pub(crate) fn push(&self, frame: &impl Encode<()>) {
+        append(&mut self.lock().bytes, frame);
+        self.filled.notify_one();
+    }
+
+    /// Queues an event that is encoded already, or leaves it out.
+    pub(crate) fn push_event(&self, encoded: &[u8]) {
+        let mut pending = self.lock();
+        if pending.behind || (!pending.bytes.is_empty() && pending.bytes.len() + 4 + encoded.len() > BACKLOG) {
+            pending.behind = true;
+        } else {
+            pending.bytes.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
+            pending.bytes.extend_from_slice(encoded);
+        }
+        drop(pending);
+        self.filled.notify_one();
+    }
+
+    /// Ends the connection once everything queued is written.
+    pub(crate) fn close(&self, reason: End) {
+        self.lock().closed.get_or_insert(reason);
+        self.filled.notify_one();
+    }
+
+    /// Waits for something to write and takes all of it; `spare` is an emptied buffer for what comes next. Ends with the
+    /// reason once the outbox is closed and empty.
+    pub(crate) async fn take(&self, mut spare: Vec<u8>) -> Result<Vec<u8>, End> {
+        if spare.capacity() > KEEP {
+            spare = Vec::new();
+        }
+        spare.clear();
+        loop {
+            {
+                let mut pending = self.lock();
+                if pending.behind {
+                    pending.behind = false;
+                    append(&mut pending.bytes, &ServerFrame::Event(Event::Behind));
+                }
+                if !pending.bytes.is_empty() {
+                    self.emptied.notify_one();
+                    return Ok(std::mem::replace(&mut pending.bytes, spare));
+                }
+                if let Some(reason) = pending.closed {
+                    return Err(reason);
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Whether another request may be begun.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lock().bytes.len() < BACKLOG
+    }
+
+    /// Waits until another request may be begun. For one waiter, the reader.
+    pub(crate) async fn room(&self) {
+        while !self.has_room() {
+            self.emptied.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Appends a frame with its length before it.
+fn append(bytes: &mut Vec<u8>, frame: &impl Encode<()>) {
+    let start = bytes.len();
+    bytes.extend_from_slice(&[0; 4]);
+    // Writing to a Vec cannot fail, and no `Encode` of ours fails by itself.
+    let _ = minicbor::encode(frame, &mut *bytes);
+    let length = (bytes.len() - start - 4) as u32;
+    if let Some(head) = bytes.get_mut(start..start + 4) {
+        head.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waxwing_protocol::decode_server_frame;
+
+    fn frames(mut bytes: &[u8]) -> Vec<ServerFrame> {
+        let mut frames = Vec::new();
+        while let Some((head, rest)) = bytes.split_first_chunk() {
+            let (frame, rest) = rest.split_at(u32::from_be_bytes(*head) as usize);
+            frames.push(decode_server_frame(frame).unwrap());
+            bytes = rest;
+        }
+        frames
+    }
+
+    #[tokio::test]
+    async fn events_over_the_backlog_become_one_behind_at_their_place() {
+        let outbox = Outbox::default();
+        let event = waxwing_protocol::encode(&ServerFrame::Event(Event::Draining)).0;
+        let fits = BACKLOG / (event.len() + 4);
+        for _ in 0..fits + 1000 {
+            outbox.push_event(&event);
+        }
+        assert!(outbox.lock().bytes.len() <= BACKLOG);
+        outbox.answer(7, Ok(Response::Done));
+        let taken = frames(&outbox.take(Vec::new()).await.unwrap());
+        assert_eq!(taken.iter().filter(|frame| **frame == ServerFrame::Event(Event::Behind)).count(), 1);
+        assert_eq!(taken.last(), Some(&ServerFrame::Event(Event::Behind)));
+        outbox.push_event(&event);
+        outbox.close(End::Replaced);
+        assert_eq!(frames(&outbox.take(Vec::new()).await.unwrap()), [ServerFrame::Event(Event::Draining)]);
+        assert_eq!(outbox.take(Vec::new()).await, Err(End::Replaced));
+    }
+}

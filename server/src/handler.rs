@@ -1,0 +1,84 @@
+//! The requests of signed-in devices, one file per family: each handler checks, asks the store and says what came of it.
+//!
+//! Invariant: nothing internal crosses the wire; [`refusal`] is the only way from a failure to the peer. Handlers must not
+//! know connections.
+
+pub(crate) mod account;
+pub(crate) mod authentication;
+mod conversation;
+mod inbox;
+mod key_package;
+
+use crate::{
+    connection::Answer, password::PasswordError, relay::Context, sealing::SealingError, session::Device,
+    store::StoreError,
+};
+use waxwing_protocol::{ErrorCode, Refusal, Request, Response};
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The peer's part; it is told.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code.into())
+    }
+}
+
+/// How long a client waits when all cores are busy with passwords, in milliseconds.
+const PASSWORDS_BUSY_MS: u32 = 2000;
+
+/// What the peer is told of a failure. What only the operator may know goes to the log.
+pub(crate) fn refusal(failure: Failure) -> Refusal {
+    match failure {
+        Failure::Refused(refusal) => refusal,
+        Failure::Password(PasswordError::Busy) => Refusal::retry_after(ErrorCode::Busy, PASSWORDS_BUSY_MS),
+        Failure::Store(StoreError::Closed) => ErrorCode::Draining.into(),
+        failure => {
+            tracing::error!(error = %failure, "a request failed");
+            ErrorCode::Internal.into()
+        }
+    }
+}
+
+/// Handles a request of a signed-in device, except those that concern its connection.
+pub(crate) async fn handle(context: &Context, device: Device, request: Request) -> Answer {
+    let store = context.store.as_ref();
+    match request {
+        Request::PublishKeyPackages { one_time, last_resort } => {
+            key_package::publish(store, device, one_time, last_resort).await
+        }
+        Request::KeyPackageStock => key_package::stock(store, device).await,
+        Request::ClaimKeyPackages(username) => key_package::claim(store, device, username).await,
+        Request::Account(username) => account::account(store, username).await,
+        Request::CreateConversation(request) => conversation::create(store, device, *request).await,
+        Request::Send { conversation, number, commits, payload } => {
+            conversation::send(store, device, conversation, number, commits, payload).await
+        }
+        Request::Commit { conversation, number, commits, handshake } => {
+            conversation::commit(store, device, conversation, number, commits, handshake).await
+        }
+        Request::Fetch { conversation, after } => conversation::fetch(store, device, conversation, after).await,
+        Request::Acknowledge { conversation, seq } => conversation::acknowledge(store, device, conversation, seq).await,
+        Request::Heads { after } => conversation::heads(store, device, after).await,
+        Request::FetchInbox { after } => inbox::fetch(store, device, after).await,
+        Request::AcknowledgeInbox { seq } => inbox::acknowledge(store, device, seq).await,
+        Request::Ping | Request::Subscribe => Ok(Response::Done),
+        Request::SignUp(_)
+        | Request::LoginParameters(_)
+        | Request::Login { .. }
+        | Request::EnrolDevice(_)
+        | Request::Authenticate { .. } => Err(ErrorCode::BadRequest.into()),
+    }
+    .map_err(refusal)
+}

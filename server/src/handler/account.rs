@@ -1,0 +1,151 @@
+//! Accounts: signing up, proving to own one, adding devices, looking one up.
+//!
+//! To whoever is not signed in, an account that exists and one that does not look alike.
+
+use super::Failure;
+use crate::{
+    relay::{Context, now_ms},
+    sealing::Purpose,
+    session::{AccountProven, Device},
+    store::{EnrolOutcome, NewAccount, SealedEmail, SealedVault, SignUpOutcome, Store},
+};
+use waxwing_protocol::{
+    Authenticator, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, SignUp, Username, Vault,
+};
+
+/// What a client of today chooses; unknown usernames are answered with it.
+const DEFAULT_KDF: (u32, u32, u32) = (64 * 1024, 3, 4);
+
+/// Whether the client's cost of guessing is neither negligible nor absurd. The client has its own, stricter floor.
+fn sane(kdf: &KdfParameters) -> bool {
+    (19 * 1024..=1024 * 1024).contains(&kdf.memory_kib)
+        && (1..=32).contains(&kdf.iterations)
+        && (1..=16).contains(&kdf.parallelism)
+}
+
+/// Makes an account and its first device.
+pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device, Failure> {
+    let invite = context.sign_up.admit(&request.admission)?;
+    if !sane(&request.kdf) {
+        return Err(ErrorCode::BadRequest.into());
+    }
+    let key = &context.data_key;
+    let username = &request.username;
+    let password_hash = context.passwords.hash(request.password_secret).await?;
+    let recovery_hash = context.passwords.hash(request.recovery_secret).await?;
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let full_name = given(request.full_name).map(|name| key.seal(Purpose::FullName, username, name.as_bytes()));
+    let email = given(request.email).map(|email| {
+        let sealed = key.seal(Purpose::Email, username, email.as_bytes())?;
+        Ok::<_, Failure>(SealedEmail { lookup: key.email_lookup(&email), sealed })
+    });
+    let device = request.device.id;
+    let account = NewAccount {
+        full_name: full_name.transpose()?,
+        email: email.transpose()?,
+        kdf: request.kdf,
+        password_hash,
+        recovery_hash,
+        sealed: SealedVault {
+            vault: key.seal(Purpose::Vault, username, &request.vault.0)?,
+            password_wrap: key.seal(Purpose::PasswordWrap, username, &request.password_wrap.0)?,
+            recovery_wrap: key.seal(Purpose::RecoveryWrap, username, &request.recovery_wrap.0)?,
+        },
+        username: request.username,
+        identity_key: request.identity_key.0,
+        backup_key: request.backup_key.0,
+        device_list: request.device_list.0,
+        device: request.device,
+        invite,
+        now_ms: now_ms(),
+    };
+    match context.store.create_account(account).await? {
+        SignUpOutcome::Created(account) => Ok(Device { id: device, account }),
+        SignUpOutcome::UsernameTaken => Err(ErrorCode::UsernameTaken.into()),
+        SignUpOutcome::DeviceExists => Err(ErrorCode::BadRequest.into()),
+        SignUpOutcome::BadInvite => Err(ErrorCode::BadInvite.into()),
+    }
+}
+
+/// How an account derives its secrets, or a stable fake.
+pub(crate) async fn login_parameters(context: &Context, username: Username) -> Result<Response, Failure> {
+    let fake = || {
+        let (memory_kib, iterations, parallelism) = DEFAULT_KDF;
+        let salt = context.data_key.fake_salt(&username).to_vec().into();
+        KdfParameters { salt, memory_kib, iterations, parallelism }
+    };
+    let fake = fake();
+    let kdf = context.store.login_record(&username).await?.map_or(fake, |record| record.kdf);
+    Ok(Response::LoginParameters(LoginParameters { kdf }))
+}
+
+/// Checks an auth secret; gives the vault with the wrap that belongs to it.
+pub(crate) async fn login(
+    context: &Context,
+    username: Username,
+    authenticator: Authenticator,
+) -> Result<(AccountProven, Vault), Failure> {
+    let record = context.store.login_record(&username).await?;
+    let (secret, purpose) = match authenticator {
+        Authenticator::Password(secret) => (secret, Purpose::PasswordWrap),
+        Authenticator::Recovery(secret) => (secret, Purpose::RecoveryWrap),
+    };
+    let stored = record.as_ref().map(|record| match purpose {
+        Purpose::PasswordWrap => record.password_hash.as_str(),
+        _ => record.recovery_hash.as_str(),
+    });
+    let proven = context.passwords.verify(secret, stored).await?;
+    let Some(record) = record.filter(|_| proven) else { return Err(ErrorCode::BadCredentials.into()) };
+    let wrap = match purpose {
+        Purpose::PasswordWrap => &record.sealed.password_wrap,
+        _ => &record.sealed.recovery_wrap,
+    };
+    let vault = Vault {
+        vault: context.data_key.open(Purpose::Vault, &username, &record.sealed.vault)?.into(),
+        wrap: context.data_key.open(purpose, &username, wrap)?.into(),
+        account: record.record,
+    };
+    Ok((AccountProven { account: record.account }, vault))
+}
+
+/// Adds a device to the account that was proven.
+pub(crate) async fn enrol_device(
+    context: &Context,
+    proven: &AccountProven,
+    request: EnrolDevice,
+) -> Result<Device, Failure> {
+    let (account, device) = (proven.account, request.device.id);
+    let list = request.device_list.0;
+    match context.store.enrol_device(account, request.device, request.version, list, now_ms()).await? {
+        EnrolOutcome::Enrolled => Ok(Device { id: device, account }),
+        EnrolOutcome::Conflict => Err(ErrorCode::DeviceListConflict.into()),
+    }
+}
+
+/// An account's public record.
+pub(super) async fn account(store: &dyn Store, username: Username) -> Result<Response, Failure> {
+    let record = store.account(&username).await?;
+    record.map(Response::Account).ok_or_else(|| ErrorCode::UnknownAccount.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_costs_are_refused_and_the_usual_one_is_not() {
+        let kdf = |memory_kib, iterations, parallelism| KdfParameters {
+            salt: vec![0; 16].into(),
+            memory_kib,
+            iterations,
+            parallelism,
+        };
+        let (memory, passes, lanes) = DEFAULT_KDF;
+        assert!(sane(&kdf(memory, passes, lanes)));
+        for absurd in
+            [kdf(8, 3, 4), kdf(u32::MAX, 3, 4), kdf(memory, 0, 4), kdf(memory, u32::MAX, 4), kdf(memory, 3, 0)]
+        {
+            assert!(!sane(&absurd), "{absurd:?}");
+        }
+    }
+}

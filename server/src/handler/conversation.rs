@@ -1,0 +1,97 @@
+//! Conversations: creating, appending, fetching, acknowledging. The store decides; this names its outcomes for the wire.
+
+use super::Failure;
+use crate::{
+    relay::now_ms,
+    session::Device,
+    store::{Append, AppendBody, AppendOutcome, CreateOutcome, NewConversation, Store},
+};
+use waxwing_protocol::{Bytes, ConversationId, CreateConversation, ErrorCode, Handshake, Refusal, Response};
+
+pub(super) async fn create(
+    store: &dyn Store,
+    device: Device,
+    request: CreateConversation,
+) -> Result<Response, Failure> {
+    let CreateConversation { id, kind, handshake } = request;
+    let now_ms = now_ms();
+    let conversation = NewConversation { account: device.account, creator: device.id, id, kind, handshake, now_ms };
+    match store.create_conversation(conversation).await? {
+        CreateOutcome::Created { seq } => Ok(Response::Accepted { seq, time_ms: now_ms }),
+        CreateOutcome::Exists(existing) => {
+            Err(Refusal { conversation: Some(existing), ..ErrorCode::ConversationExists.into() }.into())
+        }
+        CreateOutcome::UnknownAccount => Err(ErrorCode::UnknownAccount.into()),
+        CreateOutcome::BadRecipients => Err(ErrorCode::BadRequest.into()),
+    }
+}
+
+pub(super) async fn send(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+    number: u64,
+    commits: u64,
+    payload: Bytes,
+) -> Result<Response, Failure> {
+    append(store, device, conversation, number, commits, AppendBody::Application(payload)).await
+}
+
+pub(super) async fn commit(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+    number: u64,
+    commits: u64,
+    handshake: Box<Handshake>,
+) -> Result<Response, Failure> {
+    append(store, device, conversation, number, commits, AppendBody::Commit(handshake)).await
+}
+
+async fn append(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+    number: u64,
+    commits: u64,
+    body: AppendBody,
+) -> Result<Response, Failure> {
+    // Nothing may wait before the store is asked: its first poll is what keeps a connection's appends in order.
+    let append = Append { device: device.id, conversation, number, commits, body, now_ms: now_ms() };
+    match store.append(append).await? {
+        AppendOutcome::Accepted { seq, time_ms } => Ok(Response::Accepted { seq, time_ms }),
+        AppendOutcome::Stale { commits } => Err(Refusal::numbered(ErrorCode::Stale, commits).into()),
+        AppendOutcome::OutOfOrder { expected } => Err(Refusal::numbered(ErrorCode::OutOfOrder, expected).into()),
+        AppendOutcome::UnknownConversation => Err(ErrorCode::UnknownConversation.into()),
+        AppendOutcome::BadRecipients => Err(ErrorCode::BadRequest.into()),
+        AppendOutcome::Busy { retry_after_ms } => Err(Refusal::retry_after(ErrorCode::Busy, retry_after_ms).into()),
+    }
+}
+
+pub(super) async fn fetch(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+    after: u64,
+) -> Result<Response, Failure> {
+    let page = store.fetch(device.id, conversation, after).await?;
+    page.map(Response::Page).ok_or_else(|| ErrorCode::UnknownConversation.into())
+}
+
+pub(super) async fn acknowledge(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+    seq: u64,
+) -> Result<Response, Failure> {
+    store.acknowledge(device.id, conversation, seq).await?;
+    Ok(Response::Done)
+}
+
+pub(super) async fn heads(
+    store: &dyn Store,
+    device: Device,
+    after: Option<ConversationId>,
+) -> Result<Response, Failure> {
+    Ok(Response::Heads(store.heads(device.id, after).await?))
+}

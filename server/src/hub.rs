@@ -1,0 +1,129 @@
+//! The hub: which devices listen on a connection of this process, and handing them what the store has committed.
+//!
+//! Invariants: one connection per device, the newest; publishing never blocks and encodes each event once. It must not
+//! know sessions, stores or what is in an entry.
+
+use crate::{
+    connection::outbox::{End, Outbox},
+    store::Publish,
+};
+use minicbor::{Encode, Encoder};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, PoisonError, RwLock},
+};
+use waxwing_protocol::{ConversationId, DeviceId, Entry, InboxItem};
+
+/// See the module. Made before the store, which publishes to it.
+#[derive(Debug, Default)]
+pub struct Hub {
+    listeners: RwLock<HashMap<DeviceId, Arc<Outbox>>>,
+}
+
+/// A device's place in the hub; it leaves on drop.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    hub: Arc<Hub>,
+    device: DeviceId,
+    outbox: Arc<Outbox>,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Lets a device hear events on this outbox from now on; its earlier connection is closed.
+    pub(crate) fn subscribe(self: &Arc<Self>, device: DeviceId, outbox: &Arc<Outbox>) -> Subscription {
+        let earlier = self.listeners.write().unwrap_or_else(PoisonError::into_inner).insert(device, Arc::clone(outbox));
+        if let Some(earlier) = earlier.filter(|earlier| !Arc::ptr_eq(earlier, outbox)) {
+            earlier.close(End::Replaced);
+        }
+        Subscription { hub: Arc::clone(self), device, outbox: Arc::clone(outbox) }
+    }
+
+    fn publish(&self, recipients: &[DeviceId], encode: impl FnOnce(&mut Encoder<Vec<u8>>) -> Encoded<()>) {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let mut listening = recipients.iter().filter_map(|device| listeners.get(device)).peekable();
+        if listening.peek().is_none() {
+            return;
+        }
+        let mut encoder = Encoder::new(Vec::new());
+        // Writing to a Vec cannot fail.
+        let _ = encode(&mut encoder);
+        let frame = encoder.into_writer();
+        listening.for_each(|outbox| outbox.push_event(&frame));
+    }
+}
+
+type Encoded<T> = Result<T, minicbor::encode::Error<Infallible>>;
+
+/// Begins `ServerFrame::Event` (variant 2, one field) of an event variant with so many fields. Written by hand, so that
+/// an entry is encoded from a reference; a test compares it with what the protocol crate writes.
+fn event(e: &mut Encoder<Vec<u8>>, variant: u32, fields: u64) -> Encoded<&mut Encoder<Vec<u8>>> {
+    e.array(2)?.u32(2)?.array(1)?.array(2)?.u32(variant)?.array(fields)
+}
+
+impl Publish for Hub {
+    fn entry(&self, recipients: &[DeviceId], conversation: ConversationId, entry: &Entry) {
+        self.publish(recipients, |e| {
+            let e = event(e, 0, 2)?;
+            conversation.encode(e, &mut ())?;
+            entry.encode(e, &mut ())
+        });
+    }
+
+    fn inbox(&self, device: DeviceId, item: &InboxItem) {
+        self.publish(&[device], |e| item.encode(event(e, 1, 1)?, &mut ()));
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut listeners = self.hub.listeners.write().unwrap_or_else(PoisonError::into_inner);
+        if listeners.get(&self.device).is_some_and(|current| Arc::ptr_eq(current, &self.outbox)) {
+            listeners.remove(&self.device);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use waxwing_protocol::{EntryBody, Event, InboxNotice, ServerFrame};
+
+    async fn next(outbox: &Outbox) -> Result<Vec<u8>, End> {
+        outbox.take(Vec::new()).await.map(|bytes| bytes[4..].to_vec())
+    }
+
+    #[tokio::test]
+    async fn events_are_encoded_as_the_protocol_says() {
+        let (hub, outbox, device) = (Hub::new(), Arc::new(Outbox::default()), DeviceId([1; 16]));
+        let _subscription = hub.subscribe(device, &outbox);
+        let conversation = ConversationId([2; 16]);
+        let entry = Entry { seq: 3, time_ms: 4, body: EntryBody::Application(vec![5; 300].into()) };
+        hub.entry(&[DeviceId([9; 16]), device], conversation, &entry);
+        let expected = waxwing_protocol::encode(&ServerFrame::Event(Event::Entry { conversation, entry }));
+        assert_eq!(next(&outbox).await, Ok(expected.0));
+        let username = "bob".parse().unwrap();
+        let item = InboxItem { seq: 1, notice: InboxNotice::DeviceListChanged { username, version: 2 } };
+        hub.inbox(device, &item);
+        let expected = waxwing_protocol::encode(&ServerFrame::Event(Event::Inbox(item)));
+        assert_eq!(next(&outbox).await, Ok(expected.0));
+    }
+
+    #[tokio::test]
+    async fn the_newest_connection_replaces_the_older_and_outlives_it() {
+        let (hub, device) = (Hub::new(), DeviceId([1; 16]));
+        let (old, new) = (Arc::new(Outbox::default()), Arc::new(Outbox::default()));
+        let first = hub.subscribe(device, &old);
+        let second = hub.subscribe(device, &new);
+        assert_eq!(next(&old).await, Err(End::Replaced));
+        drop(first);
+        assert_eq!(hub.listeners.read().unwrap().len(), 1);
+        drop(second);
+        assert!(hub.listeners.read().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,363 @@
+//! The server's configuration: `config.toml`, overridden by `WAXWING_…` variables, overridden by flags.
+//!
+//! Invariant: whatever the source, a value goes through [`Config::set`], so all sources accept and refuse the same. It
+//! holds no secret and must not know where it is stored.
+
+use super::InstallError;
+use std::{fmt, net::SocketAddr, path::Path, str::FromStr};
+use toml::de::{DeTable, DeValue};
+use waxwing_protocol::{Address, DEFAULT_PORT};
+
+/// Each setting, and the environment variable that overrides it.
+pub const SETTINGS: [(&str, &str); 13] = [
+    ("listen", "WAXWING_LISTEN"),
+    ("public", "WAXWING_PUBLIC"),
+    ("sign_up", "WAXWING_SIGN_UP"),
+    ("retention_days", "WAXWING_RETENTION_DAYS"),
+    ("max_connections", "WAXWING_MAX_CONNECTIONS"),
+    ("log.format", "WAXWING_LOG_FORMAT"),
+    ("log.level", "WAXWING_LOG_LEVEL"),
+    ("database.kind", "WAXWING_DATABASE_KIND"),
+    ("database.host", "WAXWING_DATABASE_HOST"),
+    ("database.port", "WAXWING_DATABASE_PORT"),
+    ("database.user", "WAXWING_DATABASE_USER"),
+    ("database.schema", "WAXWING_DATABASE_SCHEMA"),
+    ("database.tls", "WAXWING_DATABASE_TLS"),
+];
+
+/// A choice among words, written in lower case in files, variables and flags.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// All words, in the order in which they are offered.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(format!("{text:?} is not one of: {}", Self::WORDS.join(", "))),
+                }
+            }
+        }
+    };
+}
+
+words! {
+    /// Who may make an account.
+    SignUp {
+        /// Whoever has an invite.
+        Invite = "invite",
+        /// Anyone who reaches the server.
+        Open = "open",
+        /// Whoever knows the sign-up secret.
+        Secret = "secret",
+        /// Nobody.
+        Closed = "closed"
+    }
+}
+
+words! {
+    /// How log lines look.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json"
+    }
+}
+
+words! {
+    /// The least severe lines that are logged.
+    LogLevel {
+        /// What failed.
+        Error = "error",
+        /// What may fail soon.
+        Warn = "warn",
+        /// What the server does.
+        Info = "info",
+        /// For finding faults.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace"
+    }
+}
+
+words! {
+    /// Which database.
+    Database {
+        /// Embedded, in the server's folder.
+        Sqlite = "sqlite",
+        /// MySQL 8.0 and later, or MariaDB 10.6 and later.
+        Mysql = "mysql"
+    }
+}
+
+words! {
+    /// TLS towards MySQL.
+    TlsMode {
+        /// If the database offers it.
+        Preferred = "preferred",
+        /// Or no connection.
+        Required = "required",
+        /// Never: for a database on the same machine.
+        Off = "off"
+    }
+}
+
+/// How to reach MySQL; its password is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlSettings {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Account.
+    pub user: String,
+    /// Database name.
+    pub schema: String,
+    /// Encryption of the connection.
+    pub tls: TlsMode,
+}
+
+/// A valid configuration (after [`Config::validate`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Where people reach it; empty: where it listens.
+    pub public: Vec<Address>,
+    /// Who may make an account.
+    pub sign_up: SignUp,
+    /// Days that undelivered entries are kept.
+    pub retention_days: u32,
+    /// Connections at one time.
+    pub max_connections: usize,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which ones are written.
+    pub log_level: LogLevel,
+    /// Which database.
+    pub database: Database,
+    /// Used if that is MySQL.
+    pub mysql: MysqlSettings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
+            public: Vec::new(),
+            sign_up: SignUp::Invite,
+            retention_days: 30,
+            max_connections: 10_000,
+            log_format: LogFormat::Text,
+            log_level: LogLevel::Info,
+            database: Database::Sqlite,
+            mysql: MysqlSettings {
+                host: "127.0.0.1".into(),
+                port: 3306,
+                user: "waxwing".into(),
+                schema: "waxwing".into(),
+                tls: TlsMode::Preferred,
+            },
+        }
+    }
+}
+
+/// What is wrong with a configuration's text, and in which line (from 1).
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    line: Option<usize>,
+    reason: String,
+}
+
+impl ConfigError {
+    pub(super) fn in_file(self, file: &Path) -> InstallError {
+        InstallError::Config { file: file.to_owned(), line: self.line, reason: self.reason }
+    }
+}
+
+impl Config {
+    /// Reads the text of a configuration file; what it does not name keeps its default.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        let at = |offset: usize, reason: String| {
+            let before = text.as_bytes().iter().take(offset);
+            ConfigError { line: Some(1 + before.filter(|byte| **byte == b'\n').count()), reason }
+        };
+        let document = DeTable::parse(text).map_err(|error| {
+            let reason = error.message().lines().collect::<Vec<_>>().join(": ");
+            at(error.span().map_or(0, |span| span.start), reason)
+        })?;
+        let mut config = Self::default();
+        for (key, value) in document.get_ref() {
+            let name = key.get_ref().as_ref();
+            match value.get_ref() {
+                DeValue::Table(table) => {
+                    for (inner, value) in table {
+                        let name = format!("{name}.{}", inner.get_ref());
+                        let set = plain(value.get_ref()).and_then(|value| config.set(&name, &value));
+                        set.map_err(|reason| at(inner.span().start, reason))?;
+                    }
+                }
+                value => {
+                    let set = plain(value).and_then(|value| config.set(name, &value));
+                    set.map_err(|reason| at(key.span().start, reason))?;
+                }
+            }
+        }
+        Ok(config)
+    }
+
+    /// Overrides values by the environment variables of [`SETTINGS`]; empty ones count as unset.
+    pub fn apply_environment(&mut self, environment: impl Fn(&str) -> Option<String>) -> Result<(), InstallError> {
+        for (setting, variable) in SETTINGS {
+            if let Some(value) = environment(variable).filter(|value| !value.is_empty()) {
+                self.set(setting, &value).map_err(|reason| InstallError::Environment { variable, reason })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one value by the setting's name. The error is one line, for users.
+    pub fn set(&mut self, setting: &str, value: &str) -> Result<(), String> {
+        match setting {
+            "listen" => self.listen = parse_listen(value)?,
+            "public" => self.public = parse_public(value)?,
+            "sign_up" => self.sign_up = value.parse()?,
+            "retention_days" => self.retention_days = number(value, 0, 3650)?,
+            "max_connections" => self.max_connections = number(value, 1, 1_000_000)?,
+            "log.format" => self.log_format = value.parse()?,
+            "log.level" => self.log_level = value.parse()?,
+            "database.kind" => self.database = value.parse()?,
+            "database.host" => self.mysql.host = word(value)?,
+            "database.port" => self.mysql.port = number(value, 1, u16::MAX)?,
+            "database.user" => self.mysql.user = word(value)?,
+            "database.schema" => self.mysql.schema = parse_schema(value)?,
+            "database.tls" => self.mysql.tls = value.parse()?,
+            _ => {
+                let known = SETTINGS.map(|(setting, _)| setting).join(", ");
+                return Err(format!("there is no setting {setting:?}; the settings are: {known}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks what concerns several values.
+    pub fn validate(&self) -> Result<(), String> {
+        match self.public.is_empty() && self.listen.ip().is_unspecified() {
+            true => Err(format!(
+                "listen is {}, every address of this machine, so public must say by which name people reach it",
+                self.listen
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// The addresses that stand in the link.
+    pub fn addresses(&self) -> Vec<Address> {
+        match self.public.as_slice() {
+            [] => vec![Address { host: self.listen.ip().to_string(), port: self.listen.port() }],
+            public => public.to_vec(),
+        }
+    }
+
+    /// The commented text of the configuration file.
+    pub fn render(&self) -> String {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let public: Vec<String> = self.public.iter().map(|address| quoted(&address.to_string())).collect();
+        let mysql = if self.database == Database::Mysql { "" } else { "# " };
+        format!(
+            include_str!("config.toml.in"),
+            listen = self.listen,
+            public = public.join(", "),
+            sign_up = self.sign_up,
+            retention_days = self.retention_days,
+            max_connections = self.max_connections,
+            log_format = self.log_format,
+            log_level = self.log_level,
+            kind = self.database,
+            mysql = mysql,
+            host = quoted(&self.mysql.host),
+            port = self.mysql.port,
+            user = quoted(&self.mysql.user),
+            schema = quoted(&self.mysql.schema),
+            tls = self.mysql.tls,
+        )
+    }
+}
+
+/// A TOML value as the text that [`Config::set`] takes; lists are joined by commas.
+fn plain(value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Integer(integer) if integer.radix() == 10 => Ok(integer.as_str().to_owned()),
+        DeValue::Array(items) => {
+            let items: Result<Vec<_>, _> = items.iter().map(|item| plain(item.get_ref())).collect();
+            Ok(items?.join(","))
+        }
+        DeValue::Table(_) => Err("there are no sections in sections".into()),
+        _ => Err("the value must be a text in quotes or a number".into()),
+    }
+}
+
+/// An address to listen on: `IP:PORT`, `localhost:PORT`, or one of them without a port for the usual one.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let numeric = match text.strip_prefix("localhost") {
+        Some(rest) => format!("127.0.0.1{rest}"),
+        None => text.to_owned(),
+    };
+    let without_port = || numeric.parse().map(|ip| SocketAddr::new(ip, DEFAULT_PORT));
+    numeric.parse().or_else(|_| without_port()).map_err(|_| {
+        format!("{text:?} is not an IP address with a port, such as 127.0.0.1:{DEFAULT_PORT}, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}")
+    })
+}
+
+/// Where people reach the server: `HOST[:PORT]`, several separated by commas.
+pub fn parse_public(text: &str) -> Result<Vec<Address>, String> {
+    let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
+    let parse = |address: &str| {
+        let reason =
+            |_| format!("{address:?} is not a host name or address with an optional port, such as chat.example.org");
+        address.parse::<Address>().map_err(reason)
+    };
+    addresses.map(parse).collect()
+}
+
+/// A schema's name (it stands in SQL text, where nothing can be bound).
+pub fn parse_schema(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
+    match (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is not a schema name of 1 to 64 letters, digits, _, - and $")),
+    }
+}
+
+fn word(text: &str) -> Result<String, String> {
+    match !text.trim().is_empty() && text.len() <= 255 && !text.chars().any(char::is_control) {
+        true => Ok(text.trim().to_owned()),
+        false => Err("the value must not be empty".into()),
+    }
+}
+
+fn number<N: FromStr + PartialOrd + fmt::Display>(text: &str, least: N, most: N) -> Result<N, String> {
+    let parsed = text.trim().replace('_', "").parse().ok().filter(|number| *number >= least && *number <= most);
+    parsed.ok_or_else(|| format!("{text:?} is not a number from {least} to {most}"))
+}
+
+#[cfg(test)]
+mod tests;

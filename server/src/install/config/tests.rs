@@ -1,0 +1,85 @@
+use super::*;
+
+fn mysql() -> Config {
+    let mysql = MysqlSettings {
+        host: "db.example".into(),
+        port: 3307,
+        user: "a \"quoted\" user".into(),
+        schema: "chat_1".into(),
+        tls: TlsMode::Required,
+    };
+    Config {
+        listen: "[::]:7443".parse().unwrap(),
+        public: parse_public("chat.example.org, [::1]:99").unwrap(),
+        sign_up: SignUp::Secret,
+        retention_days: 7,
+        log_format: LogFormat::Json,
+        log_level: LogLevel::Debug,
+        database: Database::Mysql,
+        mysql,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn what_is_rendered_reads_back() {
+    for config in [Config::default(), mysql()] {
+        assert_eq!(Config::parse(&config.render()).unwrap(), config);
+    }
+}
+
+#[test]
+fn every_setting_is_documented_with_its_variable() {
+    let text = mysql().render();
+    for (setting, variable) in SETTINGS {
+        let name = setting.rsplit('.').next().unwrap();
+        assert!(text.contains(variable), "{variable}");
+        assert!(text.lines().any(|line| line.starts_with(&format!("{name} = "))), "{name}");
+    }
+}
+
+#[test]
+fn mistakes_name_their_line() {
+    let cases = [
+        ("listen = \"127.0.0.1:1\"\nlisen = 1\n", 2, "there is no setting \"lisen\""),
+        ("# comment\n\nlisten = \"chat\"", 3, "\"chat\" is not an IP address with a port"),
+        ("[log]\nformat = \"xml\"", 2, "\"xml\" is not one of: text, json"),
+        ("[database]\nkind = \"sqlite\"\npassword = \"x\"", 3, "there is no setting \"database.password\""),
+        ("retention_days = 3651", 1, "\"3651\" is not a number from 0 to 3650"),
+        ("retention_days = -1", 1, "\"-1\" is not a number"),
+        ("retention_days = true", 1, "the value must be a text in quotes or a number"),
+        ("[a.b]\nc = 1", 1, "there are no sections in sections"),
+        ("\nlisten = ", 2, ""),
+        ("[database]\nschema = \"a`; DROP\"", 2, "is not a schema name"),
+    ];
+    for (text, line, reason) in cases {
+        let error = Config::parse(text).unwrap_err();
+        assert_eq!(error.line, Some(line), "{text}: {error:?}");
+        assert!(error.reason.contains(reason) && !error.reason.contains('\n'), "{text}: {error:?}");
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_is_checked_alike() {
+    let mut config = Config::default();
+    let set = |name: &str| match name {
+        "WAXWING_LISTEN" => Some("localhost:9".to_owned()),
+        "WAXWING_PUBLIC" => Some(String::new()),
+        "WAXWING_DATABASE_PORT" => Some("33060".to_owned()),
+        _ => None,
+    };
+    config.apply_environment(set).unwrap();
+    assert_eq!((config.listen.to_string().as_str(), config.mysql.port), ("127.0.0.1:9", 33060));
+    let wrong = config.apply_environment(|name| (name == "WAXWING_LOG_LEVEL").then(|| "loud".to_owned())).unwrap_err();
+    assert!(wrong.to_string().starts_with("the environment variable WAXWING_LOG_LEVEL: \"loud\" is not one of"));
+}
+
+#[test]
+fn listening_everywhere_needs_a_public_name() {
+    let mut config = Config { listen: parse_listen("0.0.0.0").unwrap(), ..Config::default() };
+    assert!(config.validate().is_err());
+    config.set("public", "chat.example.org").unwrap();
+    config.validate().unwrap();
+    assert_eq!(config.addresses()[0].to_string(), "chat.example.org:7443");
+    assert_eq!(Config::default().addresses()[0].to_string(), "127.0.0.1:7443");
+}

@@ -1,0 +1,38 @@
+//! The server's log: one line per event on standard error, as text or JSON.
+//!
+//! Invariant of everyone who logs: no message bodies, no secrets, no usernames, and network addresses at `debug` only.
+
+use std::io::IsTerminal as _;
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why logging could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is none, such as `info` or `waxwing_server=debug`.
+    #[error("the log filter is not valid: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// This process logs already.
+    #[error("logging was started before")]
+    Started,
+}
+
+/// Starts logging for the whole process, to standard error.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    }
+    .map_err(|_| LogError::Started)
+}

@@ -1,0 +1,157 @@
+//! Hashing and checking auth secrets with Argon2id, a bounded number at a time.
+//!
+//! Invariants: at most one hash per core is computed at once and a bounded number waits; checking the secret of an account
+//! that does not exist costs the same work as of one that does. It must not know accounts.
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
+};
+use std::{
+    num::NonZero,
+    sync::{Arc, Mutex, PoisonError},
+};
+use subtle::ConstantTimeEq;
+use tokio::sync::Semaphore;
+use waxwing_protocol::Secret;
+
+/// How many checks may wait for a core.
+const QUEUE: usize = 64;
+/// What a stored hash may ask for at most, in KiB.
+const MEMORY_CEILING: u32 = 256 * 1024;
+
+/// Why there is no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PasswordError {
+    /// Too many are waiting already.
+    #[error("too many password checks are waiting")]
+    Busy,
+    /// The stored hash is none that this server writes, there is no memory or there are no random bytes.
+    #[error("the password hash could not be computed: {0}")]
+    Failed(&'static str),
+}
+
+/// The cores' worth of Argon2id, shared by all connections.
+#[derive(Debug)]
+pub(crate) struct PasswordPool {
+    /// Places, waiting or computing.
+    places: Arc<Semaphore>,
+    /// The right to compute, one per core, given in the order of asking.
+    cores: Arc<Semaphore>,
+    /// Memory to use again while others wait.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    /// The hash of a secret that nobody knows, with the parameters of the real ones.
+    decoy: String,
+}
+
+impl PasswordPool {
+    /// A pool with a worker per core.
+    pub(crate) fn new() -> Result<Self, PasswordError> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let decoy = phc(&random()?, &random()?)?;
+        Ok(Self {
+            places: Arc::new(Semaphore::new(cores + QUEUE)),
+            cores: Arc::new(Semaphore::new(cores)),
+            memory: Arc::default(),
+            decoy,
+        })
+    }
+
+    /// The PHC string of a secret (Argon2id v1.3, 19 MiB, 2 passes, 1 lane, random salt).
+    pub(crate) async fn hash(&self, secret: Secret) -> Result<String, PasswordError> {
+        let salt: [u8; 16] = random()?;
+        let output = self.compute(secret, salt.to_vec(), parameters()).await?;
+        phc(&salt, &output)
+    }
+
+    /// Whether the secret is the one of the PHC string; without one, does the same work and says no.
+    pub(crate) async fn verify(&self, secret: Secret, stored: Option<&str>) -> Result<bool, PasswordError> {
+        let failed = PasswordError::Failed("a stored hash is damaged");
+        let hash = PasswordHash::new(stored.unwrap_or(&self.decoy)).map_err(|_| failed)?;
+        let parameters = Params::try_from(&hash).map_err(|_| failed)?;
+        let ours = hash.algorithm.as_str() == "argon2id" && hash.version == Some(Version::V0x13.into());
+        let (Some(salt), Some(expected), true) = (hash.salt, hash.hash, ours) else { return Err(failed) };
+        if parameters.m_cost() > MEMORY_CEILING || expected.len() != 32 {
+            return Err(failed);
+        }
+        let output = self.compute(secret, salt.as_ref().to_vec(), parameters).await?;
+        let equal: bool = output.ct_eq(expected.as_bytes()).into();
+        Ok(equal && stored.is_some())
+    }
+
+    async fn compute(&self, secret: Secret, salt: Vec<u8>, parameters: Params) -> Result<[u8; 32], PasswordError> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let core = self.cores.clone().acquire_owned().await.map_err(|_| PasswordError::Failed("closed"))?;
+        let (pool, places) = (self.memory.clone(), self.places.clone());
+        let work =
+            move || {
+                // Moved in, so that a caller who goes away does not free a core that is still computing.
+                let (_core, _place) = (core, place);
+                let mut memory = pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+                memory.resize(parameters.block_count(), Block::new());
+                let mut output = [0; 32];
+                let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
+                    .hash_password_into_with_memory(&secret.0, &salt, &mut output, memory.as_mut_slice());
+                if places.available_permits() < QUEUE {
+                    pool.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+                } else {
+                    pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                }
+                result.map(|()| output).map_err(|_| PasswordError::Failed("Argon2id refused its input"))
+            };
+        tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Failed("the worker was stopped"))?
+    }
+}
+
+fn parameters() -> Params {
+    // 19 MiB, 2 passes, 1 lane, 32 bytes: stated by the crate as a constant, pinned by a test here.
+    Params::DEFAULT
+}
+
+fn random<const N: usize>() -> Result<[u8; N], PasswordError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|_| PasswordError::Failed("no random bytes"))?;
+    Ok(bytes)
+}
+
+fn phc(salt: &[u8; 16], output: &[u8; 32]) -> Result<String, PasswordError> {
+    let failed = PasswordError::Failed("no PHC string");
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&parameters()).map_err(|_| failed)?,
+        salt: Some(Salt::new(salt).map_err(|_| failed)?),
+        hash: Some(Output::new(output).map_err(|_| failed)?),
+    };
+    Ok(hash.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_secret_is_recognised_and_another_is_not() {
+        let pool = PasswordPool::new().unwrap();
+        let hash = pool.hash(Secret([1; 32])).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(pool.decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!(pool.decoy.len(), hash.len());
+        assert_ne!(pool.hash(Secret([1; 32])).await.unwrap(), hash);
+        assert_eq!(pool.verify(Secret([1; 32]), Some(&hash)).await, Ok(true));
+        assert_eq!(pool.verify(Secret([2; 32]), Some(&hash)).await, Ok(false));
+        assert_eq!(pool.verify(Secret([1; 32]), None).await, Ok(false));
+        let foreign = hash.replace("argon2id", "argon2d").replace("m=19456", "m=99999999");
+        assert!(pool.verify(Secret([1; 32]), Some(&foreign)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_says_so_at_once() {
+        let pool = PasswordPool::new().unwrap();
+        let free = u32::try_from(pool.places.available_permits()).unwrap();
+        let held = pool.places.clone().acquire_many_owned(free).await.unwrap();
+        assert_eq!(pool.hash(Secret([1; 32])).await, Err(PasswordError::Busy));
+        drop(held);
+        assert!(pool.hash(Secret([1; 32])).await.is_ok());
+    }
+}

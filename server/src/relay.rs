@@ -1,0 +1,194 @@
+//! The relay: accepts connections, bounds their number, and ends them in an orderly way.
+//!
+//! Invariant: when `serve` returns, every request that was begun is answered or its connection was cut after a bounded
+//! time, and the store is closed. It must not know what travels on the connections.
+
+mod admission;
+mod tls;
+
+pub use crate::{hub::Hub, sealing::DataKey};
+pub use admission::{SignUpRule, invite_hash, new_invite_code};
+
+use crate::{
+    connection::{self, Summary},
+    password::PasswordPool,
+    retention,
+    store::SharedStore,
+};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use waxwing_protocol::Pin;
+use zeroize::Zeroizing;
+
+/// How long connections have to finish when the relay shuts down.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long accepting pauses when the system has no more sockets.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that the system holds for us before we accept them.
+const ACCEPT_BACKLOG: u32 = 1024;
+
+/// What a relay is started with.
+#[derive(Debug)]
+pub struct RelayConfig {
+    /// Its certificate and key.
+    pub identity: ServerIdentity,
+    /// Seals what the database must not show.
+    pub data_key: DataKey,
+    /// Who may sign up.
+    pub sign_up: SignUpRule,
+    /// After how many days entries and inbox items go, whoever has them; 0 keeps them.
+    pub retention_days: u32,
+    /// Connections beyond this many are closed at once.
+    pub max_connections: usize,
+}
+
+/// The server's self-signed certificate and its private key (PKCS#8), both DER. `Debug` shows neither.
+#[derive(Clone)]
+pub struct ServerIdentity {
+    /// X.509.
+    pub certificate_der: Vec<u8>,
+    /// PKCS#8.
+    pub private_key_der: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerIdentity(<secret>)")
+    }
+}
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The server identity's certificate is no X.509 certificate.
+    #[error("the server's certificate is damaged")]
+    Certificate,
+    /// The server identity's key is no private key.
+    #[error("the server's private key is damaged")]
+    PrivateKey,
+    /// Certificate and key do not belong together, or are of a kind that TLS 1.3 does not take.
+    #[error("the server's certificate and key cannot be used for TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The operating system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Randomness,
+}
+
+/// What all connections share.
+pub(crate) struct Context {
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) pin: Pin,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: SharedStore,
+    pub(crate) passwords: PasswordPool,
+    pub(crate) data_key: DataKey,
+    pub(crate) sign_up: SignUpRule,
+}
+
+/// A relay that is ready to serve.
+pub struct Relay {
+    context: Arc<Context>,
+    retention_days: u32,
+    max_connections: usize,
+}
+
+impl Relay {
+    /// Listens. A restart at once works: connections of the process before that linger do not hold the port.
+    pub async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+        let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        socket.listen(ACCEPT_BACKLOG)
+    }
+
+    /// A relay over a store that publishes to this hub.
+    pub fn new(config: RelayConfig, hub: Arc<Hub>, store: SharedStore) -> Result<Self, RelayError> {
+        let context = Context {
+            pin: config.identity.pin()?,
+            tls: TlsAcceptor::from(Arc::new(tls::configuration(&config.identity)?)),
+            hub,
+            store,
+            passwords: PasswordPool::new().map_err(|_| RelayError::Randomness)?,
+            data_key: config.data_key,
+            sign_up: config.sign_up,
+        };
+        Ok(Self {
+            context: Arc::new(context),
+            retention_days: config.retention_days,
+            max_connections: config.max_connections,
+        })
+    }
+
+    /// Serves until `shutdown`, then stops accepting, tells the peers, lets begun requests finish and closes the store.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
+        let (drain, draining) = watch::channel(false);
+        let mut connections = JoinSet::new();
+        let mut number = 0_u64;
+        {
+            let mut shutdown = pin!(shutdown);
+            let mut retention = pin!(retention::run(self.context.store.clone(), self.retention_days, now_ms));
+            loop {
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    accepted = listener.accept() => match accepted {
+                        Ok(_) if connections.len() >= self.max_connections => {
+                            tracing::warn!(limit = self.max_connections, "too many connections: closed a new one");
+                        }
+                        Ok((tcp, address)) => {
+                            number += 1;
+                            tracing::debug!(connection = number, %address, "accepted");
+                            connections.spawn(attend(self.context.clone(), tcp, draining.clone(), number));
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "could not accept a connection");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    },
+                    Some(ended) = connections.join_next(), if !connections.is_empty() => {
+                        if let Err(error) = ended {
+                            tracing::error!(%error, "a connection's task failed");
+                        }
+                    }
+                    never = &mut retention => match never {},
+                }
+            }
+        }
+        drop(listener);
+        tracing::info!(connections = connections.len(), "draining");
+        let _ = drain.send(true);
+        let finished = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+        if finished.is_err() {
+            tracing::warn!(connections = connections.len(), "cutting connections that do not finish");
+            connections.shutdown().await;
+        }
+        self.context.store.close().await;
+        tracing::info!("closed");
+        Ok(())
+    }
+}
+
+async fn attend(context: Arc<Context>, tcp: TcpStream, draining: watch::Receiver<bool>, connection: u64) {
+    // Answers are written whole, so waiting to fill packets gains nothing.
+    let _ = tcp.set_nodelay(true);
+    tracing::info!(connection, "connection opened");
+    let Summary { end, answered, refused } = connection::serve(&context, tcp, draining).await;
+    tracing::info!(connection, answered, refused, reason = %end, "connection closed");
+}
+
+/// The server's clock, milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

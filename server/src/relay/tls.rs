@@ -1,0 +1,62 @@
+//! The relay's TLS: version 1.3 only, post-quantum key exchange first, one protocol, nothing resumed.
+
+use super::{RelayError, ServerIdentity};
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    server::NoServerSessionStorage,
+    version::TLS13,
+};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use waxwing_protocol::{ALPN, Pin};
+
+impl ServerIdentity {
+    /// SHA-256 of the certificate's SubjectPublicKeyInfo: what links pin.
+    pub fn pin(&self) -> Result<Pin, RelayError> {
+        match x509_parser::parse_x509_certificate(&self.certificate_der) {
+            Ok(([], certificate)) => Ok(Pin(Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into())),
+            _ => Err(RelayError::Certificate),
+        }
+    }
+}
+
+/// The configuration of all connections. The provider is named, so that nothing else in the process can replace it.
+pub(super) fn configuration(identity: &ServerIdentity) -> Result<ServerConfig, RelayError> {
+    let certificate = CertificateDer::from(identity.certificate_der.clone());
+    let key = PrivateKeyDer::try_from(identity.private_key_der.to_vec()).map_err(|_| RelayError::PrivateKey)?;
+    let mut configuration = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    configuration.alpn_protocols = vec![ALPN.to_vec()];
+    configuration.session_storage = Arc::new(NoServerSessionStorage {});
+    configuration.send_tls13_tickets = 0;
+    configuration.max_early_data_size = 0;
+    Ok(configuration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::NamedGroup;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn the_post_quantum_exchange_comes_first_and_nothing_is_resumed() {
+        let made = rcgen::generate_simple_self_signed(["waxwing".to_owned()]).unwrap();
+        let identity = ServerIdentity {
+            certificate_der: made.cert.der().to_vec(),
+            private_key_der: Zeroizing::new(made.signing_key.serialize_der()),
+        };
+        let configuration = configuration(&identity).unwrap();
+        assert_eq!(configuration.crypto_provider().kx_groups[0].name(), NamedGroup::X25519MLKEM768);
+        assert_eq!(configuration.alpn_protocols, [b"waxwing/1"]);
+        assert_eq!((configuration.send_tls13_tickets, configuration.max_early_data_size), (0, 0));
+        assert!(!configuration.session_storage.can_cache());
+        let spki: [u8; 32] = Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&made.signing_key)).into();
+        assert_eq!(identity.pin().unwrap(), Pin(spki));
+        assert!(ServerIdentity { certificate_der: vec![1, 2, 3], ..identity }.pin().is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! Who a connection is, as types: each state knows which requests it takes and what it becomes by them.
+//!
+//! `Greeting` → `Anonymous` → (`AccountProven` →) `Device`. Invariant: a request that a state does not take cannot reach
+//! its handler. It must not know frames or sockets.
+
+use crate::{
+    connection::Answer,
+    handler::{account, authentication, refusal},
+    relay::{Context, now_ms},
+    store::AccountId,
+};
+use waxwing_protocol::{DeviceId, ErrorCode, Hello, Refusal, Request, Response, ServerHello, VERSIONS};
+
+/// Before the hello.
+pub(crate) struct Greeting;
+
+/// After the hello: may sign up, log in or authenticate.
+pub(crate) struct Anonymous;
+
+/// After a login: may enrol a device.
+pub(crate) struct AccountProven {
+    pub(crate) account: AccountId,
+}
+
+/// A signed-in device.
+#[derive(Clone, Copy)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) account: AccountId,
+}
+
+/// What follows a request.
+pub(crate) enum Session {
+    Anonymous(Anonymous),
+    AccountProven(AccountProven),
+    Device(Device),
+}
+
+impl Greeting {
+    /// Agrees on the highest version that both speak.
+    pub(crate) fn handle(self, context: &Context, hello: Hello) -> Result<(ServerHello, Anonymous), Refusal> {
+        let version = hello.highest.min(*VERSIONS.end());
+        if version < hello.lowest.max(*VERSIONS.start()) {
+            return Err(Refusal::numbered(ErrorCode::Version, u64::from(*VERSIONS.end())));
+        }
+        let accepted = ServerHello::Accepted {
+            version,
+            incarnation: context.store.incarnation(),
+            time_ms: now_ms(),
+            sign_up: context.sign_up.policy(),
+        };
+        Ok((accepted, Anonymous))
+    }
+}
+
+impl Anonymous {
+    pub(crate) async fn handle(self, context: &Context, exporter: &[u8; 32], request: Request) -> (Session, Answer) {
+        match request {
+            Request::Ping => (Session::Anonymous(self), Ok(Response::Done)),
+            Request::LoginParameters(username) => {
+                let answer = account::login_parameters(context, username).await.map_err(refusal);
+                (Session::Anonymous(self), answer)
+            }
+            Request::SignUp(request) => self.device(account::sign_up(context, *request).await.map_err(refusal)),
+            Request::Authenticate { device, signature } => {
+                let device = authentication::authenticate(context, exporter, device, &signature.0).await;
+                self.device(device.map_err(refusal))
+            }
+            Request::Login { username, authenticator } => {
+                match account::login(context, username, authenticator).await {
+                    Ok((proven, vault)) => (Session::AccountProven(proven), Ok(Response::Vault(Box::new(vault)))),
+                    Err(failure) => (Session::Anonymous(self), Err(refusal(failure))),
+                }
+            }
+            _ => (Session::Anonymous(self), Err(ErrorCode::NotAuthenticated.into())),
+        }
+    }
+
+    fn device(self, device: Result<Device, Refusal>) -> (Session, Answer) {
+        match device {
+            Ok(device) => (Session::Device(device), Ok(Response::Done)),
+            Err(refusal) => (Session::Anonymous(self), Err(refusal)),
+        }
+    }
+}
+
+impl AccountProven {
+    pub(crate) async fn handle(self, context: &Context, request: Request) -> (Session, Answer) {
+        match request {
+            Request::Ping => (Session::AccountProven(self), Ok(Response::Done)),
+            Request::EnrolDevice(request) => match account::enrol_device(context, &self, *request).await {
+                Ok(device) => (Session::Device(device), Ok(Response::Done)),
+                Err(failure) => (Session::AccountProven(self), Err(refusal(failure))),
+            },
+            _ => (Session::AccountProven(self), Err(ErrorCode::NotAuthenticated.into())),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Accounts, their devices' public keys, and invites. It owns the tables `account` and `invite` and must not know what
+//! the sealed columns contain.
+
+use super::Database;
+use super::error::is_duplicate;
+use super::row::{bytes, signed};
+use crate::store::{AccountId, DeviceRow, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError};
+use sqlx::mysql::MySqlRow;
+use sqlx::{MySql, Row, Transaction};
+use waxwing_protocol::{AccountRecord, DeviceId, KdfParameters, NewDevice, Username};
+
+impl Database {
+    pub(super) async fn create_account(&self, account: &NewAccount) -> Result<SignUpOutcome, StoreError> {
+        let mut transaction = self.begin().await?;
+        if let Some(code_hash) = account.invite {
+            let used = sqlx::query(
+                "UPDATE invite SET uses_left = uses_left - 1 \
+                 WHERE code_hash = ? AND uses_left > 0 AND (expires_ms IS NULL OR expires_ms > ?)",
+            )
+            .bind(&code_hash[..])
+            .bind(signed(account.now_ms))
+            .execute(&mut *transaction)
+            .await?;
+            if used.rows_affected() == 0 {
+                return Ok(SignUpOutcome::BadInvite);
+            }
+        }
+        // Whatever ends early from here on takes the invite's use back with it.
+        let id = match insert_account(&mut transaction, account).await {
+            Err(error) if is_duplicate(&error) => return Ok(SignUpOutcome::UsernameTaken),
+            id => id?,
+        };
+        match insert_device(&mut transaction, id, &account.device, account.now_ms).await {
+            Err(error) if is_duplicate(&error) => return Ok(SignUpOutcome::DeviceExists),
+            done => done?,
+        }
+        transaction.commit().await?;
+        Ok(SignUpOutcome::Created(id))
+    }
+
+    pub(super) async fn login_record(&self, username: &Username) -> Result<Option<LoginRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM account WHERE username = ?")
+            .bind(username.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let cost = |column| -> Result<u32, StoreError> {
+            u32::try_from(row.try_get::<i64, _>(column)?).map_err(|_| StoreError::Inconsistent("account"))
+        };
+        Ok(Some(LoginRecord {
+            account: AccountId(row.try_get("id")?),
+            kdf: KdfParameters {
+                salt: row.try_get::<Vec<u8>, _>("kdf_salt")?.into(),
+                memory_kib: cost("kdf_memory_kib")?,
+                iterations: cost("kdf_iterations")?,
+                parallelism: cost("kdf_parallelism")?,
+            },
+            password_hash: row.try_get("password_hash")?,
+            recovery_hash: row.try_get("recovery_hash")?,
+            sealed: SealedVault {
+                vault: row.try_get("vault")?,
+                password_wrap: row.try_get("password_wrap")?,
+                recovery_wrap: row.try_get("recovery_wrap")?,
+            },
+            record: record(username, &row)?,
+        }))
+    }
+
+    pub(super) async fn account(&self, username: &Username) -> Result<Option<AccountRecord>, StoreError> {
+        sqlx::query("SELECT identity_key, device_list, backup_key FROM account WHERE username = ?")
+            .bind(username.as_str())
+            .fetch_optional(&self.pool)
+            .await?
+            .map(|row| record(username, &row))
+            .transpose()
+    }
+
+    pub(super) async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+        let row: Option<(i64, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT a.id, a.username, d.authentication_key FROM device d JOIN account a ON a.id = d.account \
+             WHERE d.id = ?",
+        )
+        .bind(&device.0[..])
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((account, username, key)) = row else { return Ok(None) };
+        Ok(Some(DeviceRow {
+            account: AccountId(account),
+            username: username.parse().map_err(|_| StoreError::Inconsistent("account"))?,
+            authentication_key: bytes(&key, "device")?,
+        }))
+    }
+
+    pub(super) async fn create_invite(&self, invite: &NewInvite) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO invite (code_hash, uses_left, expires_ms, note, created_ms) VALUES (?, ?, ?, ?, ?)")
+            .bind(&invite.code_hash[..])
+            .bind(i64::from(invite.uses))
+            .bind(invite.expires_ms.map(signed))
+            .bind(&invite.note)
+            .bind(signed(invite.now_ms))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn record(username: &Username, row: &MySqlRow) -> Result<AccountRecord, StoreError> {
+    Ok(AccountRecord {
+        username: username.clone(),
+        identity_key: row.try_get::<Vec<u8>, _>("identity_key")?.into(),
+        device_list: row.try_get::<Vec<u8>, _>("device_list")?.into(),
+        backup_key: row.try_get::<Vec<u8>, _>("backup_key")?.into(),
+    })
+}
+
+async fn insert_account(
+    transaction: &mut Transaction<'_, MySql>,
+    account: &NewAccount,
+) -> Result<AccountId, StoreError> {
+    let inserted = sqlx::query(
+        "INSERT INTO account (username, full_name, email_lookup, email_sealed, kdf_salt, kdf_memory_kib, \
+         kdf_iterations, kdf_parallelism, password_hash, recovery_hash, vault, password_wrap, recovery_wrap, \
+         identity_key, backup_key, device_list, list_version, created_ms) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
+    )
+    .bind(account.username.as_str())
+    .bind(account.full_name.as_deref())
+    .bind(account.email.as_ref().map(|email| email.lookup.to_vec()))
+    .bind(account.email.as_ref().map(|email| email.sealed.as_slice()))
+    .bind(account.kdf.salt.as_ref())
+    .bind(i64::from(account.kdf.memory_kib))
+    .bind(i64::from(account.kdf.iterations))
+    .bind(i64::from(account.kdf.parallelism))
+    .bind(&account.password_hash)
+    .bind(&account.recovery_hash)
+    .bind(&account.sealed.vault)
+    .bind(&account.sealed.password_wrap)
+    .bind(&account.sealed.recovery_wrap)
+    .bind(&account.identity_key)
+    .bind(&account.backup_key)
+    .bind(&account.device_list)
+    .bind(signed(account.now_ms))
+    .execute(&mut **transaction)
+    .await?;
+    i64::try_from(inserted.last_insert_id()).map(AccountId).map_err(|_| StoreError::Inconsistent("account"))
+}
+
+/// Adds a device to an account; a duplicate id is the caller's to recognise.
+pub(super) async fn insert_device(
+    transaction: &mut Transaction<'_, MySql>,
+    account: AccountId,
+    device: &NewDevice,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO device (id, account, authentication_key, inbox_seq, enrolled_ms) VALUES (?, ?, ?, 0, ?)")
+        .bind(&device.id.0[..])
+        .bind(account.0)
+        .bind(device.authentication_key.as_ref())
+        .bind(signed(now_ms))
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

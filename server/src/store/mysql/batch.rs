@@ -1,0 +1,377 @@
+//! Many appends in one transaction: what they touch is read under lock in a few statements, judged in memory in the
+//! order of their arrival, and written in a few statements. It owns the rules of the log (seqs and numbers without gaps,
+//! commits one after the other, checks in their order). It must not know queues or what a commit means.
+
+use super::conversation::{APPLICATION, COMMIT, recipients};
+use super::inbox::Notice;
+use super::row::{built, bytes, length, parts, push_list, signed, unsigned};
+use crate::store::{Append, AppendBody, AppendOutcome, Publish, StoreError};
+use sqlx::{MySql, QueryBuilder, Transaction};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, EntryBody, Handshake, InboxNotice};
+
+/// How many of its latest send numbers the server can still answer a device for.
+const SEND_WINDOW: u64 = 256;
+/// Between one commit and the next.
+const COMMIT_PAUSE_MS: u64 = 1000;
+
+/// A locked conversation.
+struct Conversation {
+    creator: Vec<u8>,
+    created_seq: i64,
+    head: u64,
+    tail: i64,
+    commits: u64,
+    committed_ms: u64,
+    members: BTreeMap<DeviceId, Member>,
+    changed: bool,
+}
+
+/// A device that is in a conversation, or has left it and not read that yet.
+struct Member {
+    start: u64,
+    cursor: u64,
+    sent: u64,
+    left_at: Option<u64>,
+    changed: bool,
+}
+
+impl Conversation {
+    fn is_in(&self, device: &DeviceId) -> bool {
+        self.members.get(device).is_some_and(|member| member.left_at.is_none())
+    }
+}
+
+/// An accepted append.
+struct Accepted<'a> {
+    append: &'a Append,
+    seq: u64,
+    recipients: Vec<DeviceId>,
+}
+
+impl<'a> Accepted<'a> {
+    fn payload(&self) -> &'a Bytes {
+        match &self.append.body {
+            AppendBody::Application(payload) => payload,
+            AppendBody::Commit(handshake) => &handshake.commit,
+        }
+    }
+}
+
+/// An open transaction's appends.
+pub(super) struct Batch<'a> {
+    conversations: BTreeMap<ConversationId, Conversation>,
+    /// What earlier send numbers became: (seq, time).
+    receipts: HashMap<(ConversationId, DeviceId, u64), (u64, u64)>,
+    /// Devices that a welcome here names and whose accounts are in its conversation, with the highest number that they
+    /// ever sent there.
+    eligible: BTreeMap<(ConversationId, DeviceId), u64>,
+    accepted: Vec<Accepted<'a>>,
+    /// Welcomes, to be posted before the commit.
+    pub(super) notices: Vec<Notice>,
+}
+
+impl<'a> Batch<'a> {
+    /// Locks the conversations, in the order of their ids, and reads what judging needs.
+    pub(super) async fn load(transaction: &mut Transaction<'_, MySql>, appends: &[Append]) -> Result<Self, StoreError> {
+        let ids: BTreeSet<ConversationId> = appends.iter().map(|append| append.conversation).collect();
+        let mut batch = Self {
+            conversations: conversations(transaction, &ids).await?,
+            receipts: HashMap::new(),
+            eligible: BTreeMap::new(),
+            accepted: Vec::with_capacity(appends.len()),
+            notices: Vec::new(),
+        };
+        batch.load_members(transaction).await?;
+        batch.load_receipts(transaction, appends).await?;
+        batch.load_eligible(transaction, appends).await?;
+        Ok(batch)
+    }
+
+    async fn load_members(&mut self, transaction: &mut Transaction<'_, MySql>) -> Result<(), StoreError> {
+        if self.conversations.is_empty() {
+            return Ok(());
+        }
+        let mut select = QueryBuilder::<MySql>::new(
+            "SELECT conversation, device, start_seq, cursor_seq, sent, left_at FROM membership WHERE conversation IN ",
+        );
+        push_list(&mut select, self.conversations.keys().map(|id| &id.0[..]));
+        let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>)> =
+            select.build_query_as().persistent(self.conversations.len() <= 4).fetch_all(&mut **transaction).await?;
+        for (id, device, start, cursor, sent, left_at) in rows {
+            let Some(conversation) = self.conversations.get_mut(&ConversationId(bytes(&id, "membership")?)) else {
+                continue;
+            };
+            let member = Member {
+                start: unsigned(start, "membership")?,
+                cursor: unsigned(cursor, "membership")?,
+                sent: unsigned(sent, "membership")?,
+                left_at: left_at.map(|seq| unsigned(seq, "membership")).transpose()?,
+                changed: false,
+            };
+            conversation.members.insert(DeviceId(bytes(&device, "membership")?), member);
+        }
+        Ok(())
+    }
+
+    /// What became of those numbers of the batch that were used before.
+    async fn load_receipts(
+        &mut self,
+        transaction: &mut Transaction<'_, MySql>,
+        appends: &[Append],
+    ) -> Result<(), StoreError> {
+        let again: Vec<&Append> = appends
+            .iter()
+            .filter(|append| {
+                let conversation = self.conversations.get(&append.conversation);
+                let sender = conversation.and_then(|found| found.members.get(&append.device));
+                sender.is_some_and(|sender| append.number <= sender.sent)
+            })
+            .collect();
+        if again.is_empty() {
+            return Ok(());
+        }
+        let mut select =
+            QueryBuilder::<MySql>::new("SELECT conversation, device, number, seq, time_ms FROM receipt WHERE ");
+        let mut any = select.separated(" OR ");
+        for append in &again {
+            any.push("(conversation = ").push_bind_unseparated(&append.conversation.0[..]);
+            any.push_unseparated(" AND device = ").push_bind_unseparated(&append.device.0[..]);
+            any.push_unseparated(" AND slot = ").push_bind_unseparated(signed(append.number % SEND_WINDOW));
+            any.push_unseparated(")");
+        }
+        let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64)> =
+            select.build_query_as().persistent(again.len() <= 4).fetch_all(&mut **transaction).await?;
+        for (id, device, number, seq, time_ms) in rows {
+            let id = ConversationId(bytes(&id, "receipt")?);
+            let key = (id, DeviceId(bytes(&device, "receipt")?), unsigned(number, "receipt")?);
+            self.receipts.insert(key, (unsigned(seq, "receipt")?, unsigned(time_ms, "receipt")?));
+        }
+        Ok(())
+    }
+
+    async fn load_eligible(
+        &mut self,
+        transaction: &mut Transaction<'_, MySql>,
+        appends: &[Append],
+    ) -> Result<(), StoreError> {
+        for append in appends {
+            let AppendBody::Commit(handshake) = &append.body else { continue };
+            let Some(named) = recipients(handshake).filter(|named| !named.is_empty()) else { continue };
+            // Commits are rare (one a second and conversation), so they may cost a statement each.
+            let mut select = QueryBuilder::<MySql>::new(
+                "SELECT d.id, COALESCE((SELECT MAX(r.number) FROM receipt r \
+                 WHERE r.conversation = p.conversation AND r.device = d.id), 0) \
+                 FROM device d JOIN participant p ON p.account = d.account WHERE p.conversation = ",
+            );
+            select.push_bind(&append.conversation.0[..]).push(" AND d.id IN ");
+            push_list(&mut select, named.iter().map(|device| &device.0[..]));
+            let rows: Vec<(Vec<u8>, i64)> =
+                select.build_query_as().persistent(named.len() <= 4).fetch_all(&mut **transaction).await?;
+            for (device, sent) in rows {
+                let device = DeviceId(bytes(&device, "device")?);
+                self.eligible.insert((append.conversation, device), unsigned(sent, "receipt")?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about one append, and remembers what it changes.
+    pub(super) fn judge(&mut self, append: &'a Append) -> AppendOutcome {
+        let id = append.conversation;
+        let Some(conversation) = self.conversations.get_mut(&id) else { return AppendOutcome::UnknownConversation };
+        let sender = conversation.members.get(&append.device).filter(|member| member.left_at.is_none());
+        let Some(expected) = sender.map(|sender| sender.sent + 1) else { return AppendOutcome::UnknownConversation };
+        if append.number != expected {
+            let known = self.receipts.get(&(id, append.device, append.number));
+            let answer = |&(seq, time_ms): &(u64, u64)| AppendOutcome::Accepted { seq, time_ms };
+            return known.map_or(AppendOutcome::OutOfOrder { expected }, answer);
+        }
+        if append.commits != conversation.commits {
+            return AppendOutcome::Stale { commits: conversation.commits };
+        }
+        let mut added = BTreeSet::new();
+        if let AppendBody::Commit(handshake) = &append.body {
+            if let Some(retry_after_ms) = pause(conversation, handshake, append.now_ms) {
+                return AppendOutcome::Busy { retry_after_ms };
+            }
+            let allowed = |named: &BTreeSet<DeviceId>| {
+                let new = |device| self.eligible.contains_key(&(id, device)) && !conversation.is_in(&device);
+                !handshake.removed.contains(&append.device) && named.iter().copied().all(new)
+            };
+            let Some(named) = recipients(handshake).filter(allowed) else { return AppendOutcome::BadRecipients };
+            added = named;
+        }
+
+        let (seq, time_ms) = (conversation.head + 1, append.now_ms);
+        conversation.head = seq;
+        conversation.changed = true;
+        let present = conversation.members.iter().filter(|(_, member)| member.left_at.is_none());
+        let recipients = present.map(|(device, _)| *device).filter(|device| *device != append.device).collect();
+        if let Some(sender) = conversation.members.get_mut(&append.device) {
+            sender.sent = append.number;
+            sender.changed = true;
+        }
+        self.receipts.insert((id, append.device, append.number), (seq, time_ms));
+        self.accepted.push(Accepted { append, seq, recipients });
+        if let AppendBody::Commit(handshake) = &append.body {
+            conversation.commits += 1;
+            conversation.committed_ms = time_ms;
+            for device in &handshake.removed {
+                let present = conversation.members.get_mut(device).filter(|member| member.left_at.is_none());
+                if let Some(member) = present {
+                    member.left_at = Some(seq);
+                    member.changed = true;
+                }
+            }
+            for device in &added {
+                // One that comes back goes on counting its sends.
+                let before = conversation.members.get(device).map_or(0, |member| member.sent);
+                let sent = before.max(self.eligible.get(&(id, *device)).copied().unwrap_or(0));
+                let member = Member { start: seq, cursor: seq, sent, left_at: None, changed: true };
+                conversation.members.insert(*device, member);
+            }
+            if let Some(welcome) = handshake.welcome.as_ref().filter(|_| !added.is_empty()) {
+                let (commits, payload) = (conversation.commits, welcome.payload.clone());
+                let notice = InboxNotice::Welcome { conversation: id, seq, commits, payload };
+                self.notices.push(Notice { devices: added.into_iter().collect(), notice, now_ms: time_ms });
+            }
+        }
+        AppendOutcome::Accepted { seq, time_ms }
+    }
+
+    /// Writes what was accepted, but for the notices.
+    pub(super) async fn write(
+        &self,
+        transaction: &mut Transaction<'_, MySql>,
+        statement_bytes: usize,
+    ) -> Result<(), StoreError> {
+        for part in parts(&self.accepted, statement_bytes, |accepted| accepted.payload().0.len()) {
+            self.write_entries(transaction, part).await?;
+        }
+        let changed: Vec<_> = self.conversations.iter().filter(|(_, conversation)| conversation.changed).collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let mut upsert = QueryBuilder::<MySql>::new(
+            "INSERT INTO conversation (id, creator, created_seq, head, tail, commits, committed_ms) ",
+        );
+        upsert.push_values(&changed, |mut row, (id, one)| {
+            row.push_bind(&id.0[..]).push_bind(one.creator.as_slice()).push_bind(one.created_seq);
+            row.push_bind(signed(one.head)).push_bind(one.tail);
+            row.push_bind(signed(one.commits)).push_bind(signed(one.committed_ms));
+        });
+        upsert.push(
+            " ON DUPLICATE KEY UPDATE head = VALUES(head), commits = VALUES(commits), \
+             committed_ms = VALUES(committed_ms)",
+        );
+        built(&mut upsert, changed.len()).execute(&mut **transaction).await?;
+
+        let members: Vec<_> = changed
+            .iter()
+            .flat_map(|(id, one)| one.members.iter().map(move |(device, member)| (*id, device, member)))
+            .filter(|(_, _, member)| member.changed)
+            .collect();
+        for part in members.chunks(1000) {
+            let mut upsert = QueryBuilder::<MySql>::new(
+                "INSERT INTO membership (conversation, device, start_seq, cursor_seq, sent, left_at) ",
+            );
+            upsert.push_values(part, |mut row, (id, device, member)| {
+                row.push_bind(&id.0[..]).push_bind(&device.0[..]).push_bind(signed(member.start));
+                row.push_bind(signed(member.cursor)).push_bind(signed(member.sent));
+                row.push_bind(member.left_at.map(signed));
+            });
+            upsert.push(
+                " ON DUPLICATE KEY UPDATE start_seq = VALUES(start_seq), cursor_seq = VALUES(cursor_seq), \
+                 sent = VALUES(sent), left_at = VALUES(left_at)",
+            );
+            built(&mut upsert, part.len()).execute(&mut **transaction).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_entries(
+        &self,
+        transaction: &mut Transaction<'_, MySql>,
+        part: &[Accepted<'_>],
+    ) -> Result<(), StoreError> {
+        let mut entries = QueryBuilder::<MySql>::new(
+            "INSERT INTO entry (conversation, seq, sender, number, kind, time_ms, size, payload) ",
+        );
+        entries.push_values(part, |mut row, accepted| {
+            let Accepted { append, seq, .. } = accepted;
+            row.push_bind(&append.conversation.0[..]).push_bind(signed(*seq)).push_bind(&append.device.0[..]);
+            row.push_bind(signed(append.number)).push_bind(match &append.body {
+                AppendBody::Application(_) => APPLICATION,
+                AppendBody::Commit(_) => COMMIT,
+            });
+            let payload = accepted.payload().as_ref();
+            row.push_bind(signed(append.now_ms)).push_bind(length(payload)).push_bind(payload);
+        });
+        built(&mut entries, part.len()).execute(&mut **transaction).await?;
+        let mut receipts =
+            QueryBuilder::<MySql>::new("INSERT INTO receipt (conversation, device, slot, number, seq, time_ms) ");
+        receipts.push_values(part, |mut row, Accepted { append, seq, .. }| {
+            row.push_bind(&append.conversation.0[..]).push_bind(&append.device.0[..]);
+            row.push_bind(signed(append.number % SEND_WINDOW)).push_bind(signed(append.number));
+            row.push_bind(signed(*seq)).push_bind(signed(append.now_ms));
+        });
+        receipts.push(" ON DUPLICATE KEY UPDATE number = VALUES(number), seq = VALUES(seq), time_ms = VALUES(time_ms)");
+        built(&mut receipts, part.len()).execute(&mut **transaction).await?;
+        Ok(())
+    }
+
+    /// Announces the entries, after the commit.
+    pub(super) fn publish_entries(&self, publish: &dyn Publish) {
+        for accepted in &self.accepted {
+            let payload = accepted.payload().clone();
+            let body = match &accepted.append.body {
+                AppendBody::Application(_) => EntryBody::Application(payload),
+                AppendBody::Commit(_) => EntryBody::Commit(payload),
+            };
+            let entry = Entry { seq: accepted.seq, time_ms: accepted.append.now_ms, body };
+            publish.entry(&accepted.recipients, accepted.append.conversation, &entry);
+        }
+    }
+}
+
+/// How long a commit has to wait, if at all. Removals are not made to wait, nor is anybody by a clock that was set back.
+fn pause(conversation: &Conversation, handshake: &Handshake, now_ms: u64) -> Option<u32> {
+    let removes = handshake.removed.iter().any(|device| conversation.is_in(device));
+    let end = conversation.committed_ms.saturating_add(COMMIT_PAUSE_MS);
+    if removes || conversation.commits == 0 || now_ms.saturating_add(COMMIT_PAUSE_MS) < conversation.committed_ms {
+        return None;
+    }
+    let wait = end.checked_sub(now_ms)?.min(COMMIT_PAUSE_MS);
+    u32::try_from(wait).ok().filter(|wait| *wait > 0)
+}
+
+async fn conversations(
+    transaction: &mut Transaction<'_, MySql>,
+    ids: &BTreeSet<ConversationId>,
+) -> Result<BTreeMap<ConversationId, Conversation>, StoreError> {
+    // The hint keeps small tables from being scanned, which would lock the rows of others.
+    let mut select = QueryBuilder::<MySql>::new(
+        "SELECT id, creator, created_seq, head, tail, commits, committed_ms \
+         FROM conversation FORCE INDEX (PRIMARY) WHERE id IN ",
+    );
+    push_list(&mut select, ids.iter().map(|id| &id.0[..]));
+    select.push(" ORDER BY id FOR UPDATE");
+    let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, i64, i64)> =
+        select.build_query_as().persistent(ids.len() <= 4).fetch_all(&mut **transaction).await?;
+    let conversation =
+        |(id, creator, created_seq, head, tail, commits, committed_ms): (Vec<u8>, Vec<u8>, _, _, _, _, _)| {
+            let conversation = Conversation {
+                creator,
+                created_seq,
+                head: unsigned(head, "conversation")?,
+                tail,
+                commits: unsigned(commits, "conversation")?,
+                committed_ms: unsigned(committed_ms, "conversation")?,
+                members: BTreeMap::new(),
+                changed: false,
+            };
+            Ok((ConversationId(bytes(&id, "conversation")?), conversation))
+        };
+    rows.into_iter().map(conversation).collect()
+}

@@ -1,0 +1,177 @@
+//! Conversations' rows and their making. It owns the rules that a pair of accounts has one direct conversation and that
+//! a creation may be repeated. It must not know what a commit means.
+
+use super::Database;
+use super::error::{is_duplicate, retried};
+use super::inbox::{Notice, announce, post};
+use super::row::{bytes, length, signed, unsigned};
+use crate::store::{CreateOutcome, NewConversation, StoreError};
+use sqlx::{MySql, QueryBuilder, Transaction};
+use std::collections::BTreeSet;
+use waxwing_protocol::{ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, InboxNotice};
+
+/// Values of `entry.kind`.
+pub(super) const APPLICATION: i64 = 0;
+pub(super) const COMMIT: i64 = 1;
+
+impl Database {
+    pub(super) async fn create_conversation(&self, new: &NewConversation) -> Result<CreateOutcome, StoreError> {
+        // A duplicate key means that somebody else was faster: the next look finds what they made.
+        match retried(|| self.try_create_conversation(new)).await {
+            Err(error) if is_duplicate(&error) => retried(|| self.try_create_conversation(new)).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_create_conversation(&self, new: &NewConversation) -> Result<CreateOutcome, StoreError> {
+        let mut transaction = self.begin().await?;
+        let same: Option<(Vec<u8>, i64)> = sqlx::query_as("SELECT creator, created_seq FROM conversation WHERE id = ?")
+            .bind(&new.id.0[..])
+            .fetch_optional(&mut *transaction)
+            .await?;
+        if let Some((creator, seq)) = same {
+            let again = creator == new.creator.0;
+            let seq = unsigned(seq, "conversation")?;
+            return Ok(if again { CreateOutcome::Created { seq } } else { CreateOutcome::Exists(new.id) });
+        }
+        let ConversationKind::Direct(with) = &new.kind;
+        let other: Option<i64> = sqlx::query_scalar("SELECT id FROM account WHERE username = ?")
+            .bind(with.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+        let Some(other) = other else { return Ok(CreateOutcome::UnknownAccount) };
+        let pair = (new.account.0.min(other), new.account.0.max(other));
+        let existing: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT conversation FROM direct_conversation WHERE low_account = ? AND high_account = ?",
+        )
+        .bind(pair.0)
+        .bind(pair.1)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if let Some(id) = existing {
+            return Ok(CreateOutcome::Exists(ConversationId(bytes(&id, "direct_conversation")?)));
+        }
+        let devices = devices(&mut transaction, pair).await?;
+        if !devices.contains(&new.creator) {
+            return Err(StoreError::Inconsistent("device"));
+        }
+        let added = match &new.handshake {
+            Some(handshake) if !handshake.removed.is_empty() => return Ok(CreateOutcome::BadRecipients),
+            Some(handshake) => recipients(handshake),
+            None => Some(BTreeSet::new()),
+        };
+        let allowed = |added: &BTreeSet<DeviceId>| !added.contains(&new.creator) && added.is_subset(&devices);
+        let Some(added) = added.filter(allowed) else { return Ok(CreateOutcome::BadRecipients) };
+
+        let seq = u64::from(new.handshake.is_some());
+        insert(&mut transaction, new, pair, &added, seq).await?;
+        let welcome = new.handshake.as_ref().and_then(|handshake| handshake.welcome.as_ref());
+        let notices: Vec<Notice> = welcome
+            .filter(|_| !added.is_empty())
+            .map(|welcome| Notice {
+                devices: added.iter().copied().collect(),
+                notice: InboxNotice::Welcome {
+                    conversation: new.id,
+                    seq,
+                    commits: seq,
+                    payload: welcome.payload.clone(),
+                },
+                now_ms: new.now_ms,
+            })
+            .into_iter()
+            .collect();
+        let _order = self.inbox_order.lock().await;
+        let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
+        transaction.commit().await?;
+        if let Some(handshake) = &new.handshake {
+            // Nobody else is in it yet: who comes in by this entry starts after it.
+            let entry = Entry { seq, time_ms: new.now_ms, body: EntryBody::Commit(handshake.commit.clone()) };
+            self.publish.entry(&[], new.id, &entry);
+        }
+        announce(&*self.publish, &notices, &posted);
+        Ok(CreateOutcome::Created { seq })
+    }
+}
+
+/// The devices that a handshake's welcome names; none if it names one twice.
+pub(super) fn recipients(handshake: &Handshake) -> Option<BTreeSet<DeviceId>> {
+    let named = handshake.welcome.iter().flat_map(|welcome| &welcome.recipients);
+    let mut set = BTreeSet::new();
+    named.copied().all(|device| set.insert(device)).then_some(set)
+}
+
+async fn devices(
+    transaction: &mut Transaction<'_, MySql>,
+    (low, high): (i64, i64),
+) -> Result<BTreeSet<DeviceId>, StoreError> {
+    let ids: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM device WHERE account IN (?, ?)")
+        .bind(low)
+        .bind(high)
+        .fetch_all(&mut **transaction)
+        .await?;
+    ids.iter().map(|id| Ok(DeviceId(bytes(id, "device")?))).collect()
+}
+
+async fn insert(
+    transaction: &mut Transaction<'_, MySql>,
+    new: &NewConversation,
+    (low, high): (i64, i64),
+    added: &BTreeSet<DeviceId>,
+    seq: u64,
+) -> Result<(), StoreError> {
+    let (id, seq) = (&new.id.0[..], signed(seq));
+    // First what two creators could both want.
+    sqlx::query("INSERT INTO direct_conversation (low_account, high_account, conversation) VALUES (?, ?, ?)")
+        .bind(low)
+        .bind(high)
+        .bind(id)
+        .execute(&mut **transaction)
+        .await?;
+    sqlx::query(
+        "INSERT INTO conversation (id, creator, created_seq, head, tail, commits, committed_ms) \
+         VALUES (?, ?, ?, ?, 1, ?, ?)",
+    )
+    .bind(id)
+    .bind(&new.creator.0[..])
+    .bind(seq)
+    .bind(seq)
+    .bind(seq)
+    .bind(signed(new.now_ms))
+    .execute(&mut **transaction)
+    .await?;
+    let mut participants = QueryBuilder::<MySql>::new("INSERT INTO participant (conversation, account) ");
+    let accounts = BTreeSet::from([low, high]);
+    participants.push_values(&accounts, |mut row, account| {
+        row.push_bind(id).push_bind(*account);
+    });
+    participants.build().execute(&mut **transaction).await?;
+    let mut members = QueryBuilder::<MySql>::new(
+        "INSERT INTO membership (conversation, device, start_seq, cursor_seq, sent, left_at) ",
+    );
+    let starts = added.iter().map(|device| (device, seq)).chain([(&new.creator, 0)]);
+    members.push_values(starts, |mut row, (device, start)| {
+        row.push_bind(id)
+            .push_bind(&device.0[..])
+            .push_bind(start)
+            .push_bind(start)
+            .push_bind(0_i64)
+            .push_bind(None::<i64>);
+    });
+    super::row::built(&mut members, added.len()).execute(&mut **transaction).await?;
+    if let Some(handshake) = &new.handshake {
+        sqlx::query(
+            "INSERT INTO entry (conversation, seq, sender, number, kind, time_ms, size, payload) \
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
+        )
+        .bind(id)
+        .bind(seq)
+        .bind(&new.creator.0[..])
+        .bind(COMMIT)
+        .bind(signed(new.now_ms))
+        .bind(length(handshake.commit.as_ref()))
+        .bind(handshake.commit.as_ref())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}

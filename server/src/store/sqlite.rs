@@ -1,0 +1,189 @@
+//! The store on an embedded SQLite file.
+//!
+//! Invariants: one process has the file, and in it one connection, on one thread, writes; what was answered as done is
+//! committed with synchronous=FULL, and published before it is answered. It must not know who is connected.
+
+mod accounts;
+mod batch;
+mod conversations;
+mod inbox;
+mod key_packages;
+mod log;
+mod readers;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use schema::{MigrationReport, OpenError, migrate};
+
+use super::{
+    AccountId, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount, NewConversation,
+    NewInvite, Publish, SignUpOutcome, Store, StoreError,
+};
+use async_trait::async_trait;
+use batch::Batch;
+use readers::Readers;
+use std::{path::Path, sync::Arc};
+use tokio::sync::oneshot;
+use waxwing_protocol::{
+    AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, DeviceId, InboxItem, Incarnation,
+    KeyPackageStock, NewDevice, Page, Username,
+};
+use writer::{Task, Writer};
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// A [`Store`] in one SQLite file. Dropping it without [`Store::close`] still finishes what was accepted, a moment later.
+#[derive(Debug)]
+pub struct SqliteStore {
+    incarnation: Incarnation,
+    readers: Arc<Readers>,
+    writer: Writer,
+}
+
+impl SqliteStore {
+    /// Opens a database that [`migrate`] has made, and keeps every other process from opening it.
+    ///
+    /// # Errors
+    /// [`OpenError`] tells apart what the operator must do.
+    pub fn open(path: &Path, publish: Arc<dyn Publish>) -> Result<Self, OpenError> {
+        let (connection, incarnation, lock) = schema::open(path)?;
+        let writer = Writer::start(connection, lock, publish).map_err(OpenError::Io)?;
+        Ok(Self { incarnation, readers: Arc::new(Readers::new(path)), writer })
+    }
+
+    /// Runs `work` in the writer's next transaction. It may run twice, so it must leave its input alone.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.submit(Box::new(Task::new(work, reply))).await?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    async fn create_account(&self, account: NewAccount) -> Result<SignUpOutcome, StoreError> {
+        self.write(move |batch| batch.create_account(&account)).await
+    }
+
+    async fn login_record(&self, username: &Username) -> Result<Option<LoginRecord>, StoreError> {
+        let username = username.clone();
+        self.readers.read(move |connection| accounts::login_record(connection, &username)).await
+    }
+
+    async fn account(&self, username: &Username) -> Result<Option<AccountRecord>, StoreError> {
+        let username = username.clone();
+        self.readers.read(move |connection| accounts::account(connection, &username)).await
+    }
+
+    async fn enrol_device(
+        &self,
+        account: AccountId,
+        device: NewDevice,
+        version: u64,
+        device_list: Vec<u8>,
+        now_ms: u64,
+    ) -> Result<EnrolOutcome, StoreError> {
+        self.write(move |batch| batch.enrol_device(account, &device, version, &device_list, now_ms)).await
+    }
+
+    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+        self.readers.read(move |connection| accounts::device(connection, device)).await
+    }
+
+    async fn publish_key_packages(
+        &self,
+        device: DeviceId,
+        one_time: Vec<Bytes>,
+        last_resort: Option<Bytes>,
+    ) -> Result<KeyPackageStock, StoreError> {
+        self.write(move |batch| batch.publish_key_packages(device, &one_time, last_resort.as_ref())).await
+    }
+
+    async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
+        self.readers.read(move |connection| key_packages::stock(connection, device)).await
+    }
+
+    async fn claim_key_packages(
+        &self,
+        username: &Username,
+        except: DeviceId,
+    ) -> Result<Option<Vec<ClaimedKeyPackage>>, StoreError> {
+        let username = username.clone();
+        self.write(move |batch| batch.claim_key_packages(&username, except)).await
+    }
+
+    async fn create_conversation(&self, conversation: NewConversation) -> Result<CreateOutcome, StoreError> {
+        self.write(move |batch| batch.create_conversation(&conversation)).await
+    }
+
+    async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
+        self.write(move |batch| batch.append(&append)).await
+    }
+
+    async fn fetch(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        after: u64,
+    ) -> Result<Option<Page>, StoreError> {
+        self.readers.read(move |connection| log::fetch(connection, device, conversation, after)).await
+    }
+
+    async fn acknowledge(&self, device: DeviceId, conversation: ConversationId, seq: u64) -> Result<(), StoreError> {
+        self.write(move |batch| batch.acknowledge(device, conversation, seq)).await
+    }
+
+    async fn fetch_inbox(&self, device: DeviceId, after: u64) -> Result<Vec<InboxItem>, StoreError> {
+        self.readers.read(move |connection| inbox::fetch(connection, device, after)).await
+    }
+
+    async fn acknowledge_inbox(&self, device: DeviceId, seq: u64) -> Result<(), StoreError> {
+        self.write(move |batch| batch.acknowledge_inbox(device, seq)).await
+    }
+
+    async fn heads(
+        &self,
+        device: DeviceId,
+        after: Option<ConversationId>,
+    ) -> Result<Vec<ConversationHead>, StoreError> {
+        self.readers.read(move |connection| log::heads(connection, device, after)).await
+    }
+
+    async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {
+        self.write(move |batch| batch.create_invite(&invite)).await
+    }
+
+    async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {
+        let stale = self.readers.read(move |connection| log::expired(connection, before_ms)).await?;
+        let mut gone = 0;
+        // In parts, so that senders need not wait for a long deletion.
+        for part in stale.chunks(64) {
+            let part = part.to_vec();
+            gone += self.write(move |batch| batch.delete_entries(&part)).await?;
+        }
+        self.write(move |batch| batch.expire_inbox(before_ms)).await?;
+        Ok(gone)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.readers.read(|connection| Ok(connection.query_row("SELECT id FROM server", [], |_| Ok(()))?)).await
+    }
+
+    async fn close(&self) {
+        self.readers.close();
+        self.writer.close().await;
+    }
+}

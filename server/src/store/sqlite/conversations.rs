@@ -1,0 +1,183 @@
+//! Conversations and who is in them.
+//!
+//! Invariants: a pair of accounts has one direct conversation; a device comes in by a welcome, at the seq of its commit,
+//! and only if its account is in the roster. It must not know what a commit means.
+
+use super::batch::{Announcement, Batch, Member};
+use crate::store::{CreateOutcome, NewConversation, StoreError};
+use rusqlite::{OptionalExtension, params};
+use waxwing_protocol::{ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, InboxNotice};
+
+/// A device that a welcome names, by its row and its id.
+pub(super) type Joiner = (i64, DeviceId);
+
+impl Batch<'_> {
+    /// See [`crate::store::Store::create_conversation`].
+    pub(super) fn create_conversation(&mut self, new: &NewConversation) -> Result<CreateOutcome, StoreError> {
+        let same = self
+            .statement(
+                "SELECT d.public_id, c.created_seq FROM conversation c JOIN device d ON d.id = c.creator
+                 WHERE c.public_id = ?1",
+            )?
+            .query_row([new.id.0], |row| Ok((DeviceId(row.get(0)?), row.get(1)?)))
+            .optional()?;
+        match same {
+            Some((creator, seq)) if creator == new.creator => return Ok(CreateOutcome::Created { seq }),
+            Some(_) => return Ok(CreateOutcome::Exists(new.id)),
+            None => {}
+        }
+        let creator: i64 = self
+            .statement("SELECT id FROM device WHERE public_id = ?1 AND account = ?2")?
+            .query_row(params![new.creator.0, new.account.0], |row| row.get(0))
+            .optional()?
+            .ok_or(StoreError::Inconsistent("device"))?;
+        let ConversationKind::Direct(with) = &new.kind;
+        let Some(other) = self.account_row(with)? else { return Ok(CreateOutcome::UnknownAccount) };
+        let pair = [new.account.0.min(other), new.account.0.max(other)];
+        let exists = self
+            .statement("SELECT public_id FROM conversation WHERE pair_low = ?1 AND pair_high = ?2")?
+            .query_row(pair, |row| Ok(ConversationId(row.get(0)?)));
+        if let Some(id) = exists.optional()? {
+            return Ok(CreateOutcome::Exists(id));
+        }
+        let Some(joiners) = self.first_joiners(new, pair)? else { return Ok(CreateOutcome::BadRecipients) };
+
+        let seq = u64::from(new.handshake.is_some());
+        self.statement(
+            "INSERT INTO conversation
+             (public_id, pair_low, pair_high, creator, created_seq, created_ms, head, commits, last_commit_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?5, ?7)",
+        )?
+        .execute(params![
+            new.id.0,
+            pair[0],
+            pair[1],
+            creator,
+            seq,
+            new.now_ms,
+            new.handshake.as_ref().map(|_| new.now_ms)
+        ])?;
+        let row = self.connection.last_insert_rowid();
+        for account in pair {
+            self.statement("INSERT OR IGNORE INTO roster (conversation, account) VALUES (?1, ?2)")?
+                .execute([row, account])?;
+        }
+        self.insert_member(row, creator, 0)?;
+        if let Some(handshake) = &new.handshake {
+            self.insert_entry(row, seq, new.now_ms, true, (creator, 0), &handshake.commit)?;
+            let body = EntryBody::Commit(handshake.commit.clone());
+            let entry = Entry { seq, time_ms: new.now_ms, body };
+            // Nobody else is in it yet: who comes in by this entry starts after it.
+            self.announcements.push(Announcement::Entry { recipients: Vec::new(), conversation: new.id, entry });
+            self.add_members(new.id, (row, seq, 1), &joiners, handshake, new.now_ms)?;
+        }
+        Ok(CreateOutcome::Created { seq })
+    }
+
+    /// The devices of the creating handshake's welcome; none if one of them may not be added.
+    fn first_joiners(&self, new: &NewConversation, pair: [i64; 2]) -> Result<Option<Vec<Joiner>>, StoreError> {
+        let Some(handshake) = &new.handshake else { return Ok(Some(Vec::new())) };
+        if !handshake.removed.is_empty() || named_twice(handshake) {
+            return Ok(None);
+        }
+        let mut find = self.statement("SELECT id FROM device WHERE public_id = ?1 AND account IN (?2, ?3)")?;
+        let mut joiners = Vec::new();
+        for device in handshake.welcome.iter().flat_map(|welcome| &welcome.recipients) {
+            let row = find.query_row(params![device.0, pair[0], pair[1]], |row| row.get(0)).optional()?;
+            let Some(row) = row.filter(|_| *device != new.creator) else { return Ok(None) };
+            joiners.push((row, *device));
+        }
+        Ok(Some(joiners))
+    }
+
+    /// The devices of a later commit's welcome; none if one of them may not be added.
+    pub(super) fn joiners(
+        &mut self,
+        conversation: i64,
+        handshake: &Handshake,
+    ) -> Result<Option<Vec<Joiner>>, StoreError> {
+        if named_twice(handshake) {
+            return Ok(None);
+        }
+        let mut find = self.statement(
+            "SELECT d.id FROM device d JOIN roster r ON r.conversation = ?2 AND r.account = d.account
+             LEFT JOIN member m ON m.conversation = ?2 AND m.device = d.id
+             WHERE d.public_id = ?1 AND (m.device IS NULL OR m.left_at IS NOT NULL)",
+        )?;
+        let mut joiners = Vec::new();
+        for device in handshake.welcome.iter().flat_map(|welcome| &welcome.recipients) {
+            let row = find.query_row(params![device.0, conversation], |row| row.get(0)).optional()?;
+            let Some(row) = row else { return Ok(None) };
+            joiners.push((row, *device));
+        }
+        Ok(Some(joiners))
+    }
+
+    /// Lets devices in by the commit at `seq`, after which there are `commits`, and puts the welcome into their inboxes.
+    pub(super) fn add_members(
+        &mut self,
+        id: ConversationId,
+        (conversation, seq, commits): (i64, u64, u64),
+        joiners: &[Joiner],
+        handshake: &Handshake,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let Some(welcome) = handshake.welcome.as_ref().filter(|_| !joiners.is_empty()) else { return Ok(()) };
+        self.statement("INSERT INTO welcome (conversation, seq, commits, payload) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![id.0, seq, commits, welcome.payload.0])?;
+        let welcome_row = self.connection.last_insert_rowid();
+        for (row, device) in joiners {
+            let sent = self.insert_member(conversation, *row, seq)?;
+            // A conversation that is just being made is not remembered yet, and will be read whole.
+            if let Some(log) = self.logs.remembered(id) {
+                log.members.retain(|member| member.device != *device);
+                let (row, device) = (*row, *device);
+                log.members.push(Member { row, device, cursor: seq, sent, left_at: None, changed: false });
+            }
+            let payload = welcome.payload.clone();
+            let notice = InboxNotice::Welcome { conversation: id, seq, commits, payload };
+            self.notify((*row, *device), notice, Some(welcome_row), now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a device in, from after `start`. Returns its highest send number: one that comes back goes on counting.
+    fn insert_member(&self, conversation: i64, device: i64, start: u64) -> Result<u64, StoreError> {
+        let sent = self
+            .statement("SELECT coalesce(max(number), 0) FROM sent WHERE conversation = ?1 AND device = ?2")?
+            .query_row([conversation, device], |row| row.get(0))?;
+        self.statement(
+            "INSERT OR REPLACE INTO member (conversation, device, start, cursor, sent) VALUES (?1, ?2, ?3, ?3, ?4)",
+        )?
+        .execute(params![conversation, device, start, sent])?;
+        Ok(sent)
+    }
+
+    /// Lets devices out by the commit at `seq`, which they may still read. Devices that are not in it are passed over.
+    pub(super) fn remove_members(
+        &mut self,
+        id: ConversationId,
+        devices: &[DeviceId],
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        let mut leave = self.statement("UPDATE member SET left_at = ?3 WHERE conversation = ?1 AND device = ?2")?;
+        let Some(log) = self.logs.remembered(id) else { return Ok(()) };
+        let conversation = log.row;
+        for device in devices {
+            if let Some(member) = log.change_member(*device) {
+                member.left_at = Some(seq);
+                leave.execute(params![conversation, member.row, seq])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a welcome names a device twice.
+fn named_twice(handshake: &Handshake) -> bool {
+    let mut named: Vec<_> = handshake.welcome.iter().flat_map(|welcome| &welcome.recipients).collect();
+    let count = named.len();
+    named.sort_unstable();
+    named.dedup();
+    named.len() < count
+}

@@ -1,0 +1,101 @@
+//! Devices' inboxes.
+//!
+//! Invariants: an inbox seq is given out once, and rises. It must not know what a welcome is for.
+
+use super::batch::{Announcement, Batch};
+use super::conversations::Joiner;
+use crate::store::StoreError;
+use rusqlite::{Connection, params};
+use waxwing_protocol::{
+    ConversationId, DeviceId, InboxItem, InboxNotice,
+    limits::{PAGE_BYTES, PAGE_ENTRIES},
+};
+
+const DELETE_ORPHANED_WELCOMES: &str =
+    "DELETE FROM welcome WHERE id NOT IN (SELECT welcome FROM inbox WHERE welcome IS NOT NULL)";
+
+impl Batch<'_> {
+    /// Puts a notice into a device's inbox; `welcome` is the row with a welcome's payload.
+    pub(super) fn notify(
+        &mut self,
+        (row, device): Joiner,
+        notice: InboxNotice,
+        welcome: Option<i64>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let seq = self
+            .statement("UPDATE device SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq")?
+            .query_row([row], |row| row.get(0))?;
+        let (username, version) = match &notice {
+            InboxNotice::DeviceListChanged { username, version } => (Some(username.as_str()), Some(*version)),
+            InboxNotice::Welcome { .. } => (None, None),
+        };
+        self.statement(
+            "INSERT INTO inbox (device, seq, time_ms, welcome, username, list_version) VALUES (?1,?2,?3,?4,?5,?6)",
+        )?
+        .execute(params![row, seq, now_ms, welcome, username, version])?;
+        self.announcements.push(Announcement::Inbox { device, item: InboxItem { seq, notice } });
+        Ok(())
+    }
+
+    /// See [`crate::store::Store::acknowledge_inbox`].
+    pub(super) fn acknowledge_inbox(&mut self, device: DeviceId, seq: u64) -> Result<(), StoreError> {
+        let welcomes: Vec<i64> = self
+            .statement(
+                "DELETE FROM inbox WHERE device = (SELECT id FROM device WHERE public_id = ?1) AND seq <= ?2
+                 RETURNING welcome",
+            )?
+            .query_map(params![device.0, i64::try_from(seq).unwrap_or(i64::MAX)], |row| row.get(0))?
+            .filter_map(Result::transpose)
+            .collect::<Result<_, _>>()?;
+        for welcome in welcomes {
+            self.statement(
+                "DELETE FROM welcome WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM inbox WHERE welcome = ?1)",
+            )?
+            .execute([welcome])?;
+        }
+        Ok(())
+    }
+
+    /// Deletes items that were stored before this moment.
+    pub(super) fn expire_inbox(&mut self, before_ms: u64) -> Result<(), StoreError> {
+        let before = i64::try_from(before_ms).unwrap_or(i64::MAX);
+        if self.statement("DELETE FROM inbox WHERE time_ms < ?1")?.execute([before])? > 0 {
+            self.statement(DELETE_ORPHANED_WELCOMES)?.execute([])?;
+        }
+        Ok(())
+    }
+}
+
+/// See [`crate::store::Store::fetch_inbox`].
+pub(super) fn fetch(connection: &Connection, device: DeviceId, after: u64) -> Result<Vec<InboxItem>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT i.seq, i.username, i.list_version, w.conversation, w.seq, w.commits, w.payload
+         FROM inbox i LEFT JOIN welcome w ON w.id = i.welcome
+         WHERE i.device = (SELECT id FROM device WHERE public_id = ?1) AND i.seq > ?2 ORDER BY i.seq LIMIT ?3",
+    )?;
+    let mut rows = select.query(params![device.0, i64::try_from(after).unwrap_or(i64::MAX), PAGE_ENTRIES])?;
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let notice = match row.get::<_, Option<String>>(1)? {
+            Some(name) => InboxNotice::DeviceListChanged {
+                username: name.parse().map_err(|_| StoreError::Inconsistent("inbox"))?,
+                version: row.get(2)?,
+            },
+            None => InboxNotice::Welcome {
+                conversation: ConversationId(row.get(3)?),
+                seq: row.get(4)?,
+                commits: row.get(5)?,
+                payload: row.get::<_, Vec<u8>>(6)?.into(),
+            },
+        };
+        if let InboxNotice::Welcome { payload, .. } = &notice {
+            bytes += payload.0.len();
+        }
+        if bytes > PAGE_BYTES && !items.is_empty() {
+            break;
+        }
+        items.push(InboxItem { seq: row.get(0)?, notice });
+    }
+    Ok(items)
+}

@@ -1,0 +1,252 @@
+//! The log of a conversation: appending, reading, acknowledging, expiring.
+//!
+//! Invariants: seqs have no gap, a device's numbers neither, and a number becomes one entry. It must not know what a
+//! payload means.
+
+use super::batch::{Announcement, Batch, delete, oldest, place};
+use crate::store::{Append, AppendBody, AppendOutcome, StoreError};
+use rusqlite::{Connection, OptionalExtension, params};
+use waxwing_protocol::{
+    Bytes, ConversationHead, ConversationId, DeviceId, Entry, EntryBody, Page,
+    limits::{PAGE_BYTES, PAGE_ENTRIES},
+};
+
+/// How many of its latest send numbers the server can still answer a device for.
+const SEND_WINDOW: u64 = 256;
+/// Between one commit and the next.
+const COMMIT_PAUSE_MS: u64 = 1000;
+
+impl Batch<'_> {
+    /// See [`crate::store::Store::append`].
+    pub(super) fn append(&mut self, append: &Append) -> Result<AppendOutcome, StoreError> {
+        let Some(log) = self.logs.find(self.connection, append.conversation)? else {
+            return Ok(AppendOutcome::UnknownConversation);
+        };
+        let Some(sender) = log.member(append.device) else { return Ok(AppendOutcome::UnknownConversation) };
+        let (conversation, sender, expected) = (log.row, sender.row, sender.sent + 1);
+        if append.number < expected {
+            let known = self.known(conversation, sender, append.number)?;
+            return Ok(known.unwrap_or(AppendOutcome::OutOfOrder { expected }));
+        }
+        if append.number > expected {
+            return Ok(AppendOutcome::OutOfOrder { expected });
+        }
+        if append.commits != log.commits {
+            return Ok(AppendOutcome::Stale { commits: log.commits });
+        }
+        let (payload, handshake) = match &append.body {
+            AppendBody::Application(payload) => (payload, None),
+            AppendBody::Commit(handshake) => (&handshake.commit, Some(handshake)),
+        };
+        let (is_commit, head) = (handshake.is_some(), log.head);
+        let removed = handshake.map_or(&[][..], |handshake| &handshake.removed);
+        if is_commit && !removed.iter().any(|device| log.member(*device).is_some()) {
+            let elapsed = log.last_commit_ms.map_or(COMMIT_PAUSE_MS, |last| since(last, append.now_ms));
+            if let Some(wait @ 1..) = COMMIT_PAUSE_MS.checked_sub(elapsed) {
+                return Ok(AppendOutcome::Busy { retry_after_ms: u32::try_from(wait).unwrap_or(u32::MAX) });
+            }
+        }
+        let added = handshake.map_or(Ok(Some(Vec::new())), |handshake| self.joiners(conversation, handshake))?;
+        let Some(added) = added.filter(|_| !removed.contains(&append.device)) else {
+            return Ok(AppendOutcome::BadRecipients);
+        };
+
+        let (seq, time_ms) = (head + 1, append.now_ms);
+        self.insert_entry(conversation, seq, time_ms, is_commit, (sender, append.number), payload)?;
+        self.statement(
+            "INSERT OR REPLACE INTO sent (conversation, device, slot, number, seq, time_ms) VALUES (?1,?2,?3,?4,?5,?6)",
+        )?
+        .execute(params![conversation, sender, append.number % SEND_WINDOW, append.number, seq, time_ms])?;
+
+        let log = self.logs.change(self.connection, append.conversation)?;
+        let log = log.ok_or(StoreError::Inconsistent("conversation"))?;
+        log.head = seq;
+        let present = log.members.iter().filter(|member| member.left_at.is_none());
+        let recipients: Vec<_> = present.map(|member| member.device).filter(|one| *one != append.device).collect();
+        if let Some(sender) = log.change_member(append.device) {
+            sender.sent = append.number;
+        }
+        if is_commit {
+            log.commits += 1;
+            log.last_commit_ms = Some(time_ms);
+        }
+        let commits = log.commits;
+        let body = if is_commit { EntryBody::Commit(payload.clone()) } else { EntryBody::Application(payload.clone()) };
+        let entry = Entry { seq, time_ms, body };
+        self.announcements.push(Announcement::Entry { recipients, conversation: append.conversation, entry });
+        if let Some(handshake) = handshake {
+            self.remove_members(append.conversation, removed, seq)?;
+            self.add_members(append.conversation, (conversation, seq, commits), &added, handshake, time_ms)?;
+        }
+        Ok(AppendOutcome::Accepted { seq, time_ms })
+    }
+
+    /// What an earlier send number became.
+    fn known(&self, conversation: i64, sender: i64, number: u64) -> Result<Option<AppendOutcome>, StoreError> {
+        let known = self
+            .statement(
+                "SELECT seq, time_ms FROM sent WHERE conversation = ?1 AND device = ?2 AND slot = ?3 AND number = ?4",
+            )?
+            .query_row(
+                params![conversation, sender, number % SEND_WINDOW, i64::try_from(number).unwrap_or(i64::MAX)],
+                |row| Ok(AppendOutcome::Accepted { seq: row.get(0)?, time_ms: row.get(1)? }),
+            );
+        Ok(known.optional()?)
+    }
+
+    /// Stores an entry of (sender's row, its number).
+    pub(super) fn insert_entry(
+        &self,
+        conversation: i64,
+        seq: u64,
+        time_ms: u64,
+        is_commit: bool,
+        (sender, number): (i64, u64),
+        payload: &Bytes,
+    ) -> Result<(), StoreError> {
+        if seq >= u64::from(u32::MAX) {
+            return Err(StoreError::Inconsistent("a log of 2^32 entries"));
+        }
+        self.statement(
+            "INSERT INTO entry (place, time_ms, is_commit, sender, number, payload) VALUES (?1,?2,?3,?4,?5,?6)",
+        )?
+        .execute(params![place(conversation, seq), time_ms, is_commit, sender, number, payload.0])?;
+        Ok(())
+    }
+
+    /// See [`crate::store::Store::acknowledge`].
+    pub(super) fn acknowledge(
+        &mut self,
+        device: DeviceId,
+        conversation: ConversationId,
+        seq: u64,
+    ) -> Result<(), StoreError> {
+        let Some(log) = self.logs.find(self.connection, conversation)? else { return Ok(()) };
+        let head = log.head;
+        let Some(index) = log.members.iter().position(|member| member.device == device) else { return Ok(()) };
+        let rises = |member: &super::batch::Member| seq.min(member.left_at.unwrap_or(head)) > member.cursor;
+        if !log.members.get(index).is_some_and(rises) {
+            return Ok(());
+        }
+        let Some(log) = self.logs.change(self.connection, conversation)? else { return Ok(()) };
+        let Some(member) = log.members.get_mut(index) else { return Ok(()) };
+        member.cursor = seq.min(member.left_at.unwrap_or(head));
+        member.changed = true;
+        if member.left_at == Some(member.cursor) {
+            let gone = log.members.swap_remove(index);
+            let row = log.row;
+            self.statement("DELETE FROM member WHERE conversation = ?1 AND device = ?2")?.execute([row, gone.row])?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the entries before the named places; returns how many went.
+    pub(super) fn delete_entries(&mut self, places: &[Expired]) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        for one in places {
+            gone += delete(self.connection, one.conversation, 0, one.last)?;
+        }
+        // The floors of these logs have risen.
+        self.logs.forget(self.connection)?;
+        Ok(u64::try_from(gone).unwrap_or(u64::MAX))
+    }
+}
+
+/// How long ago `last` was. A clock that was set back must not stop a conversation.
+fn since(last: u64, now: u64) -> u64 {
+    if now + COMMIT_PAUSE_MS < last { COMMIT_PAUSE_MS } else { now.saturating_sub(last).min(COMMIT_PAUSE_MS) }
+}
+
+/// Entries of one conversation that are too old.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expired {
+    conversation: i64,
+    last: u64,
+}
+
+/// What was stored before this moment, a prefix of each log: it stays without gaps even if the clock was set back.
+pub(super) fn expired(connection: &Connection, before_ms: u64) -> Result<Vec<Expired>, StoreError> {
+    let mut conversations = connection.prepare_cached("SELECT id, head FROM conversation WHERE head > 0")?;
+    let mut newer = connection.prepare_cached(
+        "SELECT seq FROM entry WHERE place BETWEEN ?1 AND ?2 AND time_ms >= ?3 ORDER BY place LIMIT 1",
+    )?;
+    let before = i64::try_from(before_ms).unwrap_or(i64::MAX);
+    let mut all = Vec::new();
+    for row in conversations.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let (conversation, head): (i64, u64) = row?;
+        let Some(tail) = oldest(connection, conversation, 1, head)? else { continue };
+        let range = params![place(conversation, tail), place(conversation, head), before];
+        let kept: Option<u64> = newer.query_row(range, |row| row.get(0)).optional()?;
+        let last = kept.map_or(head, |seq| seq.saturating_sub(1));
+        if last >= tail {
+            all.push(Expired { conversation, last });
+        }
+    }
+    Ok(all)
+}
+
+/// See [`crate::store::Store::fetch`].
+pub(super) fn fetch(
+    connection: &Connection,
+    device: DeviceId,
+    conversation: ConversationId,
+    after: u64,
+) -> Result<Option<Page>, StoreError> {
+    let snapshot = connection.unchecked_transaction()?;
+    let member = snapshot
+        .prepare_cached(
+            "SELECT c.id, m.device, m.start, coalesce(m.left_at, c.head), c.commits FROM conversation c
+             JOIN device d ON d.public_id = ?2 JOIN member m ON m.conversation = c.id AND m.device = d.id
+             WHERE c.public_id = ?1",
+        )?
+        .query_row(params![conversation.0, device.0], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        });
+    let Some((row, own, start, head, commits)): Option<(i64, i64, u64, u64, u64)> = member.optional()? else {
+        return Ok(None);
+    };
+    let tail = oldest(&snapshot, row, start + 1, head)?.unwrap_or(head + 1);
+    let mut page = Page { entries: Vec::new(), head, tail, commits };
+    let mut select = snapshot.prepare_cached(
+        "SELECT seq, time_ms, is_commit, number, CASE WHEN sender = ?3 THEN NULL ELSE payload END
+         FROM entry WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?4",
+    )?;
+    let range = params![place(row, after.max(start)), place(row, head), own, PAGE_ENTRIES];
+    let mut bytes = 0;
+    for entry in select.query_map(range, |row| {
+        let body = match (row.get::<_, Option<Vec<u8>>>(4)?, row.get(2)?) {
+            (None, _) => EntryBody::Own { number: row.get(3)? },
+            (Some(payload), true) => EntryBody::Commit(payload.into()),
+            (Some(payload), false) => EntryBody::Application(payload.into()),
+        };
+        Ok(Entry { seq: row.get(0)?, time_ms: row.get(1)?, body })
+    })? {
+        let entry = entry?;
+        if let EntryBody::Application(payload) | EntryBody::Commit(payload) = &entry.body {
+            bytes += payload.0.len();
+        }
+        if bytes > PAGE_BYTES && !page.entries.is_empty() {
+            break;
+        }
+        page.entries.push(entry);
+    }
+    Ok(Some(page))
+}
+
+/// See [`crate::store::Store::heads`].
+pub(super) fn heads(
+    connection: &Connection,
+    device: DeviceId,
+    after: Option<ConversationId>,
+) -> Result<Vec<ConversationHead>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT c.public_id, coalesce(m.left_at, c.head), m.sent FROM device d
+         JOIN member m ON m.device = d.id JOIN conversation c ON c.id = m.conversation
+         WHERE d.public_id = ?1 AND coalesce(m.left_at, c.head) > m.cursor AND (?2 IS NULL OR c.public_id > ?2)
+         ORDER BY c.public_id LIMIT ?3",
+    )?;
+    let heads = select.query_map(params![device.0, after.map(|id| id.0), PAGE_ENTRIES], |row| {
+        Ok(ConversationHead { conversation: ConversationId(row.get(0)?), head: row.get(1)?, sent: row.get(2)? })
+    })?;
+    Ok(heads.collect::<Result<_, _>>()?)
+}

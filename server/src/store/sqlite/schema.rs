@@ -1,0 +1,187 @@
+//! The database file: its making, its version, and how connections to it are set up.
+//!
+//! Invariants: a file is 0600 from its first byte, a migration happens whole or not at all, and a file that is not
+//! ours, damaged or of a newer program is left as it is. It must not know what the tables mean.
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior};
+use std::{
+    ffi::OsString,
+    fs::{File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+    time::Duration,
+};
+use waxwing_protocol::Incarnation;
+
+/// In their order; the first makes version 1.
+const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/sqlite/0001_initial.sql")];
+
+/// "Waxw", in the file's header.
+const APPLICATION_ID: i64 = 0x5761_7877;
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The schema is older than this program's (0: none at all), or not finished. [`migrate`] helps.
+    #[error("the database has schema version {found}, this program needs {needed}: migrate it first")]
+    Unmigrated {
+        /// In the file.
+        found: usize,
+        /// Of this program.
+        needed: usize,
+    },
+    /// The schema is of a newer program.
+    #[error("the database has schema version {found}, newer than this program's {known}")]
+    Newer {
+        /// In the file.
+        found: usize,
+        /// Of this program.
+        known: usize,
+    },
+    /// A database of another program.
+    #[error("the file is a database of another program")]
+    Foreign,
+    /// Damaged, or no database at all.
+    #[error("the file is damaged or not a database: {0}")]
+    Damaged(#[source] rusqlite::Error),
+    /// Another process, or this one, has it open.
+    #[error("the database is in use by another process")]
+    InUse,
+    /// The file or its folder.
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    /// Any other failure of the database.
+    #[error("database: {0}")]
+    Database(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Self::Damaged(error),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// What [`migrate`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MigrationReport {
+    /// The schema's version before; 0 for a new file.
+    pub from: usize,
+    /// The schema's version now.
+    pub to: usize,
+}
+
+/// Makes the database, or brings it to this program's schema. Safe to run again, also after it was killed.
+///
+/// # Errors
+/// As [`super::SqliteStore::open`], but for `Unmigrated`.
+pub fn migrate(path: &Path) -> Result<MigrationReport, OpenError> {
+    let _lock = lock(path)?;
+    if !path.try_exists().map_err(OpenError::Io)? {
+        private_file(path).map_err(OpenError::Io)?;
+    }
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let from = version(&connection)?;
+    write_durably(&connection)?;
+    for (sql, to) in MIGRATIONS.iter().zip(1_usize..).skip(from) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", i64::try_from(to).unwrap_or(i64::MAX))?;
+        transaction.commit()?;
+    }
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
+    connection.execute("INSERT OR IGNORE INTO server (id, incarnation) VALUES (1, ?1)", [incarnation])?;
+    Ok(MigrationReport { from, to: MIGRATIONS.len() })
+}
+
+/// The writing connection, the database's incarnation, and what keeps others out while it lives.
+pub(super) fn open(path: &Path) -> Result<(Connection, Incarnation, Lock), OpenError> {
+    path.metadata().map_err(OpenError::Io)?;
+    let lock = lock(path)?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let (found, needed) = (version(&connection)?, MIGRATIONS.len());
+    if found < needed {
+        return Err(OpenError::Unmigrated { found, needed });
+    }
+    write_durably(&connection)?;
+    let incarnation = connection.query_row("SELECT incarnation FROM server", [], |row| row.get(0)).optional()?;
+    let incarnation = Incarnation(incarnation.ok_or(OpenError::Unmigrated { found, needed })?);
+    Ok((connection, incarnation, lock))
+}
+
+/// A connection that reads.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
+    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    // First, since SQLCipher would write to stderr.
+    connection.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF")?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn write_durably(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000",
+    )
+}
+
+/// The schema's version, once it is clear that the file is ours and not too new.
+fn version(connection: &Connection) -> Result<usize, OpenError> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (version, application) = (number("user_version")?, number("application_id")?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let (expected, known) = (if version == 0 { 0 } else { APPLICATION_ID }, MIGRATIONS.len());
+    if application != expected || (version == 0) != (tables == 0) {
+        return Err(OpenError::Foreign);
+    }
+    match usize::try_from(version) {
+        Ok(found) if found > known => Err(OpenError::Newer { found, known }),
+        Ok(found) => Ok(found),
+        Err(_) => Err(OpenError::Foreign),
+    }
+}
+
+/// Makes an empty file that only its owner can read, whatever the umask; `-wal` and `-shm` take their mode from it.
+fn private_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Keeps everybody else from the database while it lives.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file would not do: a process that is just being started may hold a copy of it.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the database's lock file could not be unlocked");
+        }
+    }
+}
+
+/// Locks a file beside the database: closing a handle of the database itself would drop SQLite's own locks on it.
+fn lock(path: &Path) -> Result<Lock, OpenError> {
+    let mut name = OsString::from(path);
+    name.push("-lock");
+    let file = match private_file(Path::new(&name)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => OpenOptions::new().write(true).open(&name),
+        other => other,
+    };
+    let file = file.map_err(OpenError::Io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock(file)),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(error)) => Err(OpenError::Io(error)),
+    }
+}

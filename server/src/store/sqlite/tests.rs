@@ -1,0 +1,336 @@
+//! The conformance suite on SQLite, and what only SQLite's file and writer can do wrong.
+
+use super::{MigrationReport, OpenError, SqliteStore, migrate};
+use crate::store::{
+    AppendOutcome, Publish, SharedStore, Store, StoreError,
+    conformance::{FreshDatabase, Recorder, START_MS, Stage, message, new_account},
+};
+use async_trait::async_trait;
+use rusqlite::Connection;
+use std::{
+    fs,
+    future::poll_fn,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    process::Command,
+    sync::{Arc, mpsc},
+    task::Poll,
+};
+use tokio::task::{Unconstrained, unconstrained};
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        migrate(&folder.path()).unwrap();
+        folder
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("waxwing.db")
+    }
+}
+
+#[async_trait]
+impl FreshDatabase for Folder {
+    async fn open(&self, publish: Arc<dyn Publish>) -> SharedStore {
+        Arc::new(SqliteStore::open(&self.path(), publish).unwrap())
+    }
+}
+
+crate::store_conformance!(Folder::new());
+
+fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(path, Arc::new(Recorder::default()))
+}
+
+/// Holds the writer back until the sender is dropped, so that what is submitted meanwhile becomes one batch.
+async fn hold(store: &Arc<SqliteStore>) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
+    let (release, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let (started, begun) = tokio::sync::watch::channel(false);
+    let store = store.clone();
+    let task = tokio::spawn(async move {
+        let wait = move |_: &mut super::Batch<'_>| {
+            started.send_replace(true);
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        };
+        store.write(wait).await.unwrap();
+    });
+    let mut begun = begun;
+    begun.wait_for(|started| *started).await.unwrap();
+    (release, task)
+}
+
+/// A call that has put its job into the queue, and waits for the writer.
+async fn submitted<F: Future>(call: F) -> Pin<Box<Unconstrained<F>>> {
+    let mut call = Box::pin(unconstrained(call));
+    assert!(poll_fn(|context| Poll::Ready(call.as_mut().poll(context).is_pending())).await, "the writer is held back");
+    call
+}
+
+async fn stage() -> (Folder, Arc<SqliteStore>, Stage) {
+    let folder = Folder::new();
+    let published = Arc::new(Recorder::default());
+    let store = Arc::new(SqliteStore::open(&folder.path(), published.clone()).unwrap());
+    let stage = Stage { store: store.clone(), published };
+    (folder, store, stage)
+}
+
+/// Submits `bad` between two good messages into one batch; returns the two answers and that of `bad`.
+async fn batch_with(
+    store: &Arc<SqliteStore>,
+    stage: &Stage,
+    bad: fn(&mut super::Batch<'_>) -> Result<(), StoreError>,
+) -> [Result<AppendOutcome, StoreError>; 3] {
+    let (alice, _, id) = stage.pair().await;
+    let (release, holding) = hold(store).await;
+    let append = |number| store.append(message(alice.device, id, number, 1));
+    let first = submitted(append(1)).await;
+    let spoiler = submitted(async { store.write(bad).await.map(|()| AppendOutcome::UnknownConversation) }).await;
+    let second = submitted(append(2)).await;
+    drop(release);
+    holding.await.unwrap();
+    [first.await, spoiler.await, second.await]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_job_fails_alone() {
+    let (_folder, store, stage) = stage().await;
+    let [first, bad, second] = batch_with(&store, &stage, |batch| {
+        // Something is written before it fails.
+        batch.connection.execute("DELETE FROM entry", [])?;
+        batch.connection.execute("INSERT INTO server (id, incarnation) VALUES (2, x'')", [])?;
+        Ok(())
+    })
+    .await;
+    assert_eq!(first.unwrap(), AppendOutcome::Accepted { seq: 2, time_ms: START_MS });
+    assert!(matches!(bad, Err(StoreError::Database(_))));
+    assert_eq!(second.unwrap(), AppendOutcome::Accepted { seq: 3, time_ms: START_MS });
+    let published = stage.published.at_least(3).await;
+    assert_eq!(published.len(), 3, "the welcome and each message once: {published:?}");
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_commit_fails_all_and_publishes_nothing() {
+    let (_folder, store, stage) = stage().await;
+    let answers = batch_with(&store, &stage, |batch| {
+        batch.connection.execute_batch(
+            "PRAGMA defer_foreign_keys = ON; INSERT INTO key_package (device, last_resort, payload) VALUES (99, 0, x'')",
+        )?;
+        Ok(())
+    })
+    .await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(StoreError::Database(_)))), "{answers:?}");
+    assert_eq!(stage.published.at_least(1).await.len(), 1, "the welcome only");
+    // The writer has forgotten what did not happen, and goes on.
+    let (alice, id) = (crate::store::conformance::device_id(1), waxwing_protocol::ConversationId([7; 16]));
+    assert_eq!(stage.seqs(alice, id, 0).await, [1]);
+    assert_eq!(stage.send(alice, id, 1, 1).await, AppendOutcome::Accepted { seq: 2, time_ms: START_MS });
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_writer_survives_a_full_disk() {
+    let (_folder, store, stage) = stage().await;
+    let (alice, _, id) = stage.pair().await;
+    let limit = |pages: u32| {
+        store.write(move |batch| {
+            let sql = format!("PRAGMA max_page_count = {pages}");
+            Ok(batch.connection.query_row(&sql, [], |_| Ok(()))?)
+        })
+    };
+    limit(1).await.unwrap(); // SQLite takes that as: no more than there are.
+    let mut large = message(alice.device, id, 1, 1);
+    large.body = crate::store::AppendBody::Application(vec![0; 100_000].into());
+    assert!(matches!(store.append(large.clone()).await, Err(StoreError::Database(_))));
+    assert_eq!(stage.seqs(alice.device, id, 0).await, [1]);
+    limit(1 << 30).await.unwrap();
+    assert_eq!(store.append(large).await.unwrap(), AppendOutcome::Accepted { seq: 2, time_ms: START_MS });
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_finishes_what_was_accepted() {
+    let (folder, store, stage) = stage().await;
+    let (alice, _, id) = stage.pair().await;
+    let (release, holding) = hold(&store).await;
+    let mut sends = Vec::new();
+    for number in 1..=50 {
+        sends.push(submitted(store.append(message(alice.device, id, number, 1))).await);
+    }
+    let closing = submitted(store.close()).await;
+    drop(release);
+    holding.await.unwrap();
+    closing.await;
+    for send in sends {
+        assert!(matches!(send.await, Ok(AppendOutcome::Accepted { .. })));
+    }
+    let store = open(&folder.path()).unwrap();
+    assert_eq!(store.fetch(alice.device, id, 0).await.unwrap().unwrap().head, 51);
+}
+
+#[test]
+fn migrating_again_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("waxwing.db");
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 0, to: 1 });
+    let incarnation = open(&path).unwrap().incarnation;
+    assert_eq!(retry_while_in_use(|| migrate(&path)).unwrap(), MigrationReport { from: 1, to: 1 });
+    assert_eq!(open(&path).unwrap().incarnation, incarnation);
+}
+
+/// The writing thread of a store that was dropped ends a moment later.
+fn retry_while_in_use<T>(mut attempt: impl FnMut() -> Result<T, OpenError>) -> Result<T, OpenError> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match attempt() {
+            Err(OpenError::InUse) if std::time::Instant::now() < deadline => std::thread::yield_now(),
+            other => return other,
+        }
+    }
+}
+
+#[test]
+fn a_migration_that_was_killed_is_completed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("waxwing.db");
+    // Killed before the first transaction.
+    fs::write(&path, b"").unwrap();
+    assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 0, needed: 1 })));
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 0, to: 1 });
+    // Killed before the incarnation.
+    Connection::open(&path).unwrap().execute("DELETE FROM server", []).unwrap();
+    assert!(matches!(open(&path), Err(OpenError::Unmigrated { .. })));
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 1, to: 1 });
+    open(&path).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_migrating() {
+    // A child that is killed at some point of its migration, time and again; whatever it left can be completed.
+    if let Some(path) = std::env::var_os("WAXWING_TEST_MIGRATE") {
+        migrate(Path::new(&path)).unwrap();
+        return;
+    }
+    for round in 0..20_u32 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("waxwing.db");
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::sqlite::tests::killed_while_migrating"])
+            .env("WAXWING_TEST_MIGRATE", &path)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // The later the round, the further it gets: the number of looks at the folder is the clock.
+        for _ in 0..round * 3000 {
+            let _ = fs::metadata(&path);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        migrate(&path).unwrap();
+        let store = open(&path).unwrap();
+        assert!(matches!(
+            store.create_account(new_account("alice", 1)).await.unwrap(),
+            crate::store::SignUpOutcome::Created(_)
+        ));
+        store.close().await;
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    let path = folder.path();
+    let set = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    set("PRAGMA user_version = 2");
+    assert!(matches!(open(&path), Err(OpenError::Newer { found: 2, known: 1 })));
+    assert!(matches!(migrate(&path), Err(OpenError::Newer { found: 2, known: 1 })));
+    set("PRAGMA user_version = 0");
+    assert!(matches!(migrate(&path), Err(OpenError::Foreign)));
+    set("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    assert!(matches!(open(&path), Err(OpenError::Foreign)));
+    assert!(matches!(migrate(&path), Err(OpenError::Foreign)));
+
+    let garbage = folder.0.path().join("garbage.db");
+    let bytes = b"this is no database, but it is long enough to be one".repeat(200);
+    fs::write(&garbage, &bytes).unwrap();
+    assert!(matches!(open(&garbage), Err(OpenError::Damaged(_))));
+    assert!(matches!(migrate(&garbage), Err(OpenError::Damaged(_))));
+    assert_eq!(fs::read(&garbage).unwrap(), bytes);
+
+    assert!(matches!(open(&folder.0.path().join("nothing.db")), Err(OpenError::Io(_))));
+    assert!(matches!(migrate(&folder.0.path().join("no folder/waxwing.db")), Err(OpenError::Io(_))));
+}
+
+#[test]
+fn a_damaged_database_is_refused() {
+    let folder = Folder::new();
+    let whole = fs::read(folder.path()).unwrap();
+    fs::write(folder.path(), &whole[..whole.len() / 2]).unwrap();
+    assert!(matches!(open(&folder.path()), Err(OpenError::Damaged(_))));
+}
+
+#[test]
+fn one_program_at_a_time_has_it_open() {
+    let folder = Folder::new();
+    let store = open(&folder.path()).unwrap();
+    assert!(matches!(open(&folder.path()), Err(OpenError::InUse)));
+    assert!(matches!(migrate(&folder.path()), Err(OpenError::InUse)));
+    drop(store);
+    retry_while_in_use(|| open(&folder.path())).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_private_whatever_the_umask() {
+    const FOLDER: &str = "WAXWING_TEST_PRIVATE_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let path = Path::new(&folder).join("waxwing.db");
+        migrate(&path).unwrap();
+        let store = open(&path).unwrap();
+        store.create_account(new_account("alice", 1)).await.unwrap();
+        let mut names = Vec::new();
+        for file in fs::read_dir(&folder).unwrap() {
+            let file = file.unwrap();
+            names.push(file.file_name().into_string().unwrap());
+            let mode = file.metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, 0o600, "{:?}", file.file_name());
+        }
+        names.sort();
+        assert_eq!(names, ["waxwing.db", "waxwing.db-lock", "waxwing.db-shm", "waxwing.db-wal"]);
+        return;
+    }
+    for umask in ["000", "022", "777"] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Command::new("sh")
+            .args(["-c", &format!("umask {umask}; exec \"$0\" --exact \"$1\" --nocapture")])
+            .arg(std::env::current_exe().unwrap())
+            .arg("store::sqlite::tests::files_are_private_whatever_the_umask")
+            .env(FOLDER, folder.path())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "umask {umask}: {output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_writer_says_nothing_on_stderr() {
+    const FOLDER: &str = "WAXWING_TEST_SILENT_FOLDER";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        let path = Path::new(&folder).join("waxwing.db");
+        fs::write(&path, b"garbage".repeat(1000)).unwrap();
+        assert!(open(&path).is_err() && migrate(&path).is_err());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::sqlite::tests::the_writer_says_nothing_on_stderr", "--nocapture"])
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}

@@ -1,0 +1,107 @@
+//! Databases for servers: embedded, or a fresh schema of a MySQL or MariaDB server.
+//!
+//! That server is the one that `WAXWING_TEST_MYSQL` names, else a private MariaDB that ends with the test process.
+
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// Which database a server gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// Embedded in the server's folder.
+    Sqlite,
+    /// A schema of its own on MySQL or MariaDB.
+    Mysql,
+}
+
+/// A schema that is dropped with this value.
+pub(crate) struct Schema {
+    user: String,
+    password: String,
+    host: String,
+    port: String,
+    name: String,
+}
+
+impl Schema {
+    /// A name that no schema has yet; the set-up program makes the schema.
+    pub(crate) fn fresh() -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let url = mysql_url()?;
+        let rest = url.strip_prefix("mysql://").context("the URL begins with mysql://")?;
+        let (who, place) = rest.rsplit_once('@').context("the URL names a user")?;
+        let (user, password) = who.split_once(':').unwrap_or((who, ""));
+        let place = place.split('/').next().unwrap_or_default();
+        let (host, port) = place.rsplit_once(':').unwrap_or((place, "3306"));
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_micros();
+        Ok(Self {
+            user: user.into(),
+            password: password.into(),
+            host: host.into(),
+            port: port.into(),
+            name: format!("waxwing_test_{}_{number}_{now}", std::process::id()),
+        })
+    }
+
+    /// For the set-up program.
+    pub(crate) fn url(&self) -> String {
+        let Self { user, password, host, port, name } = self;
+        format!("mysql://{user}:{password}@{host}:{port}/{name}")
+    }
+
+    /// All that the schema holds, as SQL.
+    pub(crate) fn dump(&self) -> Result<Vec<u8>> {
+        let output = self.client("mariadb-dump").arg("--skip-lock-tables").arg(&self.name).output()?;
+        ensure!(output.status.success(), "mariadb-dump: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(output.stdout)
+    }
+
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let Self { user, host, port, .. } = self;
+        command.args(["--no-defaults", "--protocol=tcp", "--user", user, "--host", host, "--port", port]);
+        command.env("MYSQL_PWD", &self.password).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let statement = format!("DROP DATABASE IF EXISTS `{}`", self.name);
+        let _ = self.client("mariadb").args(["--execute", &statement]).output();
+    }
+}
+
+fn mysql_url() -> Result<String> {
+    if let Ok(url) = std::env::var("WAXWING_TEST_MYSQL")
+        && !url.is_empty()
+    {
+        return Ok(url);
+    }
+    static PRIVATE: OnceLock<Result<(String, Child), String>> = OnceLock::new();
+    match PRIVATE.get_or_init(|| start_private().map_err(|error| format!("{error:#}"))) {
+        Ok((url, _)) => Ok(url.clone()),
+        Err(error) => bail!("{error}"),
+    }
+}
+
+/// Starts a MariaDB, and a shell that stops it when this process ends, however it ends: then its input closes.
+fn start_private() -> Result<(String, Child)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("mariadb.sh");
+    let folder = tempfile::Builder::new().prefix("waxwing-mariadb.").tempdir()?.keep();
+    let started = Command::new(&script).arg("start").arg(&folder).stdin(Stdio::null()).output()?;
+    ensure!(started.status.success(), "no MariaDB: {}", String::from_utf8_lossy(&started.stderr));
+    let url = String::from_utf8(started.stdout)?.lines().last().context("the script prints the URL")?.to_owned();
+    let mut stop = Command::new("sh");
+    stop.args(["-c", r#"cat >/dev/null; "$0" stop "$1"; rm -rf "$1""#]).arg(script).arg(folder);
+    let stop = stop.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    Ok((url, stop))
+}

@@ -1,0 +1,196 @@
+//! A server: set up by `waxwing-setup init`, run by `waxwing-server run`, killed and restarted at will.
+
+use crate::{DEADLINE, Database, Outcome, Running, database::Schema, process::run_with_deadline, programs::program};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A server in a folder of its own. Dropping it kills it and deletes everything.
+pub struct Server {
+    running: Option<Running>,
+    place: TempDir,
+    schema: Option<Schema>,
+    announced: Value,
+    port: u16,
+}
+
+impl Server {
+    /// Sets a server up where anyone may sign up, and starts it.
+    ///
+    /// # Errors
+    /// Either fails; says what the program printed.
+    pub fn start(database: Database) -> Result<Self> {
+        Self::start_with(database, "open")
+    }
+
+    /// The same with a policy for sign-up: `open`, `invite` or `closed`.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(database: Database, sign_up: &str) -> Result<Self> {
+        let mut server = Self::set_up(database, sign_up)?;
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Sets a server up and does not start it.
+    ///
+    /// # Errors
+    /// Says what the program printed.
+    pub fn set_up(database: Database, sign_up: &str) -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("waxwing-server.").tempdir()?;
+        fs::write(place.path().join("password"), "the-server-password 81\n")?;
+        let schema = match database {
+            Database::Sqlite => None,
+            Database::Mysql => Some(Schema::fresh()?),
+        };
+        let mut server = Self { running: None, place, schema, announced: Value::Null, port: free_port()? };
+        let outcome = server.init(&["--signup", sign_up])?.expect_code(0)?;
+        server.announced = outcome.json()?;
+        Ok(server)
+    }
+
+    /// Runs `waxwing-setup init` on the folder (again).
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn init(&self, flags: &[&str]) -> Result<Outcome> {
+        let database = self.schema.as_ref().map_or_else(|| "sqlite".to_owned(), Schema::url);
+        let mut command = bare(&program("waxwing-setup")?);
+        command.arg("init").arg("--dir").arg(self.folder()).args(["--yes", "--json", "--database", &database]);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port)]).arg("--server-password-file");
+        run_with_deadline(command.arg(self.password_file()).args(flags), DEADLINE)
+    }
+
+    /// Any command of `waxwing-server` on this folder, not started yet.
+    ///
+    /// # Errors
+    /// The program does not build.
+    pub fn command(&self, name: &str) -> Result<Command> {
+        let mut command = bare(&program("waxwing-server")?);
+        command.arg(name).arg("--dir").arg(self.folder()).arg("--password-file").arg(self.password_file());
+        Ok(command)
+    }
+
+    /// Starts it (again) on its port and waits until it listens.
+    ///
+    /// # Errors
+    /// It does not; says what it printed.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kill();
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file())?;
+        let mut running = Running::spawn(self.command("run")?.stdin(Stdio::null()).stderr(log))?;
+        while let Some(line) = running.next_line(DEADLINE) {
+            if line.contains("listening on") {
+                self.running = Some(running);
+                return Ok(());
+            }
+        }
+        let outcome = running.end(Duration::from_secs(5))?;
+        bail!("the server does not listen (exit code {}): {}{}", outcome.code, outcome.stdout, self.log())
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// SIGTERM, and waits until it has drained.
+    ///
+    /// # Errors
+    /// It does not end, or not with exit code 0.
+    pub fn stop(&mut self) -> Result<()> {
+        let running = self.running.take().context("it does not run")?;
+        running.terminate()?;
+        running.end(DEADLINE)?.expect_code(0).map(drop)
+    }
+
+    /// The link for sign-up and login.
+    pub fn link(&self) -> &str {
+        self.announced["link"].as_str().unwrap_or_default()
+    }
+
+    /// What `waxwing-setup init --json` printed.
+    pub fn announced(&self) -> &Value {
+        &self.announced
+    }
+
+    /// Where it listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> PathBuf {
+        self.place.path().join("server")
+    }
+
+    /// The file with its password.
+    pub fn password_file(&self) -> PathBuf {
+        self.place.path().join("password")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.place.path().join("log")
+    }
+
+    /// All that it has logged, over all its lives.
+    pub fn log(&self) -> String {
+        fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// All bytes that the server keeps: its folder and its schema.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn stored(&self) -> Result<Vec<u8>> {
+        let mut all = Vec::new();
+        for file in files(&self.folder())? {
+            all.extend(fs::read(&file).with_context(|| file.display().to_string())?);
+        }
+        if let Some(schema) = &self.schema {
+            all.extend(schema.dump()?);
+        }
+        ensure!(!all.is_empty(), "the server keeps nothing at all");
+        Ok(all)
+    }
+}
+
+/// A command without any variable of ours or of the desktop.
+pub(crate) fn bare(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("TERM", "dumb");
+    command
+}
+
+/// All files below a folder.
+///
+/// # Errors
+/// It cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        match entry.file_type()? {
+            kind if kind.is_dir() => found.extend(files(&entry.path())?),
+            kind if kind.is_file() => found.push(entry.path()),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// A port of 127.0.0.1 on which nobody listens.
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
