@@ -284,7 +284,9 @@ fn conclude(flags: &Init, folder: &Folder, finished: &Finished, already: bool) -
     let shown = invite.as_ref().unwrap_or(link).to_string();
     if let Some(invite) = invite {
         println!("  First invite   {invite}");
-        println!("                 It lets one person in, within a week. For more, stop the server and run:");
+        println!(
+            "                 It lets one person in, within a week. More (embedded database: with the server stopped):"
+        );
         println!("                 waxwing-server invite --dir {}", shell_word(&dir));
     }
     println!("  Sign up        start waxwing and paste the {}", if invite.is_some() { "invite" } else { "link" });

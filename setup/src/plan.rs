@@ -140,7 +140,6 @@ pub fn listen(text: &str) -> Result<SocketAddr, WrongAnswer> {
 }
 
 /// Reads `--database`: none for the embedded one, else settings, and the password if it stands in the URL.
-#[expect(clippy::type_complexity, reason = "the two halves go to two places at once")]
 pub fn database(text: &str) -> Result<(Option<MysqlSettings>, Option<Zeroizing<String>>), WrongAnswer> {
     if text == "sqlite" {
         return Ok((None, None));

@@ -72,7 +72,7 @@ fn flipped_bytes_and_cut_streams_leave_no_trace() -> Result<()> {
     // Long enough that a few of them carry a connection past every offset below.
     let mut say = |chat: &mut waxwing_tests::Chat| -> Result<String> {
         number += 1;
-        let text = format!("message {number} {}", "and so on ".repeat(300));
+        let text = format!("message {number} {}", "and so on ".repeat(300).trim_end());
         chat.say(&text)?;
         Ok(text)
     };

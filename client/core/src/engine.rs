@@ -78,6 +78,8 @@ pub(crate) struct Engine {
     dirty: BTreeSet<ChatId>,
     waiting_for_sent: HashMap<MessageId, Vec<Reply<Message>>>,
     waiting_for_caught_up: Vec<Reply<()>>,
+    /// Why messages failed that nobody has asked about yet.
+    failures: HashMap<MessageId, Error>,
     /// Why there is no connection, if it was tried.
     trouble: Option<Error>,
     closing: Option<(Instant, Reply<()>)>,
@@ -143,6 +145,7 @@ impl Engine {
             retries: retries(),
             waiting_for_sent: HashMap::new(),
             waiting_for_caught_up: Vec::new(),
+            failures: HashMap::new(),
             trouble: None,
             closing: None,
             _lock: lock,

@@ -10,6 +10,7 @@ pub(crate) use line::Reading;
 
 use crate::{
     Failure,
+    command::may_pass,
     output::{self, notice},
     prompt::Interrupts,
     sanitise::{Breaks, sanitise},
@@ -130,8 +131,10 @@ impl Room<'_> {
                 let chat = self.conversation.chat().to_owned();
                 self.say(&chat, &text).await?;
             }
-            Typed::Msg { user, text } => match waxwing_core::check_username(&user) {
+            Typed::Msg { user, text } => match self.client.start_chat(&user).await {
                 Ok(user) => self.say(&user, &text).await?,
+                // Offline: the name is checked when the message goes out.
+                Err(error) if may_pass(&error) => self.say(&user, &text).await?,
                 Err(error) => self.complain(&error)?,
             },
             Typed::Help => self.print(HELP.lines().map(notice))?,

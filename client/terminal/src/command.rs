@@ -8,7 +8,7 @@ pub(crate) mod show;
 
 use crate::{Failure, cli::Options, password};
 use std::time::Duration;
-use waxwing_core::{Client, Error};
+use waxwing_core::{Client, Error, check_username};
 
 /// How long a command waits for the server.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +25,18 @@ async fn close(client: Client) {
     }
 }
 
+/// The chat's name, where there is such a chat or such a user: asks the server for a user who is new here, so that a
+/// mistyped name leaves no chat behind.
+async fn find(client: &Client, user: &str) -> Result<String, Error> {
+    let user = check_username(user)?;
+    if client.chats().await?.iter().any(|chat| chat.name == user) {
+        return Ok(user);
+    }
+    client.caught_up(PATIENCE).await?;
+    client.start_chat(&user).await
+}
+
 /// The network may come back by itself; all other errors stay what they are.
-fn may_pass(error: &Error) -> bool {
+pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(error, Error::Unreachable { .. } | Error::ConnectionLost(_) | Error::TimedOut(_))
 }

@@ -17,6 +17,9 @@ use jiff::tz::TimeZone;
 use std::{io::Write as _, path::PathBuf, time::Duration};
 use waxwing_core::{Chat, Client, ErrorKind, Link, ProfilePath, Status, Unlock, check_username};
 
+/// How long the first list of chats waits for news.
+const GREETING: Duration = Duration::from_secs(3);
+
 /// How long starting a chat waits for the first connection.
 const CONNECTING: Duration = Duration::from_secs(10);
 
@@ -71,6 +74,8 @@ impl Menu {
             },
         };
         client.go_online();
+        // The list shall begin with what is new; offline, it begins at once.
+        let _ = client.caught_up(GREETING).await;
         let done = self.chats(&client).await;
         say(&notice("Closing…"));
         if let Err(error) = client.close().await {

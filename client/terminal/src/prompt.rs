@@ -55,8 +55,8 @@ pub(crate) async fn line(
 }
 
 /// Asks for one line that may stay empty.
-pub(crate) async fn optional_line(question: &str) -> Result<Option<String>, Failure> {
-    let text = line(question, None, |_| Ok(())).await?;
+pub(crate) async fn optional_line(question: &str, default: Option<String>) -> Result<Option<String>, Failure> {
+    let text = line(question, default, |_| Ok(())).await?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 

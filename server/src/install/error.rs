@@ -233,8 +233,7 @@ impl InstallError {
     pub fn status(&self) -> Status {
         match self {
             Self::Identity(_) => Status::Unexpected,
-            Self::Database { fault: DatabaseFault::Unreachable | DatabaseFault::Refused, .. } => Status::Network,
-            Self::Database { fault: DatabaseFault::Other, .. } => Status::Network,
+            Self::Database { fault: DatabaseFault::Unreachable | DatabaseFault::Other, .. } => Status::Network,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound | io::ErrorKind::StorageFull => Status::User,
                 io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotADirectory => Status::User,

@@ -164,7 +164,9 @@ impl Engine {
                         return;
                     }
                 },
-                MessageState::Failed(reason) => Err(Error::Refused(reason.clone())),
+                MessageState::Failed(reason) => {
+                    Err(self.failures.remove(&id).unwrap_or_else(|| Error::Refused(reason.clone())))
+                }
                 _ => Ok(message),
             },
         };
@@ -360,7 +362,11 @@ impl Engine {
         let message = messages::load(&self.db, position)?;
         let state = message.state.clone();
         self.tell(&Event::State { chat: message.chat, id: message.id, state, seq: None });
-        self.resolve_sent(message.id, &Err(error.clone()));
+        if self.waiting_for_sent.contains_key(&message.id) {
+            self.resolve_sent(message.id, &Err(error.clone()));
+        } else {
+            self.failures.insert(message.id, error.clone());
+        }
         Ok(())
     }
 

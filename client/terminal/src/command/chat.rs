@@ -4,7 +4,7 @@ use crate::{
     Failure,
     chat::{self, Reading},
     cli::Options,
-    command::{PATIENCE, close, open},
+    command::{close, find, open},
 };
 use waxwing_core::Client;
 
@@ -24,10 +24,6 @@ pub(crate) async fn run(options: &Options, user: &str) -> Result<(), Failure> {
 async fn enter(client: &Client, user: &str, reading: Reading) -> Result<(), Failure> {
     let events = client.events();
     client.go_online();
-    let user = waxwing_core::check_username(user)?;
-    if !client.chats().await?.iter().any(|chat| chat.name == user) {
-        client.caught_up(PATIENCE).await?;
-        client.start_chat(&user).await?;
-    }
+    let user = find(client, user).await?;
     chat::run(client, events, &user, reading).await
 }

@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     cli::{Options, SendArgs},
-    command::{PATIENCE, close, may_pass, open},
+    command::{PATIENCE, close, find, may_pass, open},
     output::{self, print, print_json},
     sanitise::{Breaks, sanitise},
 };
@@ -59,7 +59,8 @@ pub(crate) async fn run(options: &Options, arguments: &SendArgs) -> Result<(), F
 
 /// Sends now or not at all: what did not leave is taken back, so that a script may safely try again.
 async fn send(client: &Client, user: &str, text: &str) -> Result<Message, Failure> {
-    let message = client.send(user, text).await?;
+    let user = find(client, user).await?;
+    let message = client.send(&user, text).await?;
     match client.sent(message.id, PATIENCE).await {
         Ok(message) => Ok(message),
         // Held until the user decides about the identity.

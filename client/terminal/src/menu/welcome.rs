@@ -14,7 +14,7 @@ use waxwing_core::{Admission, Link, LogIn, ProfilePath, SignUp, Zeroizing, check
 
 /// Makes the profile and returns its password; none if the user quits. `server` is offered as the server's link.
 pub(super) async fn run(profile: &ProfilePath, server: Option<Link>) -> Result<Option<Zeroizing<String>>, Failure> {
-    let mut form = Form { server, username: None };
+    let mut form = Form { server, full_name: None, email: None, username: None };
     say("Waxwing: end-to-end encrypted messages over your own server.\n");
     loop {
         let chosen = prompt::ask(|theme| {
@@ -44,6 +44,8 @@ pub(super) async fn run(profile: &ProfilePath, server: Option<Link>) -> Result<O
 /// What was answered before a refusal, offered again after it.
 struct Form {
     server: Option<Link>,
+    full_name: Option<String>,
+    email: Option<String>,
     username: Option<String>,
 }
 
@@ -51,8 +53,11 @@ impl Form {
     async fn sign_up(&mut self, profile: &ProfilePath) -> Result<Option<Zeroizing<String>>, Failure> {
         let link = self.server().await?;
         let Some(admission) = admission(&link).await? else { return Ok(None) };
-        let full_name = prompt::optional_line("Full name (optional)").await?;
-        let email = prompt::optional_line("E-mail (optional; only the server's operator sees it)").await?;
+        let full_name = prompt::optional_line("Full name (optional)", self.full_name.clone()).await?;
+        self.full_name.clone_from(&full_name);
+        let question = "E-mail (optional; only the server's operator sees it)";
+        let email = prompt::optional_line(question, self.email.clone()).await?;
+        self.email.clone_from(&email);
         let username = self.username("Username (3 to 32 of a-z 0-9 _ . -)").await?;
         let known = [Some(&username), full_name.as_ref(), email.as_ref()].into_iter().flatten().cloned().collect();
         let password = prompt::new_password(known).await?;

@@ -4,7 +4,7 @@
 
 use super::conversation::{APPLICATION, COMMIT, recipients};
 use super::inbox::Notice;
-use super::row::{built, bytes, length, parts, push_list, signed, unsigned};
+use super::row::{ROWS, bytes, length, padded, parts, push_list, signed, unsigned};
 use crate::store::{Append, AppendBody, AppendOutcome, Publish, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -97,7 +97,7 @@ impl<'a> Batch<'a> {
         );
         push_list(&mut select, self.conversations.keys().map(|id| &id.0[..]));
         let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>)> =
-            select.build_query_as().persistent(self.conversations.len() <= 4).fetch_all(&mut **transaction).await?;
+            select.build_query_as().fetch_all(&mut **transaction).await?;
         for (id, device, start, cursor, sent, left_at) in rows {
             let Some(conversation) = self.conversations.get_mut(&ConversationId(bytes(&id, "membership")?)) else {
                 continue;
@@ -134,14 +134,14 @@ impl<'a> Batch<'a> {
         let mut select =
             QueryBuilder::<MySql>::new("SELECT conversation, device, number, seq, time_ms FROM receipt WHERE ");
         let mut any = select.separated(" OR ");
-        for append in &again {
+        for append in padded(&again) {
             any.push("(conversation = ").push_bind_unseparated(&append.conversation.0[..]);
             any.push_unseparated(" AND device = ").push_bind_unseparated(&append.device.0[..]);
             any.push_unseparated(" AND slot = ").push_bind_unseparated(signed(append.number % SEND_WINDOW));
             any.push_unseparated(")");
         }
         let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64)> =
-            select.build_query_as().persistent(again.len() <= 4).fetch_all(&mut **transaction).await?;
+            select.build_query_as().fetch_all(&mut **transaction).await?;
         for (id, device, number, seq, time_ms) in rows {
             let id = ConversationId(bytes(&id, "receipt")?);
             let key = (id, DeviceId(bytes(&device, "receipt")?), unsigned(number, "receipt")?);
@@ -166,8 +166,7 @@ impl<'a> Batch<'a> {
             );
             select.push_bind(&append.conversation.0[..]).push(" AND d.id IN ");
             push_list(&mut select, named.iter().map(|device| &device.0[..]));
-            let rows: Vec<(Vec<u8>, i64)> =
-                select.build_query_as().persistent(named.len() <= 4).fetch_all(&mut **transaction).await?;
+            let rows: Vec<(Vec<u8>, i64)> = select.build_query_as().fetch_all(&mut **transaction).await?;
             for (device, sent) in rows {
                 let device = DeviceId(bytes(&device, "device")?);
                 self.eligible.insert((append.conversation, device), unsigned(sent, "receipt")?);
@@ -256,7 +255,7 @@ impl<'a> Batch<'a> {
         let mut upsert = QueryBuilder::<MySql>::new(
             "INSERT INTO conversation (id, creator, created_seq, head, tail, commits, committed_ms) ",
         );
-        upsert.push_values(&changed, |mut row, (id, one)| {
+        upsert.push_values(padded(&changed), |mut row, (id, one)| {
             row.push_bind(&id.0[..]).push_bind(one.creator.as_slice()).push_bind(one.created_seq);
             row.push_bind(signed(one.head)).push_bind(one.tail);
             row.push_bind(signed(one.commits)).push_bind(signed(one.committed_ms));
@@ -265,18 +264,18 @@ impl<'a> Batch<'a> {
             " ON DUPLICATE KEY UPDATE head = VALUES(head), commits = VALUES(commits), \
              committed_ms = VALUES(committed_ms)",
         );
-        built(&mut upsert, changed.len()).execute(&mut **transaction).await?;
+        upsert.build().execute(&mut **transaction).await?;
 
         let members: Vec<_> = changed
             .iter()
             .flat_map(|(id, one)| one.members.iter().map(move |(device, member)| (*id, device, member)))
             .filter(|(_, _, member)| member.changed)
             .collect();
-        for part in members.chunks(1000) {
+        for part in members.chunks(ROWS) {
             let mut upsert = QueryBuilder::<MySql>::new(
                 "INSERT INTO membership (conversation, device, start_seq, cursor_seq, sent, left_at) ",
             );
-            upsert.push_values(part, |mut row, (id, device, member)| {
+            upsert.push_values(padded(part), |mut row, (id, device, member)| {
                 row.push_bind(&id.0[..]).push_bind(&device.0[..]).push_bind(signed(member.start));
                 row.push_bind(signed(member.cursor)).push_bind(signed(member.sent));
                 row.push_bind(member.left_at.map(signed));
@@ -285,7 +284,7 @@ impl<'a> Batch<'a> {
                 " ON DUPLICATE KEY UPDATE start_seq = VALUES(start_seq), cursor_seq = VALUES(cursor_seq), \
                  sent = VALUES(sent), left_at = VALUES(left_at)",
             );
-            built(&mut upsert, part.len()).execute(&mut **transaction).await?;
+            upsert.build().execute(&mut **transaction).await?;
         }
         Ok(())
     }
@@ -308,7 +307,7 @@ impl<'a> Batch<'a> {
             let payload = accepted.payload().as_ref();
             row.push_bind(signed(append.now_ms)).push_bind(length(payload)).push_bind(payload);
         });
-        built(&mut entries, part.len()).execute(&mut **transaction).await?;
+        entries.build().execute(&mut **transaction).await?;
         let mut receipts =
             QueryBuilder::<MySql>::new("INSERT INTO receipt (conversation, device, slot, number, seq, time_ms) ");
         receipts.push_values(part, |mut row, Accepted { append, seq, .. }| {
@@ -317,7 +316,7 @@ impl<'a> Batch<'a> {
             row.push_bind(signed(*seq)).push_bind(signed(append.now_ms));
         });
         receipts.push(" ON DUPLICATE KEY UPDATE number = VALUES(number), seq = VALUES(seq), time_ms = VALUES(time_ms)");
-        built(&mut receipts, part.len()).execute(&mut **transaction).await?;
+        receipts.build().execute(&mut **transaction).await?;
         Ok(())
     }
 
@@ -358,7 +357,7 @@ async fn conversations(
     push_list(&mut select, ids.iter().map(|id| &id.0[..]));
     select.push(" ORDER BY id FOR UPDATE");
     let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, i64, i64)> =
-        select.build_query_as().persistent(ids.len() <= 4).fetch_all(&mut **transaction).await?;
+        select.build_query_as().fetch_all(&mut **transaction).await?;
     let conversation =
         |(id, creator, created_seq, head, tail, commits, committed_ms): (Vec<u8>, Vec<u8>, _, _, _, _, _)| {
             let conversation = Conversation {

@@ -157,7 +157,7 @@ async fn insert(
             .push_bind(0_i64)
             .push_bind(None::<i64>);
     });
-    super::row::built(&mut members, added.len()).execute(&mut **transaction).await?;
+    members.build().execute(&mut **transaction).await?;
     if let Some(handshake) = &new.handshake {
         sqlx::query(
             "INSERT INTO entry (conversation, seq, sender, number, kind, time_ms, size, payload) \

@@ -2,7 +2,7 @@
 //! never used again, and are published in order. It must not know why a notice is posted.
 
 use super::Database;
-use super::row::{built, bytes, length, push_list, signed, unsigned};
+use super::row::{bytes, length, push_list, signed, unsigned};
 use crate::store::{Publish, StoreError};
 use sqlx::{MySql, QueryBuilder, Row, Transaction, mysql::MySqlRow};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +36,7 @@ pub(super) async fn post(
     let mut lock = QueryBuilder::<MySql>::new("SELECT id, inbox_seq FROM device FORCE INDEX (PRIMARY) WHERE id IN ");
     push_list(&mut lock, devices.iter().map(|device| &device.0[..]));
     lock.push(" ORDER BY id FOR UPDATE");
-    let rows: Vec<(Vec<u8>, i64)> =
-        lock.build_query_as().persistent(devices.len() <= 4).fetch_all(&mut **transaction).await?;
+    let rows: Vec<(Vec<u8>, i64)> = lock.build_query_as().fetch_all(&mut **transaction).await?;
     let mut last = BTreeMap::new();
     for (id, seq) in rows {
         last.insert(DeviceId(bytes(&id, "device")?), unsigned(seq, "device")?);
@@ -61,7 +60,7 @@ pub(super) async fn post(
         let mut update = QueryBuilder::<MySql>::new("UPDATE device SET inbox_seq = ");
         update.push_bind(signed(seq)).push(" WHERE id IN ");
         push_list(&mut update, devices.iter().map(|device| &device.0[..]));
-        built(&mut update, devices.len()).execute(&mut **transaction).await?;
+        update.build().execute(&mut **transaction).await?;
     }
     Ok(posted)
 }
@@ -87,7 +86,7 @@ async fn insert_welcomes(
             row.push_bind(&conversation.0[..]).push_bind(signed(*seq)).push_bind(signed(*commits));
             row.push_bind(signed(*now_ms)).push_bind(*payload);
         });
-        built(&mut insert, part.len()).execute(&mut **transaction).await?;
+        insert.build().execute(&mut **transaction).await?;
     }
     Ok(())
 }
@@ -102,7 +101,7 @@ async fn insert_items(
         .zip(posted)
         .flat_map(|(notice, numbers)| numbers.iter().map(move |(device, seq)| (notice, device, *seq)))
         .collect();
-    for part in items.chunks(1000) {
+    for part in super::row::parts(&items, usize::MAX, |_| 0) {
         let mut insert = QueryBuilder::<MySql>::new(
             "INSERT INTO inbox (device, seq, kind, conversation, welcome_seq, username, list_version, time_ms, size) ",
         );
@@ -122,7 +121,7 @@ async fn insert_items(
             };
             row.push_bind(signed(notice.now_ms)).push_bind(size);
         });
-        built(&mut insert, part.len()).execute(&mut **transaction).await?;
+        insert.build().execute(&mut **transaction).await?;
     }
     Ok(())
 }

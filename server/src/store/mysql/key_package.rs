@@ -2,7 +2,7 @@
 //! device's row first. It must not know what is in them.
 
 use super::Database;
-use super::row::{built, bytes, push_list};
+use super::row::{bytes, push_list};
 use crate::store::StoreError;
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl Database {
             insert.push_values(&fitting, |mut row, package| {
                 row.push_bind(&device.0[..]).push_bind(package.as_ref());
             });
-            built(&mut insert, fitting.len()).execute(&mut *transaction).await?;
+            insert.build().execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
         let added = u32::try_from(fitting.len()).unwrap_or(u32::MAX);
@@ -90,7 +90,7 @@ async fn take_one_each<'d>(
     let mut oldest = QueryBuilder::<MySql>::new("SELECT MIN(id) FROM key_package WHERE device IN ");
     push_list(&mut oldest, devices);
     oldest.push(" GROUP BY device");
-    let ids: Vec<i64> = oldest.build_query_scalar().persistent(count <= 4).fetch_all(&mut **transaction).await?;
+    let ids: Vec<i64> = oldest.build_query_scalar().fetch_all(&mut **transaction).await?;
     let mut taken = BTreeMap::new();
     for id in ids {
         let (device, payload): (Vec<u8>, Vec<u8>) =

@@ -11,6 +11,9 @@ use super::error::OpenError;
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Prepared statements that a connection keeps: all of the store's, in all their sizes.
+const STATEMENTS: usize = 256;
+
 /// Whether the connection to the database is encrypted. Certificates are not verified: that protects against listening,
 /// not against somebody who takes the database server's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -132,6 +135,7 @@ impl MysqlOptions {
                 MysqlTls::Preferred => MySqlSslMode::Preferred,
                 MysqlTls::Required => MySqlSslMode::Required,
             })
+            .statement_cache_capacity(STATEMENTS)
             .disable_statement_logging();
         if database { options.database(&self.database) } else { options }
     }
