@@ -374,7 +374,7 @@ async fn derive(
     link: &Link,
     name: &Username,
 ) -> Result<AccountSecrets, Error> {
-    let (password, kdf, pin, name) = (password.clone(), kdf.clone(), link.pin.0, name.to_string());
+    let (password, kdf, pin, name) = (password.clone(), *kdf, link.pin.0, name.to_string());
     blocking(move || account::derive_password(&password, &kdf, &pin, &name)).await?.map_err(account_error)
 }
 

@@ -113,7 +113,8 @@ struct Online {
     /// Chats whose log has to be fetched.
     behind: BTreeSet<ChatId>,
     inbox_due: bool,
-    heads_due: bool,
+    /// The heads have to be asked for; those after this id, if it has begun.
+    heads_due: Option<Option<ConversationId>>,
     caught_up: bool,
     receipts_at: Option<Instant>,
     ping_at: Instant,
@@ -197,8 +198,8 @@ impl Engine {
             let State::Online(online) = &mut self.reach else { return Ok(()) };
             if online.inbox_due {
                 self.fetch_inbox().await?;
-            } else if online.heads_due {
-                self.fetch_heads().await?;
+            } else if let Some(after) = online.heads_due {
+                self.fetch_heads(after).await?;
             } else if let Some(chat) = online.behind.first().copied() {
                 self.fetch(chat).await?;
             } else {
@@ -355,7 +356,7 @@ impl Engine {
             lanes: BTreeMap::new(),
             behind: BTreeSet::new(),
             inbox_due: true,
-            heads_due: true,
+            heads_due: Some(None),
             caught_up: false,
             receipts_at: Some(Instant::now()),
             ping_at: Instant::now() + PING,
@@ -430,7 +431,7 @@ impl Engine {
             match incoming {
                 Incoming::Closed(reason) => ended = Some(Error::ConnectionLost(reason)),
                 Incoming::Event(WireEvent::Draining) => {}
-                Incoming::Event(WireEvent::Behind) => (online.inbox_due, online.heads_due) = (true, true),
+                Incoming::Event(WireEvent::Behind) => (online.inbox_due, online.heads_due) = (true, Some(None)),
                 Incoming::Event(WireEvent::Inbox(_)) => online.inbox_due = true,
                 Incoming::Event(WireEvent::Entry { conversation, entry }) => {
                     // A chat that is not here yet begins with its welcome, which the inbox has.
@@ -447,32 +448,27 @@ impl Engine {
         ended.map_or(Ok(()), Err)
     }
 
-    /// Asks which chats have more than we have.
-    async fn fetch_heads(&mut self) -> Result<(), Error> {
+    /// Asks which chats have more than we have, page by page.
+    async fn fetch_heads(&mut self, after: Option<ConversationId>) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
-        online.heads_due = false;
-        let mut after: Option<ConversationId> = None;
-        loop {
-            let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
-            let Response::Heads(heads) = answer else { return Err(unexpected()) };
-            for head in &heads {
-                if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
-                    if head.sent > row.number {
-                        return Err(Error::OldCopy);
-                    }
-                    if head.head > row.cursor && row.phase == chats::Phase::Active {
-                        online.behind.insert(row.chat);
-                    } else {
-                        online.acknowledge(head.conversation, row.cursor).await;
-                    }
+        let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
+        let Response::Heads(heads) = answer else { return Err(unexpected()) };
+        for head in &heads {
+            if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
+                if head.sent > row.number {
+                    return Err(Error::OldCopy);
+                }
+                if head.head > row.cursor && row.phase == chats::Phase::Active {
+                    online.behind.insert(row.chat);
+                } else {
+                    online.acknowledge(head.conversation, row.cursor).await;
                 }
             }
-            match heads.last() {
-                // Also ends if a misbehaving server goes in circles.
-                Some(last) if after.is_none_or(|after| last.conversation > after) => after = Some(last.conversation),
-                _ => return Ok(()),
-            }
         }
+        // Also ends if a misbehaving server goes in circles.
+        let last = heads.last().map(|head| head.conversation);
+        online.heads_due = last.filter(|last| after.is_none_or(|after| *last > after)).map(Some);
+        Ok(())
     }
 
     /// Fetches the next page of a chat's log.
@@ -484,24 +480,23 @@ impl Engine {
             return Ok(());
         };
         let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
-        let page = match online.connection.call(request).await {
-            Ok(Response::Page(page)) => page,
-            Ok(_) => return Err(unexpected()),
-            Err(error) => return Err(error.into_error()),
-        };
-        let first = page.entries.first().map_or(page.head + 1, |entry| entry.seq);
-        let skipped = (page.tail.max(first) > row.cursor + 1).then(|| page.tail.max(first) - 1);
+        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
+        let Response::Page(page) = answer else { return Err(unexpected()) };
+        let (head, skipped) = (page.head, log::check_page(&page, row.cursor)?);
         let lane = online.lane(chat);
         page.entries.into_iter().for_each(|entry| lane.heard(entry));
         if let Some(upto) = skipped {
             self.skip(chat, upto)?;
         }
         self.advance(chat).await?;
-        let row = chats::load(&self.db, chat)?;
-        if let State::Online(online) = &mut self.reach
-            && row.cursor >= page.head
-        {
+        let cursor = chats::load(&self.db, chat)?.cursor;
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        if cursor >= head {
             online.behind.remove(&chat);
+            // What was heard of before this page was asked for is in it, or does not exist.
+            if !online.lane(chat).ahead.is_empty() {
+                return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
+            }
         }
         Ok(())
     }

@@ -31,26 +31,28 @@ enum Joined {
 }
 
 impl Engine {
-    /// Handles everything that is in the inbox.
+    /// Handles the next page of the inbox.
     pub(super) async fn fetch_inbox(&mut self) -> Result<(), Error> {
-        loop {
-            let State::Online(online) = &mut self.reach else { return Ok(()) };
-            let request = Request::FetchInbox { after: self.own.inbox_seq };
-            let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
-            let Response::Inbox(items) = answer else { return Err(unexpected()) };
-            let Some(last) = items.last().map(|item| item.seq).filter(|last| *last > self.own.inbox_seq) else {
-                online.inbox_due = false;
-                return Ok(());
-            };
-            for item in items {
-                self.handle_item(item).await?;
-            }
-            own::set_inbox_seq(&self.db, last)?;
-            self.own.inbox_seq = last;
-            let State::Online(online) = &self.reach else { return Ok(()) };
-            let request = Request::AcknowledgeInbox { seq: last };
-            online.connection.post(request, (0, 0), &online.nobody).await;
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let request = Request::FetchInbox { after: self.own.inbox_seq };
+        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
+        let Response::Inbox(items) = answer else { return Err(unexpected()) };
+        let Some(last) = items.last().map(|item| item.seq).filter(|last| *last > self.own.inbox_seq) else {
+            online.inbox_due = false;
+            return Ok(());
+        };
+        if i64::try_from(last).is_err() {
+            return Err(Error::ServerMisbehaves("its inbox has an impossible number".into()));
         }
+        for item in items {
+            self.handle_item(item).await?;
+        }
+        own::set_inbox_seq(&self.db, last)?;
+        self.own.inbox_seq = last;
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        let request = Request::AcknowledgeInbox { seq: last };
+        online.connection.post(request, (0, 0), &online.nobody).await;
+        Ok(())
     }
 
     async fn handle_item(&mut self, item: InboxItem) -> Result<(), Error> {
@@ -71,6 +73,9 @@ impl Engine {
     }
 
     async fn accept(&mut self, invitation: &Invitation<'_>) -> Result<(), Error> {
+        if i64::try_from(invitation.seq.max(invitation.commits)).is_err() {
+            return Err(Error::ServerMisbehaves("it sent a welcome with an impossible number".into()));
+        }
         let mut joined = self.join(invitation)?;
         if let Joined::Unknown(username) = &joined {
             match self.meet(&username.clone()).await {

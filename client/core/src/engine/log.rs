@@ -21,7 +21,10 @@ use waxwing_e2ee::{
     content::{self, Body},
     mls::{Group, Member, Mls, Received},
 };
-use waxwing_protocol::ConversationId;
+use waxwing_protocol::{ConversationId, Page};
+
+/// The year 9999, in milliseconds: the latest time that anyone may claim to have written.
+const LATEST: u64 = 253_402_300_799_999;
 
 /// What one page of the log did, to be told after the commit.
 #[derive(Default)]
@@ -29,6 +32,20 @@ struct Effects {
     events: Vec<Event>,
     sent: Vec<Message>,
     removed: bool,
+}
+
+/// Checks that a page continues the log behind the cursor; returns up to where entries are gone for good, if any are.
+pub(super) fn check_page(page: &Page, cursor: u64) -> Result<Option<u64>, Error> {
+    let misbehaves = || Error::ServerMisbehaves("a page of a chat's log does not continue it".into());
+    let possible = page.head < u64::from(u32::MAX) << 20 && page.tail <= page.head + 1;
+    let next = (cursor + 1).max(page.tail);
+    let first = page.entries.first().map_or(page.head.max(cursor) + 1, |entry| entry.seq);
+    let expected = if page.entries.is_empty() { page.head.max(cursor) + 1 == next } else { first == next };
+    let consecutive = page.entries.iter().zip(first..).all(|(entry, seq)| entry.seq == seq && seq <= page.head);
+    match possible && expected && consecutive {
+        true => Ok((next > cursor + 1).then(|| next - 1)),
+        false => Err(misbehaves()),
+    }
 }
 
 impl Engine {
@@ -176,6 +193,7 @@ impl Reader<'_, '_> {
             Body::Receipt { delivered } => {
                 if !mine {
                     let state = MessageState::Delivered;
+                    let delivered = delivered.min(seq);
                     for (id, seq) in messages::set_delivered(self.tx, self.row.chat, delivered)? {
                         let (chat, state, seq) = (self.row.name.clone(), state.clone(), Some(seq));
                         self.effects.events.push(Event::State { chat, id, state, seq });
@@ -186,7 +204,9 @@ impl Reader<'_, '_> {
             _ => Content::Unknown,
         };
         let author = Some(from.username.as_str());
-        self.show(&Placed { seq, author, id: MessageId(content.id), sent_at: content.sent_at_ms, content: shown })
+        // Whatever the author claims, the database must be able to keep it.
+        let sent_at = content.sent_at_ms.min(LATEST);
+        self.show(&Placed { seq, author, id: MessageId(content.id), sent_at, content: shown })
     }
 
     fn show(&mut self, placed: &Placed<'_>) -> Result<(), Error> {

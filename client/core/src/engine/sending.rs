@@ -316,7 +316,12 @@ impl Engine {
         lane.in_flight = lane.in_flight.saturating_sub(1);
         let refusal = match answer {
             Ok(Response::Accepted { seq, .. }) => {
-                lane.ahead.insert(seq, Ahead::Own { number });
+                // Behind the cursor it may only be if the log has said so already.
+                if chats::load(&self.db, chat)?.cursor < seq {
+                    lane.ahead.insert(seq, Ahead::Own { number });
+                } else if outbox::contains(&self.db, chat, number)? {
+                    return Err(Error::ServerMisbehaves("it accepted a message at a place that is taken".into()));
+                }
                 return Ok(Some(chat));
             }
             Ok(_) => return Err(crate::transport::unexpected()),

@@ -42,13 +42,13 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
 
 pub(crate) fn load(db: &Connection, position: i64) -> Result<Message, Error> {
     let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.position = ?1"))?;
-    Ok(query.query_row([position], |row| read(row))?.1)
+    Ok(query.query_row([position], read)?.1)
 }
 
 /// A message by its id, with its position. The newest, should others have used the id as well.
 pub(crate) fn by_id(db: &Connection, id: MessageId) -> Result<Option<(i64, Message)>, Error> {
     let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1 ORDER BY m.position DESC LIMIT 1"))?;
-    Ok(query.query_row([id.0], |row| read(row)).optional()?)
+    Ok(query.query_row([id.0], read).optional()?)
 }
 
 /// The newest `limit` messages of a chat, oldest first.
@@ -58,7 +58,7 @@ pub(crate) fn newest(db: &Connection, chat: ChatId, limit: usize) -> Result<Vec<
     let mut messages: Vec<Message> = Vec::new();
     for query in [queued, placed] {
         let mut query = db.prepare_cached(&query)?;
-        let rows = query.query_map((chat, limit.saturating_sub(messages.len())), |row| read(row))?;
+        let rows = query.query_map((chat, limit.saturating_sub(messages.len())), read)?;
         for row in rows {
             messages.push(row?.1);
         }

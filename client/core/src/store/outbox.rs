@@ -68,6 +68,12 @@ pub(crate) fn unconfirmed(db: &Connection, chat: ChatId, upto: u64) -> Result<us
     Ok(query.query_row((chat, upto), |row| row.get(0))?)
 }
 
+/// Whether what was sent under this number waits for the server's yes.
+pub(crate) fn contains(db: &Connection, chat: ChatId, number: u64) -> Result<bool, Error> {
+    let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE chat = ?1 AND number = ?2)")?;
+    Ok(query.query_row((chat, number), |row| row.get(0))?)
+}
+
 /// Whether nothing waits in a chat.
 pub(crate) fn is_empty(db: &Connection, chat: ChatId) -> Result<bool, Error> {
     let mut query = db.prepare_cached("SELECT NOT EXISTS (SELECT 1 FROM outbox WHERE chat = ?1)")?;

@@ -15,6 +15,13 @@ const SEND_WINDOW: u64 = 256;
 /// Between one commit and the next.
 const COMMIT_PAUSE_MS: u64 = 1000;
 
+/// id, creator, created_seq, head, tail, commits, committed_ms.
+type ConversationRow = (Vec<u8>, Vec<u8>, i64, i64, i64, i64, i64);
+/// conversation, device, start_seq, cursor_seq, sent, left_at.
+type MemberRow = (Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>);
+/// conversation, device, number, seq, time_ms.
+type ReceiptRow = (Vec<u8>, Vec<u8>, i64, i64, i64);
+
 /// A locked conversation.
 struct Conversation {
     creator: Vec<u8>,
@@ -96,8 +103,7 @@ impl<'a> Batch<'a> {
             "SELECT conversation, device, start_seq, cursor_seq, sent, left_at FROM membership WHERE conversation IN ",
         );
         push_list(&mut select, self.conversations.keys().map(|id| &id.0[..]));
-        let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>)> =
-            select.build_query_as().fetch_all(&mut **transaction).await?;
+        let rows: Vec<MemberRow> = select.build_query_as().fetch_all(&mut **transaction).await?;
         for (id, device, start, cursor, sent, left_at) in rows {
             let Some(conversation) = self.conversations.get_mut(&ConversationId(bytes(&id, "membership")?)) else {
                 continue;
@@ -140,8 +146,7 @@ impl<'a> Batch<'a> {
             any.push_unseparated(" AND slot = ").push_bind_unseparated(signed(append.number % SEND_WINDOW));
             any.push_unseparated(")");
         }
-        let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64)> =
-            select.build_query_as().fetch_all(&mut **transaction).await?;
+        let rows: Vec<ReceiptRow> = select.build_query_as().fetch_all(&mut **transaction).await?;
         for (id, device, number, seq, time_ms) in rows {
             let id = ConversationId(bytes(&id, "receipt")?);
             let key = (id, DeviceId(bytes(&device, "receipt")?), unsigned(number, "receipt")?);
@@ -356,21 +361,19 @@ async fn conversations(
     );
     push_list(&mut select, ids.iter().map(|id| &id.0[..]));
     select.push(" ORDER BY id FOR UPDATE");
-    let rows: Vec<(Vec<u8>, Vec<u8>, i64, i64, i64, i64, i64)> =
-        select.build_query_as().fetch_all(&mut **transaction).await?;
-    let conversation =
-        |(id, creator, created_seq, head, tail, commits, committed_ms): (Vec<u8>, Vec<u8>, _, _, _, _, _)| {
-            let conversation = Conversation {
-                creator,
-                created_seq,
-                head: unsigned(head, "conversation")?,
-                tail,
-                commits: unsigned(commits, "conversation")?,
-                committed_ms: unsigned(committed_ms, "conversation")?,
-                members: BTreeMap::new(),
-                changed: false,
-            };
-            Ok((ConversationId(bytes(&id, "conversation")?), conversation))
+    let rows: Vec<ConversationRow> = select.build_query_as().fetch_all(&mut **transaction).await?;
+    let conversation = |(id, creator, created_seq, head, tail, commits, committed_ms): ConversationRow| {
+        let conversation = Conversation {
+            creator,
+            created_seq,
+            head: unsigned(head, "conversation")?,
+            tail,
+            commits: unsigned(commits, "conversation")?,
+            committed_ms: unsigned(committed_ms, "conversation")?,
+            members: BTreeMap::new(),
+            changed: false,
         };
+        Ok((ConversationId(bytes(&id, "conversation")?), conversation))
+    };
     rows.into_iter().map(conversation).collect()
 }

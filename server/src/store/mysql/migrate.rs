@@ -113,7 +113,8 @@ async fn run(connection: &mut MySqlConnection) -> Result<Vec<&'static str>, Fail
         match sqlx::raw_sql(statement).execute(&mut *connection).await {
             // A step that a killed run did but did not record: the table, column or index exists.
             Err(error) if matches!(number(&error), Some(1050 | 1060 | 1061)) => {}
-            done => drop(done?),
+            Err(error) => return Err(error.into()),
+            Ok(_) => {}
         }
         sqlx::query("INSERT INTO schema_version (version, name, applied_ms) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE version = VALUES(version)")
             .bind(version)

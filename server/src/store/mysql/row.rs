@@ -49,11 +49,7 @@ pub(super) fn padded<T>(items: &[T]) -> impl Iterator<Item = &T> {
 
 /// Splits rows so that each part's payloads stay below `limit` bytes (a single larger row is a part of its own) and its
 /// size is a power of two, for the same reason as with [`padded`].
-pub(super) fn parts<'r, T>(
-    mut rows: &'r [T],
-    limit: usize,
-    payload: impl Fn(&T) -> usize,
-) -> impl Iterator<Item = &'r [T]> {
+pub(super) fn parts<T>(mut rows: &[T], limit: usize, payload: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let mut size = 0_usize;
         let fitting = rows.iter().take(ROWS).take_while(|row| {
