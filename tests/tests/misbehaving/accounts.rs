@@ -1,0 +1,56 @@
+//! What a server may ask of a password.
+
+use crate::server::Server;
+use anyhow::{Result, ensure};
+use std::{process::Command, time::Duration};
+use waxwing_tests::{User, run_with_deadline};
+
+/// A refusal computes nothing, so this is long.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+/// The same command with at most 2 GiB of addresses: less than the absurd costs, plenty for the honest one.
+fn with_little_memory(command: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -v 2097152; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    limited.env_clear();
+    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited
+}
+
+#[test]
+fn absurd_and_weak_password_costs_are_refused_before_anything_is_derived() -> Result<()> {
+    let server = Server::start()?;
+    let _first = User::sign_up(server.link(), "alice")?;
+    let second = User::new("alice")?;
+    let four_gib = 4 * 1024 * 1024;
+    for (memory, passes, lanes, word) in [
+        (1, 1, 1, "weak"),
+        (1, 3, 4, "weak"),
+        (64 * 1024, 1, 4, "weak"),
+        (64 * 1024, 3, 0, "weak"),
+        (0, 0, 0, "weak"),
+        (four_gib, 3, 4, "expensive"),
+        (64 * 1024, u32::MAX, 4, "expensive"),
+        (four_gib, u32::MAX, 4, "expensive"),
+        (u32::MAX, u32::MAX, u32::MAX, "expensive"),
+        (64 * 1024, 3, u32::MAX, "expensive"),
+    ] {
+        let (asked, asking) = std::sync::mpsc::channel();
+        server.lies.login.tell(move |_, honest| {
+            let _ = asked.send(());
+            honest.map(|mut record| {
+                (record.kdf.memory_kib, record.kdf.iterations, record.kdf.parallelism) = (memory, passes, lanes);
+                record
+            })
+        });
+        let login = second.command(&["login", "--server", server.link(), "--username", "alice", "--json"])?;
+        let outcome = run_with_deadline(&mut with_little_memory(&login), AT_ONCE)?.expect_code(3)?;
+        ensure!(outcome.error()?.contains(word), "{memory} {passes} {lanes}: {}", outcome.stderr);
+        server.lies.login.end();
+        // Once for the parameters; a second time would have been the login itself, with what the password gives.
+        assert_eq!(asking.iter().count(), 1, "{memory} {passes} {lanes}");
+    }
+    let login = second.command(&["login", "--server", server.link(), "--username", "alice", "--json"])?;
+    run_with_deadline(&mut with_little_memory(&login), waxwing_tests::DEADLINE)?.expect_code(0)?;
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The real client against a server that lies: the relay itself, over a store whose single answers a test changes.
+
+mod accounts;
+mod directory;
+mod forger;
+mod invitations;
+mod key_packages;
+mod log;
+mod numbers;
+mod server;

@@ -1,0 +1,299 @@
+//! A relay in this process over a store that can lie.
+//!
+//! Invariants: without a lie everything is as in the real server, whose code it is; a lie changes an answer and never what
+//! is stored, so that the truth comes back when the lie ends. It must not know keys or clients.
+
+use anyhow::{Context, Result, ensure};
+use async_trait::async_trait;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::oneshot};
+use waxwing_protocol::{
+    AccountRecord, Address, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, DeviceId, Entry, InboxItem,
+    Incarnation, KeyPackageStock, Link, NewDevice, Page, Username,
+};
+use waxwing_server::{
+    install::Identity,
+    relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
+    store::{
+        AccountId, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount,
+        NewConversation, NewInvite, Publish, SignUpOutcome, Store, StoreError,
+        sqlite::{SqliteStore, migrate},
+    },
+};
+
+type Change<Q, A> = Box<dyn FnMut(&Q, A) -> A + Send>;
+
+/// What is said instead of the truth, from what was asked and the honest answer.
+pub(crate) struct Lie<Q, A>(Mutex<Option<Change<Q, A>>>);
+
+impl<Q, A> Default for Lie<Q, A> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<Q, A> Lie<Q, A> {
+    /// Lies from now on.
+    pub(crate) fn tell(&self, lie: impl FnMut(&Q, A) -> A + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(lie));
+    }
+
+    /// Tells the truth again.
+    pub(crate) fn end(&self) {
+        *self.0.lock().unwrap() = None;
+    }
+
+    fn answer(&self, asked: &Q, honest: A) -> A {
+        match self.0.lock().unwrap().as_mut() {
+            Some(lie) => lie(asked, honest),
+            None => honest,
+        }
+    }
+}
+
+/// Every answer that a test can change.
+#[derive(Default)]
+pub(crate) struct Lies {
+    /// Public records.
+    pub(crate) account: Lie<Username, Option<AccountRecord>>,
+    /// What a login begins with.
+    pub(crate) login: Lie<Username, Option<LoginRecord>>,
+    /// Claimed key packages.
+    pub(crate) key_packages: Lie<Username, Option<Vec<ClaimedKeyPackage>>>,
+    /// Pages of a log, by the asking device and the seq after which it asks.
+    pub(crate) page: Lie<(DeviceId, u64), Option<Page>>,
+    /// A device's inbox after a seq.
+    pub(crate) inbox: Lie<(DeviceId, u64), Vec<InboxItem>>,
+    /// Heads after an id.
+    pub(crate) heads: Lie<Option<ConversationId>, Vec<ConversationHead>>,
+    /// The outcome of an append.
+    pub(crate) append: Lie<DeviceId, AppendOutcome>,
+    /// What is pushed to those who listen.
+    pub(crate) pushed: Lie<ConversationId, Vec<Entry>>,
+    changes: AtomicUsize,
+    questions: AtomicUsize,
+}
+
+/// A server whose store lies.
+pub(crate) struct Server {
+    pub(crate) lies: Arc<Lies>,
+    store: Arc<SqliteStore>,
+    link: String,
+    stop: Option<oneshot::Sender<()>>,
+    runtime: Runtime,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts an honest one, where anyone may sign up.
+    pub(crate) fn start() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("waxwing-misbehaving.").tempdir()?;
+        let path = folder.path().join("waxwing.db");
+        migrate(&path)?;
+        let lies = Arc::<Lies>::default();
+        let hub = Hub::new();
+        let store = Arc::new(SqliteStore::open(&path, Arc::new(Pushing { hub: hub.clone(), lies: lies.clone() }))?);
+        let Identity { certificate_der, private_key_der } = Identity::generate()?;
+        let identity = ServerIdentity { certificate_der, private_key_der };
+        let pin = identity.pin()?;
+        let data_key = DataKey::from_bytes([42; 32]);
+        let config =
+            RelayConfig { identity, data_key, sign_up: SignUpRule::Open, retention_days: 0, max_connections: 100 };
+        let lying = Arc::new(Lying { honest: store.clone(), lies: lies.clone() });
+        let relay = Relay::new(config, hub, lying)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let listener = runtime.block_on(Relay::bind("127.0.0.1:0".parse()?))?;
+        let port = listener.local_addr()?.port();
+        let (stop, stopped) = oneshot::channel();
+        runtime.spawn(relay.serve(listener, async move { stopped.await.unwrap_or_default() }));
+        let link = Link { addresses: vec![Address { host: "127.0.0.1".into(), port }], pin, invite: None };
+        Ok(Self { lies, store, link: link.to_string(), stop: Some(stop), runtime, _folder: folder })
+    }
+
+    pub(crate) fn link(&self) -> &str {
+        &self.link
+    }
+
+    /// How often anybody has tried to create a conversation or to append to one.
+    pub(crate) fn changes(&self) -> usize {
+        self.lies.changes.load(SeqCst)
+    }
+
+    /// How often anybody has asked for heads, an inbox or a page.
+    pub(crate) fn questions(&self) -> usize {
+        self.lies.questions.load(SeqCst)
+    }
+
+    /// The true public record.
+    pub(crate) fn account(&self, username: &str) -> Result<AccountRecord> {
+        let record = self.runtime.block_on(self.store.account(&username.parse()?))?;
+        record.context("no such account")
+    }
+
+    /// An account that no real client has made, with key packages for its one device.
+    pub(crate) fn create_account(&self, account: NewAccount, key_packages: Vec<Bytes>) -> Result<()> {
+        let device = account.device.id;
+        self.runtime.block_on(async {
+            let outcome = self.store.create_account(account).await?;
+            ensure!(matches!(outcome, SignUpOutcome::Created(_)), "{outcome:?}");
+            self.store.publish_key_packages(device, key_packages, None).await?;
+            Ok(())
+        })
+    }
+
+    /// A key package of a device of this account, for whoever asks.
+    pub(crate) fn claim(&self, username: &str) -> Result<ClaimedKeyPackage> {
+        let claimed = self.runtime.block_on(self.store.claim_key_packages(&username.parse()?, DeviceId([0; 16])))?;
+        claimed.and_then(|mut claimed| claimed.pop()).context("no key package")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// The hub, fed with what the lies leave.
+struct Pushing {
+    hub: Arc<Hub>,
+    lies: Arc<Lies>,
+}
+
+impl Publish for Pushing {
+    fn entry(&self, recipients: &[DeviceId], conversation: ConversationId, entry: &Entry) {
+        for entry in self.lies.pushed.answer(&conversation, vec![entry.clone()]) {
+            self.hub.entry(recipients, conversation, &entry);
+        }
+    }
+
+    fn inbox(&self, device: DeviceId, item: &InboxItem) {
+        self.hub.inbox(device, item);
+    }
+}
+
+/// The store as the relay sees it.
+struct Lying {
+    honest: Arc<SqliteStore>,
+    lies: Arc<Lies>,
+}
+
+#[async_trait]
+impl Store for Lying {
+    fn incarnation(&self) -> Incarnation {
+        self.honest.incarnation()
+    }
+
+    async fn create_account(&self, account: NewAccount) -> Result<SignUpOutcome, StoreError> {
+        self.honest.create_account(account).await
+    }
+
+    async fn login_record(&self, username: &Username) -> Result<Option<LoginRecord>, StoreError> {
+        Ok(self.lies.login.answer(username, self.honest.login_record(username).await?))
+    }
+
+    async fn account(&self, username: &Username) -> Result<Option<AccountRecord>, StoreError> {
+        Ok(self.lies.account.answer(username, self.honest.account(username).await?))
+    }
+
+    async fn enrol_device(
+        &self,
+        account: AccountId,
+        device: NewDevice,
+        version: u64,
+        device_list: Vec<u8>,
+        now_ms: u64,
+    ) -> Result<EnrolOutcome, StoreError> {
+        self.honest.enrol_device(account, device, version, device_list, now_ms).await
+    }
+
+    async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
+        self.honest.device(device).await
+    }
+
+    async fn publish_key_packages(
+        &self,
+        device: DeviceId,
+        one_time: Vec<Bytes>,
+        last_resort: Option<Bytes>,
+    ) -> Result<KeyPackageStock, StoreError> {
+        self.honest.publish_key_packages(device, one_time, last_resort).await
+    }
+
+    async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
+        self.honest.key_package_stock(device).await
+    }
+
+    async fn claim_key_packages(
+        &self,
+        username: &Username,
+        except: DeviceId,
+    ) -> Result<Option<Vec<ClaimedKeyPackage>>, StoreError> {
+        Ok(self.lies.key_packages.answer(username, self.honest.claim_key_packages(username, except).await?))
+    }
+
+    async fn create_conversation(&self, conversation: NewConversation) -> Result<CreateOutcome, StoreError> {
+        self.lies.changes.fetch_add(1, SeqCst);
+        self.honest.create_conversation(conversation).await
+    }
+
+    async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
+        self.lies.changes.fetch_add(1, SeqCst);
+        let device = append.device;
+        Ok(self.lies.append.answer(&device, self.honest.append(append).await?))
+    }
+
+    async fn fetch(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        after: u64,
+    ) -> Result<Option<Page>, StoreError> {
+        self.lies.questions.fetch_add(1, SeqCst);
+        Ok(self.lies.page.answer(&(device, after), self.honest.fetch(device, conversation, after).await?))
+    }
+
+    async fn acknowledge(&self, device: DeviceId, conversation: ConversationId, seq: u64) -> Result<(), StoreError> {
+        self.honest.acknowledge(device, conversation, seq).await
+    }
+
+    async fn fetch_inbox(&self, device: DeviceId, after: u64) -> Result<Vec<InboxItem>, StoreError> {
+        self.lies.questions.fetch_add(1, SeqCst);
+        Ok(self.lies.inbox.answer(&(device, after), self.honest.fetch_inbox(device, after).await?))
+    }
+
+    async fn acknowledge_inbox(&self, device: DeviceId, seq: u64) -> Result<(), StoreError> {
+        self.honest.acknowledge_inbox(device, seq).await
+    }
+
+    async fn heads(
+        &self,
+        device: DeviceId,
+        after: Option<ConversationId>,
+    ) -> Result<Vec<ConversationHead>, StoreError> {
+        self.lies.questions.fetch_add(1, SeqCst);
+        Ok(self.lies.heads.answer(&after, self.honest.heads(device, after).await?))
+    }
+
+    async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {
+        self.honest.create_invite(invite).await
+    }
+
+    async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {
+        self.honest.expire(before_ms).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.honest.ping().await
+    }
+
+    async fn close(&self) {
+        self.honest.close().await;
+    }
+}
