@@ -56,6 +56,8 @@ CREATE TABLE messages (
     author TEXT NOT NULL,
     mine INTEGER NOT NULL,
     seq INTEGER,
+    -- Where it is shown: its seq; behind everything while it waits; where it failed if it failed.
+    place INTEGER NOT NULL,
     sent_at INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
     -- 0 text, 1 of a newer version, 2 unreadable (the text says why)
@@ -66,8 +68,8 @@ CREATE TABLE messages (
     failure TEXT
 ) STRICT;
 CREATE UNIQUE INDEX messages_by_seq ON messages (chat, seq) WHERE seq IS NOT NULL;
+CREATE INDEX messages_by_place ON messages (chat, place, position);
 CREATE INDEX messages_by_id ON messages (id);
-CREATE INDEX messages_queued ON messages (chat, position) WHERE seq IS NULL;
 CREATE INDEX messages_of_others ON messages (position) WHERE mine = 0;
 CREATE INDEX messages_on_the_way ON messages (chat, seq) WHERE state = 1;
 

@@ -131,7 +131,7 @@ pub fn check_username(name: &str) -> Result<String, Error> {
 
 /// Whether a password is hard enough to guess, given what a guesser knows of the user.
 pub fn check_password(password: &str, user_inputs: &[&str]) -> Result<(), Error> {
-    account::check_strength(password, user_inputs).map_err(|weak| Error::WeakPassword(weak.to_string()))
+    account::check_strength(password, user_inputs).map_err(|weak| Error::WeakPassword(weak.hint))
 }
 
 /// Reaches a server and proves its key.
@@ -163,7 +163,7 @@ pub async fn sign_up(
     check_line("e-mail address", request.email.as_deref())?;
     let known = [Some(name.as_str()), request.full_name.as_deref(), request.email.as_deref()];
     check_password(&request.password, &known.into_iter().flatten().collect::<Vec<_>>())?;
-    let workshop = profile.workshop()?;
+    let (workshop, _lock) = profile.workshop()?;
 
     on_step(Step::Connecting);
     let (connection, _events) = Connection::open(&request.link).await?;
@@ -228,7 +228,7 @@ pub async fn log_in(
     on_step: &(dyn Fn(Step) + Send + Sync),
 ) -> Result<LoggedIn, Error> {
     let name = username(&request.username)?;
-    let workshop = profile.workshop()?;
+    let (workshop, _lock) = profile.workshop()?;
     on_step(Step::Connecting);
     let (connection, _events) = Connection::open(&request.link).await?;
     let call = |request| async { connection.call(request).await.map_err(CallError::into_error) };

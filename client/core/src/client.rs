@@ -91,10 +91,11 @@ impl Client {
     pub async fn withdraw(&self, id: MessageId) -> Result<bool, Error> {
         self.database(move |db| {
             store::in_transaction(db, |tx| {
-                let Some((position, _)) = messages::by_id(tx, id)? else { return Err(Error::BadMessageId) };
+                let Some((position, message)) = messages::mine_by_id(tx, id)? else { return Err(Error::BadMessageId) };
                 let withdrawn = outbox::withdraw(tx, position)?;
                 if withdrawn {
                     messages::delete(tx, position)?;
+                    chats::forget_unused(tx, &message.chat)?;
                 }
                 Ok(withdrawn)
             })
@@ -147,9 +148,9 @@ impl Client {
 
     /// Moves the receive cursor behind this message; never back.
     pub async fn acknowledge(&self, id: MessageId) -> Result<(), Error> {
-        self.database(move |db| match messages::by_id(db, id)? {
-            Some((position, _)) => messages::set_received(db, position),
-            None => Err(Error::BadMessageId),
+        self.database(move |db| match messages::acknowledge(db, id)? {
+            true => Ok(()),
+            false => Err(Error::BadMessageId),
         })
         .await
     }

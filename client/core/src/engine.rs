@@ -163,7 +163,11 @@ impl Engine {
             if let Err(error) = self.work().await {
                 self.disconnect(&error);
             }
-            if self.closed().await {
+            if let Some(reply) = self.closed().await {
+                let done = store::checkpoint(&self.db);
+                // Whoever hears of it may open the profile again.
+                drop(self);
+                drop(reply.send(done));
                 return;
             }
             match self.next().await {
@@ -203,16 +207,24 @@ impl Engine {
             } else if let Some(chat) = online.behind.first().copied() {
                 self.fetch(chat).await?;
             } else {
-                break;
+                self.note_caught_up();
+                self.keep_time().await?;
+                self.send_dirty().await?;
+                match &self.reach {
+                    // Sending has found something to fetch.
+                    State::Online(online) if online.is_behind() => {}
+                    _ => return Ok(()),
+                }
             }
             // A long catching-up must not keep the user waiting.
             while let Ok(command) = self.commands.try_recv() {
                 self.handle(command).await;
             }
+            if self.closing.is_some() {
+                self.keep_time().await?;
+                return self.send_dirty().await;
+            }
         }
-        self.note_caught_up();
-        self.keep_time().await?;
-        self.send_dirty().await
     }
 
     /// Waits for whatever happens next; `None` when all handles are gone.
@@ -287,21 +299,18 @@ impl Engine {
     }
 
     /// Whether it is time to end; if so, everything is put away.
-    async fn closed(&mut self) -> bool {
-        let Some((deadline, _)) = &self.closing else { return false };
+    async fn closed(&mut self) -> Option<Reply<()>> {
+        let (deadline, _) = self.closing.as_ref()?;
         if let State::Online(online) = &self.reach {
             let busy = online.receipts_at.is_some() || online.lanes.values().any(|lane| !lane.is_quiet());
             if busy && *deadline > Instant::now() {
-                return false;
+                return None;
             }
             // Its answer comes behind everything that was posted without waiting.
             drop(timeout_at(*deadline, online.connection.call(Request::Ping)).await);
         }
         self.reach = State::Idle;
-        if let Some((_, reply)) = self.closing.take() {
-            drop(reply.send(store::checkpoint(&self.db)));
-        }
-        true
+        self.closing.take().map(|(_, reply)| reply)
     }
 
     fn tell(&mut self, event: &Event) {
@@ -361,18 +370,15 @@ impl Engine {
             receipts_at: Some(Instant::now()),
             ping_at: Instant::now() + PING,
         }));
-        self.retries = retries();
         self.tell(&Event::Connection(Reach::Online));
         Ok(())
     }
 
     /// The connection is of no use any more, or never was. Tries again if that may help.
     fn disconnect(&mut self, error: &Error) {
-        let helps = matches!(
-            error,
-            Error::Unreachable { .. } | Error::ConnectionLost(_) | Error::RateLimited { .. } | Error::Refused(_)
-        );
-        let retry_in = helps.then(|| self.retries.next()).flatten();
+        let hopeless =
+            matches!(error, Error::SignedOut | Error::OldCopy | Error::ServerRestored | Error::WrongServer { .. });
+        let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
         self.trouble = Some(error.clone());
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
         for waiting in self.waiting_for_caught_up.drain(..) {
@@ -407,6 +413,8 @@ impl Engine {
         let now = Instant::now();
         if online.ping_at <= now {
             online.ping_at = now + PING;
+            // This one lasts: should it end, the next try comes soon.
+            self.retries = retries();
             online.connection.post(Request::Ping, (0, 0), &online.nobody).await;
         }
         for lane in online.lanes.values_mut() {
@@ -422,9 +430,13 @@ impl Engine {
     /// Takes in what came over the network, chat by chat.
     async fn take_in(&mut self, incoming: Vec<Incoming>, answers: Vec<(Tag, Answer)>) -> Result<(), Error> {
         let mut touched = BTreeSet::new();
+        let mut lost = Vec::new();
         let mut ended = None;
         for (tag, answer) in answers {
-            touched.extend(self.answered(tag, answer)?);
+            match self.answered(tag, answer)? {
+                sending::Answered::GoOn(chat) => drop(touched.insert(chat)),
+                sending::Answered::Lost(chat, error) => lost.push((chat, error)),
+            }
         }
         for incoming in incoming {
             let State::Online(online) = &mut self.reach else { break };
@@ -445,6 +457,9 @@ impl Engine {
         for chat in touched {
             self.advance(chat).await?;
         }
+        for (chat, error) in lost {
+            self.give_up(chat, &error)?;
+        }
         ended.map_or(Ok(()), Err)
     }
 
@@ -457,6 +472,9 @@ impl Engine {
             if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
                 if head.sent > row.number {
                     return Err(Error::OldCopy);
+                }
+                if head.head < row.cursor {
+                    return Err(Error::ServerRestored);
                 }
                 if head.head > row.cursor && row.phase == chats::Phase::Active {
                     online.behind.insert(row.chat);
@@ -493,6 +511,7 @@ impl Engine {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         if cursor >= head {
             online.behind.remove(&chat);
+            online.lane(chat).synced = true;
             // What was heard of before this page was asked for is in it, or does not exist.
             if !online.lane(chat).ahead.is_empty() {
                 return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
@@ -510,6 +529,10 @@ enum Wake {
 }
 
 impl Online {
+    fn is_behind(&self) -> bool {
+        self.inbox_due || self.heads_due.is_some() || !self.behind.is_empty()
+    }
+
     fn lane(&mut self, chat: ChatId) -> &mut sending::Lane {
         self.lanes.entry(chat).or_default()
     }
@@ -532,6 +555,9 @@ impl Online {
             && let Ok(answer) = self.answers.try_recv()
         {
             all_answers.push(answer);
+        }
+        if self.connection.has_dropped_events() {
+            all_incoming.push(Incoming::Event(WireEvent::Behind));
         }
         Wake::Network(all_incoming, all_answers)
     }

@@ -136,6 +136,9 @@ pub enum Error {
     /// The local database or a file failed.
     #[error("the local storage failed: {0}")]
     Storage(String),
+    /// The local database cannot be read.
+    #[error("the local history is damaged: {0}")]
+    Damaged(String),
     /// Written by a newer version.
     #[error("this profile was written by a newer version of waxwing")]
     NewerProfile,
@@ -173,7 +176,7 @@ impl Error {
             | Self::ServerRestored => ErrorKind::Network,
             Self::IdentityChanged(_) | Self::Untrusted { .. } => ErrorKind::Untrusted,
             Self::RateLimited { .. } => ErrorKind::RateLimited,
-            Self::OldCopy | Self::Storage(_) | Self::Closed => ErrorKind::Unexpected,
+            Self::OldCopy | Self::Storage(_) | Self::Damaged(_) | Self::Closed => ErrorKind::Unexpected,
         }
     }
 
@@ -201,6 +204,11 @@ impl Error {
             Self::Untrusted { .. } => "nothing was sent; the server may be compromised: ask its owner",
             Self::OldCopy => "log in again in a new profile; keys of an old copy must not be used",
             Self::ServerRestored => "ask the server's owner; until then the local history stays readable",
+            Self::Damaged(_) => "put the profile's folder back from a copy, or log in again in a new profile",
+            Self::Empty => "write something",
+            Self::BadUsername { .. } => "check the spelling",
+            Self::SignUpRefused(_) => "ask the server's owner for an invite link",
+            Self::UnknownChat(_) => "start one with 'waxwing send'",
             Self::Storage(_) => "check the free space and the rights of the profile's folder",
             Self::NewerProfile => "use the newer version",
             Self::TooLong { .. } => "split it",

@@ -78,22 +78,29 @@ impl ProfilePath {
     }
 
     /// The place where a new profile is built before it takes its name: a killed sign-up leaves no half profile.
-    pub(crate) fn workshop(&self) -> Result<Self, Error> {
+    pub(crate) fn workshop(&self) -> Result<(Self, ProfileLock), Error> {
+        let parent = self.folder.parent().unwrap_or(Path::new("."));
+        make_folder(parent)?;
+        let lock = lock(&parent.join(format!(".{}.lock", self.name)), &self.name)?;
         if self.exists() {
             return Err(Error::ProfileExists(self.name.clone()));
         }
-        let parent = self.folder.parent().unwrap_or(Path::new("."));
+        if fs::read_dir(&self.folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            let folder = self.folder.display();
+            return Err(Error::BadInput(format!("the folder {folder} is not empty and holds no profile")));
+        }
         let workshop = Self { name: self.name.clone(), folder: parent.join(format!(".{}.new", self.name)) };
         match fs::remove_dir_all(&workshop.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(storage(&error)),
             _ => {}
         }
         make_folder(&workshop.folder)?;
-        Ok(workshop)
+        Ok((workshop, lock))
     }
 
     /// Gives the finished workshop the profile's name.
     pub(crate) fn take(&self, workshop: &Self) -> Result<(), Error> {
+        File::open(&workshop.folder).and_then(|folder| folder.sync_all()).map_err(|error| storage(&error))?;
         fs::rename(&workshop.folder, &self.folder).map_err(|error| storage(&error))?;
         if let Some(parent) = self.folder.parent() {
             File::open(parent).and_then(|folder| folder.sync_all()).map_err(|error| storage(&error))?;
@@ -103,14 +110,7 @@ impl ProfilePath {
 
     /// Holds the profile for this process.
     pub(crate) fn lock(&self) -> Result<ProfileLock, Error> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.folder.join("lock")).map_err(|error| storage(&error))?;
-        match file.try_lock() {
-            Ok(()) => Ok(ProfileLock(file)),
-            Err(fs::TryLockError::WouldBlock) => Err(Error::ProfileInUse(self.name.clone())),
-            Err(fs::TryLockError::Error(error)) => Err(storage(&error)),
-        }
+        lock(&self.folder.join("lock"), &self.name)
     }
 
     /// Writes the database's key under the password.
@@ -180,6 +180,17 @@ fn keyring_store(_: &str, _: &LocalKey) -> bool {
 #[cfg(not(feature = "keyring"))]
 fn keyring_load(_: &str) -> Option<LocalKey> {
     None
+}
+
+fn lock(path: &Path, name: &str) -> Result<ProfileLock, Error> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(path).map_err(|error| storage(&error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(ProfileLock(file)),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::ProfileInUse(name.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(storage(&error)),
+    }
 }
 
 fn make_folder(folder: &Path) -> Result<(), Error> {

@@ -83,7 +83,7 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                Self::Storage("the database is damaged, or its key is another".into())
+                Self::Damaged("'history.db' is no database of this key".into())
             }
             Some(rusqlite::ErrorCode::DiskFull) => Self::Storage("the disk is full".into()),
             _ => Self::Storage(error.to_string()),

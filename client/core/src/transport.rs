@@ -14,7 +14,10 @@ use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -97,6 +100,8 @@ impl Waiter {
 #[derive(Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
+    /// Events were left out because nobody took them in.
+    dropped: AtomicBool,
 }
 
 #[derive(Default)]
@@ -202,6 +207,11 @@ impl Connection {
         }
     }
 
+    /// Whether events were left out since the last call.
+    pub(crate) fn has_dropped_events(&self) -> bool {
+        self.shared.dropped.swap(false, Ordering::AcqRel)
+    }
+
     async fn submit(&self, request: Request, waiter: Waiter) {
         let id = {
             let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,7 +274,11 @@ async fn write_frames(mut write: WriteHalf<TlsStream<TcpStream>>, mut queue: mps
     while queue.recv_many(&mut batch, 64).await > 0 {
         let bytes = batch.concat();
         batch.clear();
-        if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
+        let written = timeout(ANSWER, async {
+            write.write_all(&bytes).await?;
+            write.flush().await
+        });
+        if !matches!(written.await, Ok(Ok(()))) {
             return;
         }
     }
@@ -293,7 +307,6 @@ async fn receive_until_end(
 ) -> String {
     let idle = Duration::from_secs(limits::IDLE_SECONDS);
     let mut body = Vec::new();
-    let mut behind = false;
     loop {
         match timeout(idle, read_frame(read, &mut body)).await {
             Ok(Ok(())) => {}
@@ -305,11 +318,8 @@ async fn receive_until_end(
             Ok(ServerFrame::Refusal { id, refusal }) => (id, Err(CallError::Refused(refusal))),
             Ok(ServerFrame::Event(event)) => {
                 // Never wait here: the engine may be waiting for an answer that comes behind this event.
-                if behind {
-                    behind = events.try_send(Incoming::Event(Event::Behind)).is_err();
-                }
-                if !behind {
-                    behind = events.try_send(Incoming::Event(event)).is_err();
+                if events.try_send(Incoming::Event(event)).is_err() {
+                    shared.dropped.store(true, Ordering::Release);
                 }
                 continue;
             }

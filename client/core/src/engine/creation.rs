@@ -32,15 +32,22 @@ impl Engine {
         let State::Online(online) = &self.reach else { return Ok(()) };
         let id = creation.id.0;
         match online.connection.call(Request::CreateConversation(Box::new(creation))).await {
-            Ok(Response::Accepted { seq, .. }) => store::in_transaction(&mut self.db, |tx| {
-                let mls = Mls::new(tx);
-                let mut group = load(&mls, &id)?;
-                if group.has_pending_commit() {
-                    group.commit_accepted().map_err(|error| crate::mls_error(&error))?;
+            Ok(Response::Accepted { seq, .. }) if seq <= 1 => {
+                store::in_transaction(&mut self.db, |tx| {
+                    let mls = Mls::new(tx);
+                    let mut group = load(&mls, &id)?;
+                    if group.has_pending_commit() {
+                        group.commit_accepted().map_err(|error| crate::mls_error(&error))?;
+                    }
+                    // The one commit is the entry, if there is one.
+                    chats::set_active(tx, row.chat, &id, seq, seq)
+                })?;
+                if let State::Online(online) = &mut self.reach {
+                    // After a lost answer the others may have written already.
+                    online.behind.insert(row.chat);
                 }
-                // The one commit is the entry, if there is one.
-                chats::set_active(tx, row.chat, &id, seq, seq)
-            }),
+                Ok(())
+            }
             Ok(_) => Err(unexpected()),
             Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::ConversationExists => {
                 self.lose_creation(row, &id, refusal.conversation)
@@ -74,7 +81,15 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn discard_creation(&mut self, row: &ChatRow, id: &[u8; 16]) -> Result<(), Error> {
+    /// What was prepared for a user who does not exist is of no use.
+    pub(super) fn forget_creation(&mut self, row: &ChatRow) -> Result<(), Error> {
+        match chats::load(&self.db, row.chat)?.conversation {
+            Some(id) => self.discard_creation(row, &id),
+            None => Ok(()),
+        }
+    }
+
+    fn discard_creation(&mut self, row: &ChatRow, id: &[u8; 16]) -> Result<(), Error> {
         store::in_transaction(&mut self.db, |tx| {
             delete_group(tx, id)?;
             chats::set_new(tx, row.chat)

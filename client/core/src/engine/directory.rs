@@ -132,7 +132,7 @@ impl Engine {
     pub(super) fn tell_waiting(&mut self, name: &str, error: &Error) -> Result<(), Error> {
         let ids: Vec<_> = self.waiting_for_sent.keys().copied().collect();
         for id in ids {
-            if let Some((_, message)) = messages::by_id(&self.db, id)?
+            if let Some((_, message)) = messages::mine_by_id(&self.db, id)?
                 && message.chat == name
                 && message.state == MessageState::Queued
             {

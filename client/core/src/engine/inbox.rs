@@ -122,8 +122,14 @@ impl Engine {
             let peer = participants.iter().find(|one| one.username != own.username);
             let name = peer.map_or(own.username.as_str(), |peer| peer.username.as_str());
             let row = chats::ensure(tx, name)?;
+            if chats::by_conversation(tx, &id)?.is_some_and(|other| other.chat != row.chat) {
+                return refuse("it has the id of another chat");
+            }
             match (row.phase, row.conversation) {
                 (Phase::Active, Some(known)) if known != id => return refuse("there is another chat with this user"),
+                (Phase::Waiting, Some(known)) if known != id => {
+                    return refuse("another chat with this user was announced");
+                }
                 (Phase::Creating, Some(ours)) if ours != id => creation::delete_group(tx, &ours)?,
                 _ => {}
             }

@@ -23,6 +23,8 @@ use waxwing_e2ee::{
 };
 use waxwing_protocol::{ConversationId, Page};
 
+/// No log is longer; leaves room for arithmetic, and for the database's signed integers.
+const HIGHEST: u64 = 1 << 52;
 /// The year 9999, in milliseconds: the latest time that anyone may claim to have written.
 const LATEST: u64 = 253_402_300_799_999;
 
@@ -37,12 +39,16 @@ struct Effects {
 /// Checks that a page continues the log behind the cursor; returns up to where entries are gone for good, if any are.
 pub(super) fn check_page(page: &Page, cursor: u64) -> Result<Option<u64>, Error> {
     let misbehaves = || Error::ServerMisbehaves("a page of a chat's log does not continue it".into());
-    let possible = page.head < u64::from(u32::MAX) << 20 && page.tail <= page.head + 1;
+    if page.head > HIGHEST || page.tail > page.head + 1 || page.entries.iter().any(|entry| entry.seq > page.head) {
+        return Err(misbehaves());
+    }
+    if page.head < cursor {
+        return Err(Error::ServerRestored);
+    }
     let next = (cursor + 1).max(page.tail);
-    let first = page.entries.first().map_or(page.head.max(cursor) + 1, |entry| entry.seq);
-    let expected = if page.entries.is_empty() { page.head.max(cursor) + 1 == next } else { first == next };
-    let consecutive = page.entries.iter().zip(first..).all(|(entry, seq)| entry.seq == seq && seq <= page.head);
-    match possible && expected && consecutive {
+    let first = page.entries.first().map_or(page.head + 1, |entry| entry.seq);
+    let consecutive = page.entries.iter().zip(first..).all(|(entry, seq)| entry.seq == seq);
+    match first == next && consecutive {
         true => Ok((next > cursor + 1).then(|| next - 1)),
         false => Err(misbehaves()),
     }
@@ -81,6 +87,9 @@ impl Engine {
             }
             let effects = reader.effects;
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
+            if effects.removed {
+                chats::set_waiting(tx, chat, &conversation)?;
+            }
             Ok::<_, Error>(effects)
         })?;
 
@@ -92,9 +101,7 @@ impl Engine {
         for event in &effects.events {
             self.tell(event);
         }
-        for message in effects.sent {
-            self.resolve_sent(message.id, &Ok(message));
-        }
+        effects.sent.into_iter().for_each(|message| self.note_sent(message));
         if effects.removed {
             self.give_up(chat, &Error::Refused("this device is no longer in the chat".into()))?;
         }
@@ -118,6 +125,13 @@ impl Engine {
     }
 }
 
+/// The server has what was sent under this number; returns the message that it shows as.
+pub(super) fn settle(tx: &Database, chat: ChatId, number: u64, seq: u64) -> Result<Option<Message>, Error> {
+    let Some(position) = outbox::take(tx, chat, number)? else { return Ok(None) };
+    messages::set_sent(tx, position, seq)?;
+    messages::load(tx, position).map(Some)
+}
+
 /// Reads the entries of one chat in one transaction.
 struct Reader<'a, 'tx> {
     tx: &'tx Database,
@@ -133,13 +147,9 @@ impl Reader<'_, '_> {
         self.row.cursor = seq;
         match entry {
             Ahead::Own { number } => self.own_entry(seq, number),
-            Ahead::Application { payload } => {
-                self.row.others = seq;
-                self.receive(seq, &payload.0)
-            }
+            Ahead::Application { payload } => self.receive(seq, &payload.0),
             Ahead::Commit { payload } => {
                 self.row.commits += 1;
-                self.row.others = seq;
                 self.receive(seq, &payload.0)
             }
         }
@@ -147,12 +157,7 @@ impl Reader<'_, '_> {
 
     /// The server has what we sent under this number.
     fn own_entry(&mut self, seq: u64, number: u64) -> Result<(), Error> {
-        let Some(position) = outbox::take(self.tx, self.row.chat, number)? else { return Ok(()) };
-        messages::set_sent(self.tx, position, seq)?;
-        let message = messages::load(self.tx, position)?;
-        let (chat, id, state) = (message.chat.clone(), message.id, message.state.clone());
-        self.effects.events.push(Event::State { chat, id, state, seq: Some(seq) });
-        self.effects.sent.push(message);
+        self.effects.sent.extend(settle(self.tx, self.row.chat, number, seq)?);
         Ok(())
     }
 
@@ -204,6 +209,14 @@ impl Reader<'_, '_> {
             _ => Content::Unknown,
         };
         let author = Some(from.username.as_str());
+        if messages::is_known(self.tx, self.row.chat, &from.username, MessageId(content.id))? {
+            // Sent again by its author, or by a server that numbers one ciphertext twice.
+            return Ok(());
+        }
+        if !mine {
+            // Only what is shown gets a receipt: else receipts would answer receipts.
+            self.row.others = seq;
+        }
         // Whatever the author claims, the database must be able to keep it.
         let sent_at = content.sent_at_ms.min(LATEST);
         self.show(&Placed { seq, author, id: MessageId(content.id), sent_at, content: shown })

@@ -3,7 +3,7 @@
 //! The invariant: a send number never carries two ciphertexts that the server could accept. Bytes once sealed are
 //! repeated as they are until the server has refused them; only then the number is given out again.
 
-use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State};
+use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log};
 use crate::{
     Content, Error, ErrorKind, Event, Message, MessageId, MessageState,
     account::{now_ms, username},
@@ -16,6 +16,7 @@ use crate::{
     transport::{Answer, CallError, Tag},
 };
 use rand_core::Rng as _;
+use rusqlite::Connection as Database;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use waxwing_e2ee::{
@@ -30,6 +31,9 @@ const WINDOW: usize = 64;
 const AHEAD: usize = 4096;
 /// How long to wait where the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
+const STILL_STALE: Duration = Duration::from_secs(2);
+/// After this long without a welcome, those who wait are told why.
+const WELCOME: Duration = Duration::from_secs(5);
 
 /// One chat on one connection.
 #[derive(Default)]
@@ -40,6 +44,12 @@ pub(super) struct Lane {
     in_flight: usize,
     /// The last number that left on this connection.
     sent_to: u64,
+    /// Whether the log was compared with the server's on this connection.
+    pub(super) synced: bool,
+    /// The count of commits after which messages were refused as stale last.
+    stale_at: Option<u64>,
+    /// Since when this chat waits for its welcome.
+    waiting_since: Option<Instant>,
     /// What to do once nothing is in flight.
     setback: Option<Setback>,
     /// The lowest number that the server still expects, as far as refusals have said.
@@ -55,6 +65,14 @@ enum Setback {
     Repeat,
 }
 
+/// What an answer means for its chat.
+pub(super) enum Answered {
+    /// Its log may go on.
+    GoOn(ChatId),
+    /// Nothing more can be sent there.
+    Lost(ChatId, Error),
+}
+
 impl Lane {
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
@@ -66,14 +84,19 @@ impl Lane {
     }
 
     pub(super) fn heard(&mut self, entry: Entry) {
-        if self.ahead.len() < AHEAD {
-            let ahead = match entry.body {
-                EntryBody::Application(payload) => Ahead::Application { payload },
-                EntryBody::Commit(payload) => Ahead::Commit { payload },
-                EntryBody::Own { number } => Ahead::Own { number },
-            };
-            self.ahead.entry(entry.seq).or_insert(ahead);
+        if self.ahead.len() >= AHEAD {
+            // What comes first counts most; the rest is fetched again.
+            match self.ahead.last_entry() {
+                Some(last) if *last.key() > entry.seq => drop(last.remove()),
+                _ => return,
+            }
         }
+        let ahead = match entry.body {
+            EntryBody::Application(payload) => Ahead::Application { payload },
+            EntryBody::Commit(payload) => Ahead::Commit { payload },
+            EntryBody::Own { number } => Ahead::Own { number },
+        };
+        self.ahead.entry(entry.seq).or_insert(ahead);
     }
 
     /// Whether everything that left was answered.
@@ -150,7 +173,7 @@ impl Engine {
     /// Answers once the server has the message, or it is clear that it will not now.
     pub(super) fn await_sent(&mut self, id: MessageId, reply: Reply<Message>) {
         let held = |online: &Online, message: &Message| online.held.get(&message.chat).cloned();
-        let answer = match messages::by_id(&self.db, id) {
+        let answer = match messages::mine_by_id(&self.db, id) {
             Err(error) => Err(error),
             Ok(None) => Err(Error::BadMessageId),
             Ok(Some((_, message))) => match &message.state {
@@ -182,7 +205,13 @@ impl Engine {
     /// Sends what waits, in every chat where that is possible now.
     pub(super) async fn send_dirty(&mut self) -> Result<(), Error> {
         for chat in self.dirty.clone() {
-            let row = chats::load(&self.db, chat)?;
+            let row = chats::find(&self.db, chat)?;
+            let is_empty = outbox::is_empty(&self.db, chat)?;
+            let Some(row) = row.filter(|row| row.phase != Phase::New || !is_empty) else {
+                // It was taken back.
+                self.dirty.remove(&chat);
+                continue;
+            };
             let State::Online(online) = &mut self.reach else { return Ok(()) };
             if online.held.contains_key(&row.name) {
                 self.refuse_waiting(&row.name)?;
@@ -193,9 +222,12 @@ impl Engine {
             }
             match self.send_chat(&row).await {
                 Ok(()) => {}
-                Err(Error::UnknownUser(name)) => self.give_up(chat, &Error::UnknownUser(name))?,
+                Err(error @ Error::UnknownUser(_)) if matches!(row.phase, Phase::New | Phase::Creating) => {
+                    self.give_up(chat, &error)?;
+                    self.forget_creation(&row)?;
+                }
                 Err(error) if error.kind() == ErrorKind::Untrusted => self.hold(&row.name, error)?,
-                Err(error @ (Error::Refused(_) | Error::RateLimited { .. })) => {
+                Err(error @ (Error::Refused(_) | Error::RateLimited { .. } | Error::UnknownUser(_))) => {
                     let State::Online(online) = &mut self.reach else { return Ok(()) };
                     let delay = if let Error::RateLimited { seconds } = error { seconds } else { 10 };
                     online.lane(chat).retry_at = Some(Instant::now() + Duration::from_secs(delay));
@@ -210,7 +242,7 @@ impl Engine {
     async fn send_chat(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
         self.check_identity(&row.name).await?;
         match row.phase {
-            Phase::Waiting => Ok(()),
+            Phase::Waiting => self.wait_for_welcome(row),
             Phase::New | Phase::Creating => {
                 self.create(row).await?;
                 let row = chats::load(&self.db, row.chat)?;
@@ -220,25 +252,48 @@ impl Engine {
         }
     }
 
+    /// After a race for the chat the welcome comes at once. Else only another device of ours can let this one in.
+    fn wait_for_welcome(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let (lane, now) = (online.lane(row.chat), Instant::now());
+        let since = *lane.waiting_since.get_or_insert(now);
+        lane.retry_at = Some(now + WELCOME);
+        if now.duration_since(since) < WELCOME {
+            return Ok(());
+        }
+        let reason = "this device is not in the chat yet: another of your devices has to let it in".to_owned();
+        self.tell_waiting(&row.name, &Error::Refused(reason))
+    }
+
     /// Fills the window of an active chat.
     async fn fill(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
         let chat = row.chat;
         let Some(conversation) = row.conversation.map(ConversationId) else { return Ok(()) };
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let online = &mut **online;
+        if !online.lane(chat).synced {
+            // Whoever holds an old copy of this profile must learn it before anything of it leaves.
+            online.behind.insert(chat);
+            return Ok(());
+        }
         if let Some(setback) = online.lane(chat).setback {
             if !online.lane(chat).is_quiet() || online.behind.contains(&chat) {
                 return Ok(());
             }
-            if setback == Setback::Reseal {
-                let refused = online.lane(chat).refused;
+            let lane = online.lane(chat);
+            if let (Setback::Reseal, Some(refused)) = (setback, lane.refused) {
                 store::in_transaction(&mut self.db, |tx| {
-                    let lowest = outbox::unseal(tx, chat)?.into_iter().chain(refused).min();
-                    lowest.map_or(Ok(()), |lowest| chats::set_number(tx, chat, lowest.saturating_sub(1)))
+                    outbox::unseal(tx, chat, refused)?;
+                    chats::set_number(tx, chat, refused.saturating_sub(1))
                 })?;
             }
-            let lane = online.lane(chat);
+            let again = lane.stale_at.replace(row.commits) == Some(row.commits);
             (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
+            if setback == Setback::Reseal && again {
+                // Caught up, and still refused: do not try as fast as the server answers.
+                lane.retry_at = Some(Instant::now() + STILL_STALE);
+                return Ok(());
+            }
         }
         self.introduce(row)?;
         loop {
@@ -309,20 +364,22 @@ impl Engine {
         })
     }
 
-    /// Handles the answer to a message; returns the chat if its log may go on.
-    pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<Option<ChatId>, Error> {
-        let State::Online(online) = &mut self.reach else { return Ok(None) };
+    /// Handles the answer to a message.
+    pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<Answered, Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(Answered::GoOn(chat)) };
         let lane = online.lanes.entry(chat).or_default();
         lane.in_flight = lane.in_flight.saturating_sub(1);
         let refusal = match answer {
             Ok(Response::Accepted { seq, .. }) => {
-                // Behind the cursor it may only be if the log has said so already.
                 if chats::load(&self.db, chat)?.cursor < seq {
                     lane.ahead.insert(seq, Ahead::Own { number });
-                } else if outbox::contains(&self.db, chat, number)? {
-                    return Err(Error::ServerMisbehaves("it accepted a message at a place that is taken".into()));
+                } else if let Some(message) =
+                    store::in_transaction(&mut self.db, |tx| log::settle(tx, chat, number, seq))?
+                {
+                    // Accepted long ago, and the entry expired before we heard of it.
+                    self.note_sent(message);
                 }
-                return Ok(Some(chat));
+                return Ok(Answered::GoOn(chat));
             }
             Ok(_) => return Err(crate::transport::unexpected()),
             Err(CallError::Lost(reason)) => return Err(Error::ConnectionLost(reason)),
@@ -337,42 +394,54 @@ impl Engine {
                 return Err(Error::OldCopy);
             }
             // One before it was refused; the same happens to both.
-            ErrorCode::OutOfOrder => lane.reseal(refusal.number.unwrap_or(number)),
+            ErrorCode::OutOfOrder => {
+                let expected = refusal.number.unwrap_or(number);
+                if outbox::lowest_sealed(&self.db, chat)?.is_some_and(|lowest| expected < lowest) {
+                    return Err(Error::ServerMisbehaves("it asks again for what it has accepted".into()));
+                }
+                lane.reseal(expected);
+            }
             ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Internal | ErrorCode::Draining => {
                 lane.setback = Some(Setback::Repeat);
                 lane.wait(&refusal);
             }
-            ErrorCode::UnknownConversation => self.give_up(chat, &Error::Refused(refusal.to_string()))?,
+            ErrorCode::UnknownConversation => return Ok(Answered::Lost(chat, Error::Refused(refusal.to_string()))),
             _ => {
                 lane.reseal(number);
-                if let Some(position) = outbox::take(&self.db, chat, number)? {
-                    self.fail(position, &Error::Refused(refusal.to_string()))?;
-                }
+                let error = Error::Refused(refusal.to_string());
+                let failed = store::in_transaction(&mut self.db, |tx| {
+                    outbox::take(tx, chat, number)?.map(|position| fail(tx, position, &error)).transpose()
+                })?;
+                failed.into_iter().for_each(|message| self.note_failed(message, &error));
             }
         }
-        Ok(Some(chat))
+        Ok(Answered::GoOn(chat))
     }
 
     /// Nothing that waits in this chat can be sent.
     pub(super) fn give_up(&mut self, chat: ChatId, error: &Error) -> Result<(), Error> {
         self.dirty.remove(&chat);
-        for position in outbox::clear(&self.db, chat)? {
-            self.fail(position, error)?;
-        }
+        let failed = store::in_transaction(&mut self.db, |tx| {
+            let positions = outbox::clear(tx, chat)?.into_iter();
+            positions.map(|position| fail(tx, position, error)).collect::<Result<Vec<_>, _>>()
+        })?;
+        failed.into_iter().for_each(|message| self.note_failed(message, error));
         Ok(())
     }
 
-    fn fail(&mut self, position: i64, error: &Error) -> Result<(), Error> {
-        messages::set_failed(&self.db, position, &error.to_string())?;
-        let message = messages::load(&self.db, position)?;
-        let state = message.state.clone();
-        self.tell(&Event::State { chat: message.chat, id: message.id, state, seq: None });
+    pub(super) fn note_sent(&mut self, message: Message) {
+        let (chat, state) = (message.chat.clone(), message.state.clone());
+        self.tell(&Event::State { chat, id: message.id, state, seq: message.seq });
+        self.resolve_sent(message.id, &Ok(message));
+    }
+
+    fn note_failed(&mut self, message: Message, error: &Error) {
+        self.tell(&Event::State { chat: message.chat, id: message.id, state: message.state, seq: None });
         if self.waiting_for_sent.contains_key(&message.id) {
             self.resolve_sent(message.id, &Err(error.clone()));
         } else {
             self.failures.insert(message.id, error.clone());
         }
-        Ok(())
     }
 
     /// Somebody else's entry arrived: a receipt is due soon.
@@ -381,4 +450,10 @@ impl Engine {
             online.receipts_at.get_or_insert(Instant::now() + RECEIPT_DELAY);
         }
     }
+}
+
+/// Marks a message as failed; returns it.
+fn fail(tx: &Database, position: i64, error: &Error) -> Result<Message, Error> {
+    messages::set_failed(tx, position, &error.to_string())?;
+    messages::load(tx, position)
 }

@@ -56,7 +56,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
 }
 
 pub(crate) fn load(db: &Connection, chat: ChatId) -> Result<ChatRow, Error> {
-    Ok(db.prepare_cached("SELECT * FROM chats WHERE chat = ?1")?.query_row([chat], read)?)
+    find(db, chat)?.ok_or_else(|| Error::Storage("a chat is missing".into()))
+}
+
+pub(crate) fn find(db: &Connection, chat: ChatId) -> Result<Option<ChatRow>, Error> {
+    Ok(db.prepare_cached("SELECT * FROM chats WHERE chat = ?1")?.query_row([chat], read).optional()?)
 }
 
 pub(crate) fn by_name(db: &Connection, name: &str) -> Result<Option<ChatRow>, Error> {
@@ -83,6 +87,17 @@ pub(crate) fn ensure(db: &Connection, name: &str) -> Result<ChatRow, Error> {
 /// Our creation is about to leave.
 pub(crate) fn set_creating(db: &Connection, chat: ChatId, id: &[u8; 16], creation: &[u8]) -> Result<(), Error> {
     db.execute("UPDATE chats SET phase = 1, conversation = ?2, creation = ?3 WHERE chat = ?1", (chat, id, creation))?;
+    Ok(())
+}
+
+/// Removes a chat that never came to anything.
+pub(crate) fn forget_unused(db: &Connection, name: &str) -> Result<(), Error> {
+    db.execute(
+        "DELETE FROM chats WHERE name = ?1 AND phase = 0
+             AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.chat = chats.chat)
+             AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.chat = chats.chat)",
+        [name],
+    )?;
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The history. Messages are shown in the order of their seqs; those not yet at the server stand at the end.
+//! The history. Messages are shown in the order of their seqs; those that wait for the server stand at the end, and those
+//! that failed where they failed.
 
 use super::chats::ChatId;
 use crate::{Content, Error, Message, MessageId, MessageState};
@@ -6,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 const COLUMNS: &str = "m.position, c.name, m.id, m.author, m.seq, m.sent_at, m.received_at, m.kind, m.text, m.state, \
                        m.failure FROM messages m JOIN chats c USING (chat)";
+
+/// The place of what waits: behind everything.
+const WAITING: i64 = i64::MAX;
 
 /// What a new row needs.
 pub(crate) struct NewMessage<'a> {
@@ -29,13 +33,13 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
     };
     let (state, failure) = state_columns(new.state);
     let mut query = db.prepare_cached(
-        "INSERT INTO messages (chat, id, author, mine, seq, sent_at, received_at, kind, text, state, failure)
-         VALUES (:chat, :id, :author, :mine, :seq, :sent_at, :received_at, :kind, :text, :state, :failure)",
+        "INSERT INTO messages (chat, id, author, mine, seq, place, sent_at, received_at, kind, text, state, failure)
+         VALUES (:chat, :id, :author, :mine, :seq, coalesce(:seq, :waiting), :sent_at, :received_at, :kind, :text, :state, :failure)",
     )?;
     query.execute(named_params! {
         ":chat": new.chat, ":id": new.id.0, ":author": new.author, ":mine": new.mine, ":seq": new.seq,
         ":sent_at": new.sent_at, ":received_at": new.received_at, ":kind": kind, ":text": text, ":state": state,
-        ":failure": failure,
+        ":failure": failure, ":waiting": WAITING,
     })?;
     Ok(db.last_insert_rowid())
 }
@@ -45,24 +49,19 @@ pub(crate) fn load(db: &Connection, position: i64) -> Result<Message, Error> {
     Ok(query.query_row([position], read)?.1)
 }
 
-/// A message by its id, with its position. The newest, should others have used the id as well.
-pub(crate) fn by_id(db: &Connection, id: MessageId) -> Result<Option<(i64, Message)>, Error> {
-    let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1 ORDER BY m.position DESC LIMIT 1"))?;
+/// An own message by its id, with its position. Others may use the same id.
+pub(crate) fn mine_by_id(db: &Connection, id: MessageId) -> Result<Option<(i64, Message)>, Error> {
+    let mut query = db.prepare_cached(&format!("SELECT {COLUMNS} WHERE m.id = ?1 AND m.mine = 1 LIMIT 1"))?;
     Ok(query.query_row([id.0], read).optional()?)
 }
 
 /// The newest `limit` messages of a chat, oldest first.
 pub(crate) fn newest(db: &Connection, chat: ChatId, limit: usize) -> Result<Vec<Message>, Error> {
-    let queued = format!("SELECT {COLUMNS} WHERE m.chat = ?1 AND m.seq IS NULL ORDER BY m.position DESC LIMIT ?2");
-    let placed = format!("SELECT {COLUMNS} WHERE m.chat = ?1 AND m.seq IS NOT NULL ORDER BY m.seq DESC LIMIT ?2");
-    let mut messages: Vec<Message> = Vec::new();
-    for query in [queued, placed] {
-        let mut query = db.prepare_cached(&query)?;
-        let rows = query.query_map((chat, limit.saturating_sub(messages.len())), read)?;
-        for row in rows {
-            messages.push(row?.1);
-        }
-    }
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} WHERE m.chat = ?1 ORDER BY m.place DESC, m.position DESC LIMIT ?2"
+    ))?;
+    let rows = query.query_map((chat, limit), |row| read(row).map(|(_, message)| message))?;
+    let mut messages: Vec<Message> = rows.collect::<Result<_, _>>()?;
     messages.reverse();
     Ok(messages)
 }
@@ -76,21 +75,43 @@ pub(crate) fn unreceived(db: &Connection, limit: usize) -> Result<Vec<Message>, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Moves the receive cursor on; never back.
-pub(crate) fn set_received(db: &Connection, position: i64) -> Result<(), Error> {
-    db.prepare_cached("UPDATE own SET received = max(received, ?1)")?.execute([position])?;
-    Ok(())
+/// Moves the receive cursor behind this message of somebody else; never back. Of several with one id, which only a
+/// misbehaving author makes, the next counts. False if there is none.
+pub(crate) fn acknowledge(db: &Connection, id: MessageId) -> Result<bool, Error> {
+    db.prepare_cached(
+        "UPDATE own SET received = coalesce(
+             (SELECT min(position) FROM messages WHERE id = ?1 AND mine = 0 AND position > received), received)",
+    )?
+    .execute([id.0])?;
+    let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1 AND mine = 0)")?;
+    Ok(query.query_row([id.0], |row| row.get(0))?)
 }
 
-/// The server has it.
+/// Whether the author has sent a message of this id in this chat before.
+pub(crate) fn is_known(db: &Connection, chat: ChatId, author: &str, id: MessageId) -> Result<bool, Error> {
+    let mut query =
+        db.prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1 AND chat = ?2 AND author = ?3)")?;
+    Ok(query.query_row((id.0, chat, author), |row| row.get(0))?)
+}
+
+/// The server has it. Its place stays open if a mark for expired entries stands there.
 pub(crate) fn set_sent(db: &Connection, position: i64, seq: u64) -> Result<(), Error> {
-    db.prepare_cached("UPDATE messages SET state = 1, seq = ?2 WHERE position = ?1 AND seq IS NULL")?
-        .execute((position, seq))?;
+    db.prepare_cached(
+        "UPDATE messages SET state = 1, place = ?2, seq = CASE
+             WHEN EXISTS (SELECT 1 FROM messages o WHERE o.chat = messages.chat AND o.seq = ?2) THEN NULL ELSE ?2 END
+         WHERE position = ?1 AND seq IS NULL",
+    )?
+    .execute((position, seq))?;
     Ok(())
 }
 
 pub(crate) fn set_failed(db: &Connection, position: i64, reason: &str) -> Result<(), Error> {
-    db.execute("UPDATE messages SET state = 3, failure = ?2 WHERE position = ?1", (position, reason))?;
+    db.execute(
+        "UPDATE messages SET state = 3, failure = ?2, place = coalesce(
+             (SELECT max(o.place) FROM messages o WHERE o.chat = messages.chat AND o.place < ?3), 0)
+         WHERE position = ?1",
+        (position, reason, WAITING),
+    )?;
     Ok(())
 }
 
@@ -113,7 +134,7 @@ pub(crate) fn counts(db: &Connection, chat: ChatId) -> Result<(u64, u64), Error>
     let mut query = db.prepare_cached(
         "SELECT (SELECT count(*) FROM messages WHERE chat = ?1 AND mine = 0
                     AND position > (SELECT read FROM chats WHERE chat = ?1)),
-                (SELECT count(*) FROM messages WHERE chat = ?1 AND seq IS NULL AND state = 0)",
+                (SELECT count(*) FROM messages WHERE chat = ?1 AND place = 9223372036854775807)",
     )?;
     Ok(query.query_row([chat], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }

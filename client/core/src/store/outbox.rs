@@ -29,9 +29,9 @@ pub(crate) fn push(db: &Connection, chat: ChatId, content: &[u8], message: Optio
     Ok(())
 }
 
-/// Chats with something to send.
+/// Chats with something to send, or whose creation has no answer yet.
 pub(crate) fn chats(db: &Connection) -> Result<Vec<ChatId>, Error> {
-    let mut query = db.prepare_cached("SELECT DISTINCT chat FROM outbox")?;
+    let mut query = db.prepare_cached("SELECT chat FROM outbox UNION SELECT chat FROM chats WHERE phase = 1")?;
     let rows = query.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -68,10 +68,10 @@ pub(crate) fn unconfirmed(db: &Connection, chat: ChatId, upto: u64) -> Result<us
     Ok(query.query_row((chat, upto), |row| row.get(0))?)
 }
 
-/// Whether what was sent under this number waits for the server's yes.
-pub(crate) fn contains(db: &Connection, chat: ChatId, number: u64) -> Result<bool, Error> {
-    let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE chat = ?1 AND number = ?2)")?;
-    Ok(query.query_row((chat, number), |row| row.get(0))?)
+/// The lowest send number that waits for the server's yes.
+pub(crate) fn lowest_sealed(db: &Connection, chat: ChatId) -> Result<Option<u64>, Error> {
+    let mut query = db.prepare_cached("SELECT min(number) FROM outbox WHERE chat = ?1 AND number IS NOT NULL")?;
+    Ok(query.query_row([chat], |row| row.get(0))?)
 }
 
 /// Whether nothing waits in a chat.
@@ -80,14 +80,13 @@ pub(crate) fn is_empty(db: &Connection, chat: ChatId) -> Result<bool, Error> {
     Ok(query.query_row([chat], |row| row.get(0))?)
 }
 
-/// Takes seals back from which the server has refused all; returns the lowest number, which is to be given out again.
-pub(crate) fn unseal(db: &Connection, chat: ChatId) -> Result<Option<u64>, Error> {
-    let lowest: Option<u64> =
-        db.query_row("SELECT min(number) FROM outbox WHERE chat = ?1 AND number IS NOT NULL", [chat], |row| {
-            row.get(0)
-        })?;
-    db.execute("UPDATE outbox SET number = NULL, commits = NULL, wire = NULL WHERE chat = ?1", [chat])?;
-    Ok(lowest)
+/// Takes the seals of this number and all after it back, which the server has refused.
+pub(crate) fn unseal(db: &Connection, chat: ChatId, number: u64) -> Result<(), Error> {
+    db.execute(
+        "UPDATE outbox SET number = NULL, commits = NULL, wire = NULL WHERE chat = ?1 AND number >= ?2",
+        (chat, number),
+    )?;
+    Ok(())
 }
 
 /// Removes what was sent under this number; returns the message that it showed as.
