@@ -12,8 +12,6 @@ CREATE TABLE own (
     identity_key BLOB NOT NULL,
     device_list BLOB NOT NULL,
     incarnation BLOB,
-    -- The last inbox item that was handled.
-    inbox_seq INTEGER NOT NULL DEFAULT 0,
     -- The last message that `receive` acknowledged.
     received INTEGER NOT NULL DEFAULT 0
 ) STRICT;

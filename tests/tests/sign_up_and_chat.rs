@@ -3,7 +3,12 @@
 use anyhow::{Context, Result, ensure};
 use waxwing_tests::{Database, Server, User, on_both_databases, texts};
 
-on_both_databases!(alice_and_bob_talk_both_ways, messages_arrive_live, an_invite_lets_one_person_in);
+on_both_databases!(
+    alice_and_bob_talk_both_ways,
+    messages_arrive_live,
+    receipts_are_not_answered,
+    an_invite_lets_one_person_in,
+);
 
 fn alice_and_bob_talk_both_ways(database: Database) -> Result<()> {
     let server = Server::start(database)?;
@@ -59,6 +64,25 @@ fn messages_arrive_live(database: Database) -> Result<()> {
     bob.send("alice", "I saw them all")?;
     chat.wait_for("I saw them all")?;
     chat.leave(waxwing_tests::DEADLINE)?;
+    Ok(())
+}
+
+/// A receipt stands in the log like a message. If it were answered by one, two people online would never fall silent.
+fn receipts_are_not_answered(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    alice.send("bob", "message 0")?;
+    let mut follow = bob.follow()?;
+    let mut last = 0;
+    for number in 0..6 {
+        if number > 0 {
+            last = alice.send("bob", &format!("message {number}"))?["seq"].as_u64().context("a seq")?;
+        }
+        assert_eq!(follow.message()?["text"], format!("message {number}"));
+    }
+    follow.stop()?;
+    // The commit that began the chat, then a message and at most one receipt each.
+    ensure!(last <= 1 + 6 * 2, "six messages have filled {last} places");
     Ok(())
 }
 

@@ -337,7 +337,6 @@ impl FreshDevice {
             identity_key: identity.public().to_der(),
             device_list,
             incarnation: Some(connection.greeting.incarnation),
-            inbox_seq: 0,
         }
     }
 }

@@ -7,13 +7,19 @@ use crate::{
     store::{self, chats, contacts, messages, outbox, own},
 };
 use rusqlite::Connection as Database;
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 use waxwing_e2ee::account::IdentityPublicKey;
 use zeroize::Zeroizing;
+
+/// How long dropping waits for the engine.
+const ENDING: Duration = Duration::from_secs(3);
 
 /// How a profile is opened.
 pub enum Unlock {
@@ -25,8 +31,20 @@ pub enum Unlock {
 
 /// An open profile. Closing it properly ([`Client::close`]) sends what is due; dropping it loses nothing either.
 pub struct Client {
-    engine: mpsc::UnboundedSender<Command>,
+    /// None only while it is dropped.
+    engine: Option<mpsc::UnboundedSender<Command>>,
+    ended: Mutex<std::sync::mpsc::Receiver<()>>,
     whoami: Whoami,
+}
+
+impl Drop for Client {
+    /// Waits until the engine is gone: a process must not end while its database is being closed.
+    fn drop(&mut self) {
+        self.engine = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Disconnected is what is waited for.
+        let _ = ended.recv_timeout(ENDING);
+    }
 }
 
 impl Client {
@@ -45,7 +63,8 @@ impl Client {
             let db = store::open(&profile.database(), &key)?;
             let own = own::load(&db)?.ok_or_else(|| Error::NoProfile(profile.name().to_owned()))?;
             let whoami = whoami(&own)?;
-            Ok(Self { engine: Engine::start(db, own, lock)?, whoami })
+            let (engine, ended) = Engine::start(db, own, lock)?;
+            Ok(Self { engine: Some(engine), ended: Mutex::new(ended), whoami })
         })
         .await?
     }
@@ -59,13 +78,13 @@ impl Client {
     pub fn events(&self) -> Events {
         let (listener, events) = mpsc::unbounded_channel::<Event>();
         // A closed engine ends the subscription at once.
-        let _ = self.engine.send(Command::Listen(listener));
+        let _ = self.command(Command::Listen(listener));
         events
     }
 
     /// Connects, and from now on reconnects by itself.
     pub fn go_online(&self) {
-        let _ = self.engine.send(Command::GoOnline);
+        let _ = self.command(Command::GoOnline);
     }
 
     /// Waits, after [`Client::go_online`], until everything that the server has is here; or says why it will not be.
@@ -158,7 +177,7 @@ impl Client {
     /// How this profile stands.
     pub async fn status(&self) -> Result<Status, Error> {
         let (reply, online) = oneshot::channel();
-        self.engine.send(Command::Online(reply)).map_err(|_| Error::Closed)?;
+        self.command(Command::Online(reply))?;
         let online = online.await.map_err(|_| Error::Closed)?;
         let chats = self.chats().await?;
         let held = self.database(|db| contacts::changed(db)).await?;
@@ -176,9 +195,13 @@ impl Client {
         self.ask(Command::Close).await
     }
 
+    fn command(&self, command: Command) -> Result<(), Error> {
+        self.engine.as_ref().and_then(|engine| engine.send(command).ok()).ok_or(Error::Closed)
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        self.engine.send(command(reply)).map_err(|_| Error::Closed)?;
+        self.command(command(reply))?;
         answer.await.map_err(|_| Error::Closed)?
     }
 
@@ -188,7 +211,7 @@ impl Client {
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let work = Box::new(move |db: &mut Database| drop(reply.send(work(db))));
-        self.engine.send(Command::Database(work)).map_err(|_| Error::Closed)?;
+        self.command(Command::Database(work))?;
         answer.await.map_err(|_| Error::Closed)?
     }
 }

@@ -113,6 +113,8 @@ struct Online {
     /// Chats whose log has to be fetched.
     behind: BTreeSet<ChatId>,
     inbox_due: bool,
+    /// The last inbox item that was handled on this connection; one handled twice changes nothing.
+    inbox_seq: u64,
     /// The heads have to be asked for; those after this id, if it has begun.
     heads_due: Option<Option<ConversationId>>,
     caught_up: bool,
@@ -129,12 +131,19 @@ enum Ahead {
 
 impl Engine {
     /// Starts the engine on a thread of its own; it ends on `Close` or when all handles are gone.
-    pub(crate) fn start(db: Database, own: Own, lock: ProfileLock) -> Result<mpsc::UnboundedSender<Command>, Error> {
+    ///
+    /// The second value yields an error (disconnected) once everything of the engine is gone.
+    pub(crate) fn start(
+        db: Database,
+        own: Own,
+        lock: ProfileLock,
+    ) -> Result<(mpsc::UnboundedSender<Command>, std::sync::mpsc::Receiver<()>), Error> {
         let link: Link =
             own.server.parse().map_err(|error| Error::Storage(format!("the stored server link: {error}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::Storage(error.to_string()))?;
         let (handle, commands) = mpsc::unbounded_channel();
+        let (running, ended) = std::sync::mpsc::channel();
         let engine = Self {
             dirty: outbox::chats(&db)?.into_iter().collect(),
             db,
@@ -153,9 +162,13 @@ impl Engine {
         };
         std::thread::Builder::new()
             .name("waxwing-engine".into())
-            .spawn(move || runtime.block_on(engine.run()))
+            .spawn(move || {
+                runtime.block_on(engine.run());
+                drop(runtime);
+                drop(running);
+            })
             .map_err(|error| Error::Storage(error.to_string()))?;
-        Ok(handle)
+        Ok((handle, ended))
     }
 
     async fn run(mut self) {
@@ -365,6 +378,7 @@ impl Engine {
             lanes: BTreeMap::new(),
             behind: BTreeSet::new(),
             inbox_due: true,
+            inbox_seq: 0,
             heads_due: Some(None),
             caught_up: false,
             receipts_at: Some(Instant::now()),
@@ -502,20 +516,25 @@ impl Engine {
         let Response::Page(page) = answer else { return Err(unexpected()) };
         let (head, skipped) = (page.head, log::check_page(&page, row.cursor)?);
         let lane = online.lane(chat);
-        page.entries.into_iter().for_each(|entry| lane.heard(entry));
+        if lane.ahead.last_key_value().is_some_and(|(last, _)| *last > head) {
+            // What was heard of before this page was asked for is in it, or does not exist.
+            return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
+        }
+        let commits = page.commits.min(head);
+        lane.fetched(page.entries);
         if let Some(upto) = skipped {
             self.skip(chat, upto)?;
         }
         self.advance(chat).await?;
-        let cursor = chats::load(&self.db, chat)?.cursor;
+        let row = chats::load(&self.db, chat)?;
+        if row.cursor == head && row.commits != commits {
+            // The server counts; only with its count does it take what we send.
+            chats::set_progress(&self.db, chat, row.cursor, commits, row.others)?;
+        }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
-        if cursor >= head {
+        if row.cursor >= head {
             online.behind.remove(&chat);
             online.lane(chat).synced = true;
-            // What was heard of before this page was asked for is in it, or does not exist.
-            if !online.lane(chat).ahead.is_empty() {
-                return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
-            }
         }
         Ok(())
     }

@@ -3,7 +3,13 @@
 
 use crate::server::Server;
 use anyhow::{Context, Result, ensure};
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
 use waxwing_protocol::{Bytes, ConversationHead, ConversationId, Entry, EntryBody, InboxItem, InboxNotice, Page};
 use waxwing_server::store::AppendOutcome;
 use waxwing_tests::{Outcome, User, run_with_deadline, texts};
@@ -12,6 +18,8 @@ use waxwing_tests::{Outcome, User, run_with_deadline, texts};
 const BOUNDED: Duration = Duration::from_secs(45);
 /// More than an honest exchange needs, less than a loop asks.
 const QUESTIONS: usize = 300;
+/// What never ends may be read for as long as the command waits.
+const ENDLESS: usize = usize::MAX;
 
 fn alice_and_bob(server: &Server) -> Result<(User, User)> {
     let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
@@ -28,12 +36,12 @@ fn assert_survives(outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-fn receive(server: &Server, user: &User) -> Result<Outcome> {
+fn receive(server: &Server, user: &User, questions: usize) -> Result<Outcome> {
     let before = server.questions();
     let outcome = run_with_deadline(user.command(&["receive"])?.arg("--json"), BOUNDED)?;
     assert_survives(&outcome)?;
     let asked = server.questions() - before;
-    ensure!(asked < QUESTIONS, "it asked {asked} times");
+    ensure!(asked < questions, "it asked {asked} times");
     Ok(outcome)
 }
 
@@ -59,7 +67,7 @@ fn lied_to_in_pages(change: impl Fn(&mut Page) + Send + 'static) -> Result<()> {
             page
         })
     });
-    let seen = receive(&server, &bob)?;
+    let seen = receive(&server, &bob, QUESTIONS)?;
     server.lies.page.end();
     assert_recovers(&alice, &bob, "unseen", &seen)
 }
@@ -119,30 +127,33 @@ fn a_time_beyond_all_numbers() -> Result<()> {
 
 /// Bob fetches one message while heads are changed like this.
 fn lied_to_in_heads(
+    questions: usize,
     change: impl FnMut(&Option<ConversationId>, Vec<ConversationHead>) -> Vec<ConversationHead> + Send + 'static,
 ) -> Result<()> {
     let server = Server::start()?;
     let (alice, bob) = alice_and_bob(&server)?;
     alice.send("bob", "unseen")?;
     server.lies.heads.tell(change);
-    let seen = receive(&server, &bob)?;
+    let seen = receive(&server, &bob, questions)?;
     server.lies.heads.end();
     assert_recovers(&alice, &bob, "unseen", &seen)
 }
 
 #[test]
 fn a_head_beyond_all_numbers() -> Result<()> {
-    lied_to_in_heads(|_, heads| heads.into_iter().map(|head| ConversationHead { head: u64::MAX, ..head }).collect())
+    lied_to_in_heads(QUESTIONS, |_, heads| {
+        heads.into_iter().map(|head| ConversationHead { head: u64::MAX, ..head }).collect()
+    })
 }
 
 #[test]
 fn a_head_of_zero() -> Result<()> {
-    lied_to_in_heads(|_, heads| heads.into_iter().map(|head| ConversationHead { head: 0, ..head }).collect())
+    lied_to_in_heads(QUESTIONS, |_, heads| heads.into_iter().map(|head| ConversationHead { head: 0, ..head }).collect())
 }
 
 #[test]
 fn heads_in_a_circle() -> Result<()> {
-    lied_to_in_heads(|_, mut heads| {
+    lied_to_in_heads(QUESTIONS, |_, mut heads| {
         heads.extend([[1; 16], [2; 16]].map(|id| ConversationHead {
             conversation: ConversationId(id),
             head: 1,
@@ -155,20 +166,22 @@ fn heads_in_a_circle() -> Result<()> {
 #[test]
 fn endless_heads() -> Result<()> {
     let mut number = 0_u128;
-    lied_to_in_heads(move |_, _| {
+    lied_to_in_heads(ENDLESS, move |_, _| {
         number += 1;
         vec![ConversationHead { conversation: ConversationId(number.to_be_bytes()), head: 1, sent: 0 }]
     })
 }
 
 /// Bob fetches one message while his inbox is changed like this.
-fn lied_to_in_inbox(change: impl FnMut(u64, Vec<InboxItem>) -> Vec<InboxItem> + Send + 'static) -> Result<()> {
+fn lied_to_in_inbox(
+    questions: usize,
+    mut change: impl FnMut(u64, Vec<InboxItem>) -> Vec<InboxItem> + Send + 'static,
+) -> Result<()> {
     let server = Server::start()?;
     let (alice, bob) = alice_and_bob(&server)?;
     alice.send("bob", "unseen")?;
-    let mut change = change;
     server.lies.inbox.tell(move |(_, after), items| change(*after, items));
-    let seen = receive(&server, &bob)?;
+    let seen = receive(&server, &bob, questions)?;
     server.lies.inbox.end();
     assert_recovers(&alice, &bob, "unseen", &seen)?;
     // A chat that begins now still gets through to him.
@@ -185,17 +198,22 @@ fn changed_list(seq: u64) -> InboxItem {
 
 #[test]
 fn an_inbox_item_beyond_all_numbers() -> Result<()> {
-    lied_to_in_inbox(|_, _| vec![changed_list(u64::MAX)])
+    lied_to_in_inbox(QUESTIONS, |_, _| vec![changed_list(u64::MAX)])
+}
+
+#[test]
+fn an_inbox_item_far_ahead_of_all_that_come_later() -> Result<()> {
+    lied_to_in_inbox(QUESTIONS, |after, items| if after < 1 << 40 { vec![changed_list(1 << 40)] } else { items })
 }
 
 #[test]
 fn an_inbox_item_at_zero() -> Result<()> {
-    lied_to_in_inbox(|_, _| vec![changed_list(0)])
+    lied_to_in_inbox(QUESTIONS, |_, _| vec![changed_list(0)])
 }
 
 #[test]
 fn an_endless_inbox() -> Result<()> {
-    lied_to_in_inbox(|after, _| vec![changed_list(after + 1)])
+    lied_to_in_inbox(ENDLESS, |after, _| vec![changed_list(after + 1)])
 }
 
 /// Alice sends one message and is told this of it.
@@ -254,10 +272,20 @@ fn a_message_accepted_at_the_place_of_anothers_hides_nothing_unseen() -> Result<
     let (alice, bob) = alice_and_bob(&server)?;
     assert!(alice.receive_now()?.is_empty());
     // Bob's message is kept from Alice, and its place is given to what she sends.
-    server.lies.pushed.tell(|_, _| Vec::new());
+    let hidden = Arc::new(AtomicU64::new(u64::MAX));
+    let place = Arc::clone(&hidden);
+    server.lies.pushed.tell(move |_, entries| {
+        let first = entries.iter().map(|entry| entry.seq).min().unwrap_or(u64::MAX);
+        place.fetch_min(first, SeqCst);
+        Vec::new()
+    });
     bob.send("alice", "hidden")?;
     server.lies.heads.tell(|_, _| Vec::new());
-    server.lies.append.tell(|_, honest| placed(|seq| seq - 1)(honest));
+    let (hidden, mut first) = (hidden.load(SeqCst), true);
+    server.lies.append.tell(move |_, honest| match std::mem::take(&mut first) {
+        true => placed(|_| hidden)(honest),
+        false => honest,
+    });
     let sent = run_with_deadline(alice.command(&["send", "bob", "mine"])?.arg("--json"), BOUNDED)?;
     assert_survives(&sent)?;
     (server.lies.pushed.end(), server.lies.heads.end(), server.lies.append.end());

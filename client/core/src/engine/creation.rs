@@ -166,7 +166,7 @@ fn make_group(
         let account = accounts.iter().find(|account| account.username == member.username);
         claimed && account.is_some_and(|account| account.list.list.device(&member.device).is_some())
     };
-    if !prepared.added.iter().all(named) {
+    if prepared.added.len() != packages.len() || !prepared.added.iter().all(named) {
         return Err(untrusted("the server gave out a key package of a device that is not listed".into()));
     }
     let recipients = packages.iter().map(|(device, _)| *device).collect();

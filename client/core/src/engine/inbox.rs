@@ -6,7 +6,6 @@ use crate::{
     store::{
         self,
         chats::{self, Phase},
-        own,
     },
     transport::{CallError, unexpected},
 };
@@ -34,22 +33,18 @@ impl Engine {
     /// Handles the next page of the inbox.
     pub(super) async fn fetch_inbox(&mut self) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
-        let request = Request::FetchInbox { after: self.own.inbox_seq };
+        let request = Request::FetchInbox { after: online.inbox_seq };
         let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
         let Response::Inbox(items) = answer else { return Err(unexpected()) };
-        let Some(last) = items.last().map(|item| item.seq).filter(|last| *last > self.own.inbox_seq) else {
+        let Some(last) = items.last().map(|item| item.seq).filter(|last| *last > online.inbox_seq) else {
             online.inbox_due = false;
             return Ok(());
         };
-        if i64::try_from(last).is_err() {
-            return Err(Error::ServerMisbehaves("its inbox has an impossible number".into()));
-        }
         for item in items {
             self.handle_item(item).await?;
         }
-        own::set_inbox_seq(&self.db, last)?;
-        self.own.inbox_seq = last;
-        let State::Online(online) = &self.reach else { return Ok(()) };
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        online.inbox_seq = last;
         let request = Request::AcknowledgeInbox { seq: last };
         online.connection.post(request, (0, 0), &online.nobody).await;
         Ok(())

@@ -33,6 +33,8 @@ const LATEST: u64 = 253_402_300_799_999;
 struct Effects {
     events: Vec<Event>,
     sent: Vec<Message>,
+    /// The highest send number that the log confirmed.
+    confirmed: u64,
     removed: bool,
 }
 
@@ -93,7 +95,8 @@ impl Engine {
             Ok::<_, Error>(effects)
         })?;
 
-        let State::Online(online) = &self.reach else { return Ok(()) };
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        online.lane(chat).confirmed(effects.confirmed);
         online.acknowledge(ConversationId(conversation), row.cursor).await;
         if row.others > others {
             self.owe_receipt();
@@ -157,6 +160,12 @@ impl Reader<'_, '_> {
 
     /// The server has what we sent under this number.
     fn own_entry(&mut self, seq: u64, number: u64) -> Result<(), Error> {
+        let creation = number == 0 && seq == 1;
+        if !creation && !outbox::contains(self.tx, self.row.chat, number)? {
+            // Whoever wrote it, the server hides it from us.
+            return self.show(&Placed::unreadable(seq, "the server calls it ours, but it is not".into()));
+        }
+        self.effects.confirmed = self.effects.confirmed.max(number);
         self.effects.sent.extend(settle(self.tx, self.row.chat, number, seq)?);
         Ok(())
     }

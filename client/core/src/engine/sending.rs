@@ -99,6 +99,19 @@ impl Lane {
         self.ahead.entry(entry.seq).or_insert(ahead);
     }
 
+    /// Entries of a page: the log itself, against which what was only heard of does not count.
+    pub(super) fn fetched(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            self.ahead.remove(&entry.seq);
+            self.heard(entry);
+        }
+    }
+
+    /// The log has confirmed this send number: whatever was said of refusing it does not count.
+    pub(super) fn confirmed(&mut self, number: u64) {
+        self.refused = self.refused.filter(|refused| *refused > number);
+    }
+
     /// Whether everything that left was answered.
     pub(super) fn is_quiet(&self) -> bool {
         self.in_flight == 0

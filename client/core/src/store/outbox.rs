@@ -68,6 +68,12 @@ pub(crate) fn unconfirmed(db: &Connection, chat: ChatId, upto: u64) -> Result<us
     Ok(query.query_row((chat, upto), |row| row.get(0))?)
 }
 
+/// Whether something was sent under this number and waits for the server's yes.
+pub(crate) fn contains(db: &Connection, chat: ChatId, number: u64) -> Result<bool, Error> {
+    let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM outbox WHERE chat = ?1 AND number = ?2)")?;
+    Ok(query.query_row((chat, number), |row| row.get(0))?)
+}
+
 /// The lowest send number that waits for the server's yes.
 pub(crate) fn lowest_sealed(db: &Connection, chat: ChatId) -> Result<Option<u64>, Error> {
     let mut query = db.prepare_cached("SELECT min(number) FROM outbox WHERE chat = ?1 AND number IS NOT NULL")?;

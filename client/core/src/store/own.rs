@@ -22,7 +22,6 @@ pub(crate) struct Own {
     pub(crate) device_list: Vec<u8>,
     /// Of the server's database, once known.
     pub(crate) incarnation: Option<[u8; 16]>,
-    pub(crate) inbox_seq: u64,
 }
 
 pub(crate) fn insert(db: &Connection, own: &Own) -> Result<(), Error> {
@@ -54,7 +53,6 @@ pub(crate) fn load(db: &Connection) -> Result<Option<Own>, Error> {
             identity_key: row.get("identity_key")?,
             device_list: row.get("device_list")?,
             incarnation: incarnation.map(|_| super::array(row, "incarnation")).transpose()?,
-            inbox_seq: row.get("inbox_seq")?,
         })
     });
     Ok(own.optional()?)
@@ -67,10 +65,5 @@ pub(crate) fn set_device_list(db: &Connection, signed: &[u8]) -> Result<(), Erro
 
 pub(crate) fn set_incarnation(db: &Connection, incarnation: &[u8; 16]) -> Result<(), Error> {
     db.execute("UPDATE own SET incarnation = ?1", [incarnation])?;
-    Ok(())
-}
-
-pub(crate) fn set_inbox_seq(db: &Connection, seq: u64) -> Result<(), Error> {
-    db.execute("UPDATE own SET inbox_seq = max(inbox_seq, ?1)", [seq])?;
     Ok(())
 }
