@@ -51,8 +51,11 @@ enum Command {
     },
 }
 
+/// The exit code after Ctrl+C, as shells have it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// The wizard's questions as flags.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Init {
     /// The folder for the server's files [default: waxwing-server in $XDG_DATA_HOME or ~/.local/share].
     #[arg(long, env = "WAXWING_DIR", value_name = "DIR")]
@@ -124,10 +127,17 @@ impl From<WrongAnswer> for Failure {
 
 fn init(flags: &Init) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unexpected)?;
+    let done = runtime.block_on(set_up(flags));
+    // A question that was interrupted may still be reading the terminal.
+    runtime.shutdown_background();
+    done
+}
+
+async fn set_up(flags: &Init) -> Result<ExitCode, Failure> {
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let (plan, asked) = match flags.yes || flags.json || !terminal {
         true => (unasked(flags)?, false),
-        false => (wizard::ask(flags, &runtime)?, true),
+        false => (wizard::ask(flags.clone()).await?, true),
     };
     let plan = match plan {
         Asked::Plan(plan) => plan,
@@ -139,17 +149,19 @@ fn init(flags: &Init) -> Result<ExitCode, Failure> {
             println!("Nothing was changed.");
             return Ok(ExitCode::from(1));
         }
+        Asked::Interrupted => {
+            println!("\nNothing was changed.");
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
     };
     let folder = plan.folder.clone();
-    let finished = runtime.block_on(async {
-        tokio::select! {
-            finished = apply(*plan, flags, asked) => finished,
-            // The wizard's questions leave Ctrl+C to us.
-            _ = tokio::signal::ctrl_c() => {
-                Err(Failure::user("interrupted", "the set-up was interrupted", "run it again: it goes on where it was"))
-            }
+    let finished = tokio::select! {
+        finished = apply(*plan, flags, asked) => finished,
+        // The wizard's questions leave Ctrl+C to us.
+        _ = tokio::signal::ctrl_c() => {
+            Err(Failure::user("interrupted", "the set-up was interrupted", "run it again: it goes on where it was"))
         }
-    })?;
+    }?;
     conclude(flags, &folder, &finished, false)?;
     Ok(ExitCode::SUCCESS)
 }

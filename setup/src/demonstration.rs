@@ -15,10 +15,10 @@ pub fn run(scripted: bool) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting")?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let done = match scripted || !terminal {
-        true => runtime.block_on(scripted::play()),
+        true => runtime.block_on(scripted::play()).map(|()| ExitCode::SUCCESS),
         false => runtime.block_on(interactive::play()),
     };
     // A question that was interrupted may still be reading the terminal.
     runtime.shutdown_background();
-    done.map(|()| ExitCode::SUCCESS)
+    done
 }

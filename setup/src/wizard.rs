@@ -7,19 +7,20 @@ use crate::{
     cli::Init,
     plan::{self, Answers, PASSWORD_FLOOR, Plan, WrongAnswer},
 };
-use dialoguer::{Confirm, Input, Password, Select, console::Term, theme::ColorfulTheme};
+use dialoguer::{Confirm, Input, Password, Select, theme::ColorfulTheme};
 use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use waxwing_server::{
     cli::Failure,
     install::{
         Config, Database, Finished, Folder, InstallError, MysqlSettings, SignUp, TlsMode, config, database, open,
     },
 };
+use waxwing_terminal::{FoundTerminal, interrupted};
 use zeroize::Zeroizing;
 
 /// How the questions ended.
@@ -30,20 +31,29 @@ pub(crate) enum Asked {
     Already(Folder, Finished),
     /// With a no.
     Declined,
+    /// With Ctrl+C or SIGTERM.
+    Interrupted,
 }
 
 /// Asks what the flags leave open.
-pub(crate) fn ask(flags: &Init, runtime: &Runtime) -> Result<Asked, Failure> {
-    // With a handler in place, Ctrl+C ends the question and not the process, so that the cursor comes back.
-    let interrupt = tokio::signal::unix::SignalKind::interrupt();
-    let _handler = runtime.block_on(async { tokio::signal::unix::signal(interrupt) }).map_err(Failure::unexpected)?;
-    let wizard = Wizard { theme: ColorfulTheme::default(), runtime };
-    let asked = wizard.plan(flags);
-    let _ = Term::stderr().show_cursor();
+///
+/// A question that was interrupted may still read the terminal on a thread of the runtime: shut it down with
+/// `shutdown_background`.
+pub(crate) async fn ask(flags: Init) -> Result<Asked, Failure> {
+    // A password's question does not end at Ctrl+C by itself: the terminal comes back here, whatever was asked.
+    let _terminal = FoundTerminal::new();
+    let runtime = Handle::current();
+    let questions = tokio::task::spawn_blocking(move || {
+        let wizard = Wizard { theme: ColorfulTheme::default(), runtime };
+        wizard.plan(&flags)
+    });
+    let asked = tokio::select! {
+        asked = questions => asked.map_err(Failure::unexpected)?,
+        () = interrupted() => Ok(Asked::Interrupted),
+    };
     match asked {
         Err(Stop::Asking(dialoguer::Error::IO(error))) if error.kind() == std::io::ErrorKind::Interrupted => {
-            eprintln!();
-            Ok(Asked::Declined)
+            Ok(Asked::Interrupted)
         }
         Err(Stop::Asking(error)) => Err(Failure::user("terminal", error.to_string(), "use --yes with flags instead")),
         Err(Stop::Failed(failure)) => Err(failure),
@@ -80,12 +90,12 @@ impl From<InstallError> for Stop {
     }
 }
 
-struct Wizard<'a> {
+struct Wizard {
     theme: ColorfulTheme,
-    runtime: &'a Runtime,
+    runtime: Handle,
 }
 
-impl Wizard<'_> {
+impl Wizard {
     fn plan(&self, flags: &Init) -> Result<Asked, Stop> {
         let mut answers = flags.answers()?;
         println!("Waxwing \u{2013} setting up a server");
@@ -98,6 +108,7 @@ impl Wizard<'_> {
         if let Some(finished) = folder.finished()? {
             return Ok(Asked::Already(folder, finished));
         }
+        usable_folder(folder.path())?;
         let found = crate::apply::unfinished(&folder)?;
         let (config, server_password) = match &found {
             Some(config) => {
@@ -111,7 +122,7 @@ impl Wizard<'_> {
         let config_found = found.is_some();
         let plan = Plan { folder, config, config_found, server_password, database_password, sign_up_secret };
         println!("\nThis will be set up:\n\n{plan}\n");
-        let confirmed = Confirm::with_theme(&self.theme).with_prompt("Go ahead?").default(true).interact()?;
+        let confirmed = self.confirm("Go ahead?", true)?;
         Ok(if confirmed { Asked::Plan(Box::new(plan)) } else { Asked::Declined })
     }
 
@@ -145,9 +156,9 @@ impl Wizard<'_> {
 
     fn folder(&self, flags: &Init) -> Result<Folder, Stop> {
         let usual = flags.folder()?.map(|folder| folder.path().display().to_string());
-        let usable = |text: &String| match usable_folder(Path::new(&expand_home(text))) {
-            Ok(()) => Ok(()),
-            Err(wrong) => Err(format!("{}; {}", wrong.reason, wrong.next)),
+        let usable = |text: &String| {
+            let path = std::path::absolute(expand_home(text)).map_err(|error| error.to_string())?;
+            usable_folder(&path).map_err(|wrong| format!("{}; {}", wrong.reason, wrong.next))
         };
         let mut input =
             Input::with_theme(&self.theme).with_prompt("Folder for the server's files").validate_with(usable);
@@ -295,7 +306,7 @@ impl Wizard<'_> {
             let chosen = choices.get(chosen).copied().unwrap_or(SignUp::Invite);
             if chosen == SignUp::Open && !answers.listen().ip().is_loopback() {
                 let prompt = "Everybody who finds the server can then make accounts. Is that meant?";
-                if !Confirm::with_theme(&self.theme).with_prompt(prompt).default(false).interact()? {
+                if !self.confirm(prompt, false)? {
                     continue;
                 }
                 answers.open_to_the_world = true;
@@ -305,17 +316,34 @@ impl Wizard<'_> {
         }
     }
 
+    fn confirm(&self, prompt: &str, default: bool) -> Result<bool, Stop> {
+        let asked = Confirm::with_theme(&self.theme).with_prompt(prompt).default(default);
+        // "yes" is three keys, and the last two must not answer the next question.
+        Ok(asked.wait_for_newline(true).interact()?)
+    }
+
     fn select(&self, prompt: &str, items: &[impl std::fmt::Display], default: usize) -> Result<usize, Stop> {
         Ok(Select::with_theme(&self.theme).with_prompt(prompt).items(items).default(default).interact()?)
     }
 }
 
-/// Whether a server's files can go there, as far as looking tells.
+/// Whether a server's files can go to this absolute path; leaves nothing there.
 fn usable_folder(path: &Path) -> Result<(), WrongAnswer> {
     use std::os::unix::fs::PermissionsExt;
-    let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
+    let place = path.ancestors().find(|place| place.symlink_metadata().is_ok()).unwrap_or(path);
+    let wrong = |reason: String| WrongAnswer::new(reason, "choose another folder");
+    let found = std::fs::metadata(place).map_err(|error| wrong(format!("{}: {error}", place.display())))?;
     if !found.is_dir() {
-        return Err(WrongAnswer::new("that is a file", "choose a folder"));
+        return Err(WrongAnswer::new(format!("{} is a file", place.display()), "choose a folder"));
+    }
+    // Rights alone do not tell: some file systems take no folders from anybody.
+    tempfile::Builder::new()
+        .prefix(".waxwing-")
+        .tempdir_in(place)
+        .and_then(tempfile::TempDir::close)
+        .map_err(|_| wrong(format!("this user cannot create anything in {}", place.display())))?;
+    if place != path {
+        return Ok(());
     }
     let empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     match empty || found.permissions().mode() & 0o077 == 0 {
@@ -337,4 +365,22 @@ pub(crate) fn qr_code(text: &str) -> Option<String> {
     let drawn = code.render::<Dense1x2>().build();
     let lines = drawn.lines().map(|line| format!("    \u{1b}[38;5;16;48;5;231m{line}\u{1b}[0m\n"));
     Some(lines.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_refused_at_the_question() {
+        let place = tempfile::tempdir().unwrap();
+        usable_folder(&place.path().join("a/b/c")).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        assert!(usable_folder(Path::new("/proc/zzz")).unwrap_err().reason.contains("/proc"));
+        fs::write(place.path().join("file"), "x").unwrap();
+        assert!(usable_folder(&place.path().join("file/below")).unwrap_err().reason.ends_with("is a file"));
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(usable_folder(place.path()).unwrap_err().reason.contains("other things"));
+    }
 }

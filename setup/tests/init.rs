@@ -203,6 +203,41 @@ fn wrong_values_end_in_1_with_a_reason_and_change_nothing() {
 }
 
 #[test]
+fn a_lost_database_is_to_be_restored_and_never_made_anew() {
+    let place = Place::new();
+    assert!(place.init(&["--json"]).status.success());
+    let server = |command: &str| {
+        let mut server = bare(env!("CARGO_BIN_EXE_waxwing-setup"));
+        server.args(["server", command, "--json", "--dir"]).arg(place.path("server"));
+        server.arg("--password-file").arg(place.path("password")).output().unwrap()
+    };
+    fs::remove_file(place.folder().database()).unwrap();
+    for command in ["run", "migrate"] {
+        let refused = server(command);
+        assert_eq!(refused.status.code(), Some(1), "{command}: {}", text(&refused.stderr));
+        let error = &json(&refused.stderr)["error"];
+        assert!(error["message"].as_str().unwrap().contains("missing or empty"), "{command}: {error}");
+        assert!(error["next"].as_str().unwrap().contains("backup"), "{command}: {error}");
+        // The second time it is there, and empty.
+        fs::write(place.folder().database(), "").unwrap();
+        fs::set_permissions(place.folder().database(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert!(text(&server("check").stdout).contains("missing or empty"));
+    assert_eq!(fs::metadata(place.folder().database()).unwrap().len(), 0);
+}
+
+#[test]
+fn an_invite_is_refused_where_nobody_needs_one() {
+    let place = Place::new();
+    assert!(place.init(&["--json", "--signup", "open"]).status.success());
+    let mut invite = bare(env!("CARGO_BIN_EXE_waxwing-setup"));
+    invite.args(["server", "invite", "--json", "--dir"]).arg(place.path("server"));
+    let refused = invite.arg("--password-file").arg(place.path("password")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(json(&refused.stderr)["error"]["code"], "no-invite-needed");
+}
+
+#[test]
 fn an_unreachable_database_ends_in_3_and_leaves_nothing() {
     let place = Place::new();
     let refused = place.init(&["--json", "--database", "mysql://u:hunter2@127.0.0.1:1/chat"]);

@@ -515,6 +515,9 @@ impl Engine {
         let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
         let Response::Page(page) = answer else { return Err(unexpected()) };
         let (head, skipped) = (page.head, log::check_page(&page, row.cursor)?);
+        if page.sent > row.number {
+            return Err(Error::OldCopy);
+        }
         let lane = online.lane(chat);
         if lane.ahead.last_key_value().is_some_and(|(last, _)| *last > head) {
             // What was heard of before this page was asked for is in it, or does not exist.

@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use waxwing_protocol::{
-    ALPN, Address, ClientFrame, EXPORTER_LABEL, ErrorCode, Event, Hello, Link, Pin, Refusal, Request, Response,
+    ALPN, Address, ClientFrame, DecodeError, EXPORTER_LABEL, ErrorCode, Event, Hello, Link, Pin, Refusal, Request, Response,
     ServerFrame, ServerHello, VERSIONS, decode_server_frame, decode_server_hello, encode, limits,
 };
 
@@ -323,7 +323,10 @@ async fn receive_until_end(
                 }
                 continue;
             }
-            Err(waxwing_protocol::DecodeError::UnknownServerFrame) => continue,
+            Err(DecodeError::UnknownResponse { id }) => {
+                (id, Err(CallError::Lost("the server answered something this version does not know".into())))
+            }
+            Err(DecodeError::UnknownServerFrame) => continue,
             Err(_) => return "the server sent something malformed".into(),
         };
         let waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).answers.remove(&id);

@@ -175,10 +175,7 @@ impl Room<'_> {
         let deadline = Instant::now() + PIPE_PATIENCE;
         let mut unsent = Ok(());
         if ended && self.reading == Reading::Piped {
-            for id in std::mem::take(&mut self.unsent) {
-                let patience = deadline.saturating_duration_since(Instant::now());
-                unsent = unsent.and(self.client.sent(id, patience).await.map(drop));
-            }
+            unsent = self.settle(deadline).await;
         }
         while let Ok(event) = self.events.try_recv() {
             let lines = self.conversation.event(event, Instant::now());
@@ -186,7 +183,45 @@ impl Room<'_> {
         }
         let lines = self.conversation.show_typed();
         self.print(lines)?;
-        Ok(unsent?)
+        if unsent.is_ok()
+            && let Some(waiting) = output::waiting(self.client).await?
+        {
+            self.print([notice(&waiting)])?;
+        }
+        unsent
+    }
+
+    /// Waits until the server has what was piped; what it does not get in time stays queued, and the error says so.
+    async fn settle(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let (mut waiting, mut late, mut refused) = (0, None, None);
+        for id in std::mem::take(&mut self.unsent) {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            match self.client.sent(id, patience).await {
+                Ok(_) => {}
+                Err(error) if may_pass(&error) => {
+                    waiting += 1;
+                    late = Some(error);
+                }
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        let Some(late) = late else { return refused.map_or(Ok(()), |error| Err(error.into())) };
+        let wait = if waiting == 1 {
+            "1 message waits and goes".to_owned()
+        } else {
+            format!("{waiting} messages wait and go")
+        };
+        let wait = format!(
+            "{wait} out with the next connection; do not send {} again",
+            if waiting == 1 { "it" } else { "them" }
+        );
+        match refused {
+            None => Err(Error::TimedOut(format!("{late}. {wait}")).into()),
+            Some(refused) => {
+                self.print([format!("! {wait}")])?;
+                Err(refused.into())
+            }
+        }
     }
 
     fn print(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {

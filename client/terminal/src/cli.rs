@@ -30,7 +30,7 @@ pub(crate) struct Options {
     /// The folder that holds the profiles [default: waxwing in the XDG data folder]
     #[arg(long, global = true, env = "WAXWING_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The server's link (waxwing://host:port/#key), for signup, login, ping and the menu
+    /// The server's link (waxwing://host:port/#key), for signup, login, ping and the menu, which then does not ask for it
     #[arg(long, global = true, env = "WAXWING_SERVER", value_name = "LINK")]
     pub(crate) server: Option<String>,
     /// A file that holds the password, instead of asking for it
@@ -82,6 +82,9 @@ pub(crate) enum Command {
     /// Show who this profile is
     Whoami,
     /// Show the connection, and what waits
+    ///
+    /// Unread are messages that were neither shown in an opened chat nor dealt with by `waxwing receive` (or `ack`); a
+    /// chat counts as read once nothing of it is left.
     Status,
     /// Test whether a server answers and is the one that the link names
     Ping {
@@ -106,6 +109,9 @@ pub(crate) enum Command {
         limit: Option<usize>,
     },
     /// List the chats on this device
+    ///
+    /// New (unread) are messages that were neither shown in an opened chat nor dealt with by `waxwing receive` (or
+    /// `ack`); a chat counts as read once nothing of it is left.
     Chats,
     /// Chat live, line by line
     Chat {

@@ -68,7 +68,7 @@ impl Failure {
 
     fn next(&self) -> Option<&str> {
         match self {
-            Self::Core(error) => error.advice(),
+            Self::Core(error) => error.advice().or_else(|| advice(error)),
             Self::Usage { next, .. } => Some(next),
             Self::Io(_) | Self::Interrupted => None,
         }
@@ -105,6 +105,18 @@ impl Failure {
             false => writeln!(io::stderr(), "waxwing: {}", self.in_words()),
         };
     }
+}
+
+/// What to do next where that depends on this program's commands.
+fn advice(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::BadMessageId => "take the id of a message that 'waxwing receive --json' printed",
+        Error::BadInput(_) => "correct it or leave it out",
+        Error::BadProfileName(_) => "name another profile with --profile",
+        Error::Refused(_) | Error::ServerMisbehaves(_) => "try again later; if it stays, tell the server's owner",
+        Error::RateLimited { .. } => "wait, then try again",
+        _ => return None,
+    })
 }
 
 #[derive(Serialize)]

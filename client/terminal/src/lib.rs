@@ -14,6 +14,7 @@ mod prompt;
 mod sanitise;
 
 pub use failure::Failure;
+pub use prompt::{FoundTerminal, interrupted};
 
 use clap::Parser as _;
 use cli::{Cli, Command, Options};

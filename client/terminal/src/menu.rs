@@ -9,21 +9,25 @@ use crate::{
     chat::{self, Reading},
     cli::Options,
     output::{self, notice},
-    password, prompt,
+    password,
+    prompt::{self, Interrupts, Spinner},
     sanitise::{Breaks, sanitise},
 };
 use dialoguer::Select;
 use jiff::tz::TimeZone;
 use std::{io::Write as _, path::PathBuf, time::Duration};
-use waxwing_core::{Chat, Client, ErrorKind, Link, ProfilePath, Status, Unlock, check_username};
+use waxwing_core::{Chat, Client, Connection, ErrorKind, Event, Link, ProfilePath, Status, Unlock, check_username};
 
-/// How long the first list of chats waits for news.
-const GREETING: Duration = Duration::from_secs(3);
+/// How long the first list of chats waits for the connection and what is new.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// How long the end waits to know what is still to be sent.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// How long starting a chat waits for the first connection.
 const CONNECTING: Duration = Duration::from_secs(10);
 
-/// Opens the menu on a profile, which may not exist yet; `server` is offered as the server's link. Needs a terminal.
+/// Opens the menu on a profile, which may not exist yet; a `server` that is given is not asked for. Needs a terminal.
 ///
 /// Returns when the user quits; [`Failure::Interrupted`] on Ctrl+C, SIGINT or SIGTERM. A question that was interrupted
 /// may still read the terminal on a thread of the runtime: shut it down with `shutdown_background`.
@@ -50,17 +54,35 @@ impl Menu {
             return Err(Failure::usage("the menu needs a terminal", "give a command; see 'waxwing --help'"));
         }
         let _terminal = prompt::FoundTerminal::new();
-        tokio::select! {
-            done = self.show() => done,
-            () = prompt::interrupted() => Err(Failure::Interrupted),
+        let mut interrupts = Interrupts::new();
+        let opened = tokio::select! {
+            opened = self.open_profile() => opened?,
+            () = interrupts.wait() => return Err(Failure::Interrupted),
+        };
+        let Some(client) = opened else { return Ok(()) };
+        let done = tokio::select! {
+            done = self.show(&client) => done,
+            () = interrupts.wait() => Err(Failure::Interrupted),
+        };
+        let interrupted = matches!(done, Err(Failure::Interrupted));
+        if let Ok(Ok(Some(waiting))) = tokio::time::timeout(GOODBYE, output::waiting(&client)).await {
+            say(&format!("{}{waiting}", if interrupted { "\n" } else { "" }));
         }
+        if !interrupted {
+            say(&notice("Closing…"));
+            if let Err(error) = client.close().await {
+                tracing::debug!(%error, "closing");
+            }
+        }
+        done
     }
 
-    async fn show(&self) -> Result<(), Failure> {
-        let client = match self.profile.exists() {
+    /// The profile's client, after a sign-up or login where there is none yet; none if the user quits.
+    async fn open_profile(&self) -> Result<Option<Client>, Failure> {
+        Ok(Some(match self.profile.exists() {
             true => password::open(&self.profile, self.password_file.as_deref(), false).await?,
             false => match welcome::run(&self.profile, self.server.clone()).await? {
-                None => return Ok(()),
+                None => return Ok(None),
                 Some(password) => {
                     let remembered = !self.profile.needs_password();
                     let unlock = if remembered { Unlock::Remembered } else { Unlock::Password(password.clone()) };
@@ -72,16 +94,12 @@ impl Menu {
                     }
                 }
             },
-        };
-        client.go_online();
-        // The list shall begin with what is new; offline, it begins at once.
-        let _ = client.caught_up(GREETING).await;
-        let done = self.chats(&client).await;
-        say(&notice("Closing…"));
-        if let Err(error) = client.close().await {
-            tracing::debug!(%error, "closing");
-        }
-        done
+        }))
+    }
+
+    async fn show(&self, client: &Client) -> Result<(), Failure> {
+        greet(client).await;
+        self.chats(client).await
     }
 
     async fn chats(&self, client: &Client) -> Result<(), Failure> {
@@ -109,6 +127,22 @@ impl Menu {
     async fn enter(&self, client: &Client, name: &str) -> Result<(), Failure> {
         chat::run(client, client.events(), name, Reading::of_this_terminal(self.plain)).await
     }
+}
+
+/// Connects, and waits a moment so that the list begins with what is new. A first try that fails is tried again meanwhile.
+async fn greet(client: &Client) {
+    let mut events = client.events();
+    client.go_online();
+    let spinner = Spinner::new(true);
+    spinner.say("connecting…");
+    let here = async {
+        while let Some(event) = events.recv().await {
+            if matches!(event, Event::CaughtUp | Event::Connection(Connection::Offline { retry_in: None, .. })) {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(GREETING, here).await;
 }
 
 /// Asks with whom; nothing typed goes back.

@@ -5,7 +5,7 @@ use dialoguer::console::{self, Alignment, style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::io::{self, Write};
-use waxwing_core::{Chat, Content, Message, MessageState, Remembered};
+use waxwing_core::{Chat, Client, Content, Error, Message, MessageState, Remembered};
 
 /// Neither colours nor cursor movements nor characters beyond ASCII as decoration: `NO_COLOR` or a dumb terminal.
 pub(crate) fn is_plain() -> bool {
@@ -122,6 +122,9 @@ pub(crate) fn remembered_name(remembered: &Remembered) -> &'static str {
     }
 }
 
+/// What somebody must know who logs in on another device, for people.
+pub(crate) const NEW_DEVICE: &str = "Chats begun before this login do not open on this device yet; new ones do.";
+
 /// Where the local key stays, for people.
 pub(crate) fn remembered_words(remembered: &Remembered) -> String {
     match remembered {
@@ -170,7 +173,26 @@ pub(crate) fn message_line(message: &Message, zone: &TimeZone, width: usize) -> 
     let indent = time.chars().count() + 2 + width.max(from.chars().count()) + 2;
     let said = words(&message.content, Breaks::Indented(indent));
     let mark = mark(&message.state, is_plain());
-    format!("{time}  {from:width$}  {said}{}{mark}", if mark.is_empty() { "" } else { " " })
+    let why = failure(&message.state).map(|reason| format!(" {reason}")).unwrap_or_default();
+    format!("{time}  {from:width$}  {said}{}{mark}{why}", if mark.is_empty() { "" } else { " " })
+}
+
+/// Why a message was not sent, if it was not.
+pub(crate) fn failure(state: &MessageState) -> Option<String> {
+    match state {
+        MessageState::Failed(reason) => Some(sanitise(reason, Breaks::Spaces)),
+        _ => None,
+    }
+}
+
+/// What to say to somebody who leaves while messages wait; none if the client is connected and sends them now.
+pub(crate) async fn waiting(client: &Client) -> Result<Option<String>, Error> {
+    let status = client.status().await?;
+    Ok(match (status.queued, status.online) {
+        (0, _) | (_, true) => None,
+        (1, false) => Some("1 message waits; it goes out when waxwing is next online.".to_owned()),
+        (many, false) => Some(format!("{many} messages wait; they go out when waxwing is next online.")),
+    })
 }
 
 /// The mark behind an own message.
@@ -292,6 +314,13 @@ mod tests {
         assert_eq!(lines[0], "bob                       2023-11-14 22:13  one two␛[2J");
         assert_eq!(lines[1], "carol (Carol X)   12 new  2023-11-14 22:13  one two␛[2J");
         assert_eq!(value(&ChatObject::from(&chat("bob", None, 2)))["unread"], 2);
+    }
+
+    #[test]
+    fn people_read_why_something_was_not_sent() {
+        let failed = message(Content::Text("x".into()), MessageState::Failed("too late\u{1b}[2J".into()));
+        let line = message_line(&failed, &TimeZone::UTC, 3);
+        assert!(line.ends_with(" too late␛[2J"), "{line}");
     }
 
     #[test]

@@ -55,15 +55,25 @@ pub(crate) async fn line(
 }
 
 /// Asks for one line that may stay empty.
-pub(crate) async fn optional_line(question: &str, default: Option<String>) -> Result<Option<String>, Failure> {
-    let text = line(question, default, |_| Ok(())).await?;
+pub(crate) async fn optional_line(
+    question: &str,
+    default: Option<String>,
+    check: impl Fn(&str) -> Result<(), String> + Send + 'static,
+) -> Result<Option<String>, Failure> {
+    let check = move |text: &str| if text.is_empty() { Ok(()) } else { check(text) };
+    let text = line(question, default, check).await?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
 /// Asks a yes-or-no question.
 pub(crate) async fn confirm(question: &str, default: bool) -> Result<bool, Failure> {
     let question = question.to_owned();
-    ask(move |theme| Confirm::with_theme(theme).with_prompt(question).default(default).interact()).await
+    ask(move |theme| {
+        let asked = Confirm::with_theme(theme).with_prompt(question).default(default);
+        // "yes" is three keys, and the last two must not answer the next question.
+        asked.wait_for_newline(true).interact()
+    })
+    .await
 }
 
 /// Asks for something that does not show on the screen.
@@ -128,10 +138,13 @@ impl Drop for Spinner {
 }
 
 /// The terminal's modes as they were found; dropping it brings them back, and the cursor with them.
-pub(crate) struct FoundTerminal(Option<Termios>);
+#[derive(Debug)]
+pub struct FoundTerminal(Option<Termios>);
 
 impl FoundTerminal {
-    pub(crate) fn new() -> Self {
+    /// Notes the modes of standard input's terminal, if it is one.
+    #[expect(clippy::new_without_default, reason = "it looks at the world; a default would not")]
+    pub fn new() -> Self {
         Self(termios::tcgetattr(io::stdin()).ok())
     }
 }
@@ -169,7 +182,7 @@ impl Interrupts {
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub(crate) async fn interrupted() {
+/// Waits for SIGINT or SIGTERM, which from the first call on do not end the process by themselves.
+pub async fn interrupted() {
     Interrupts::new().wait().await;
 }

@@ -2,7 +2,7 @@
 
 use super::{Failure, block_on};
 use crate::{
-    install::{Installation, database},
+    install::{Config, Folder, Installation, SignUp, database},
     relay::{invite_hash, new_invite_code},
     store::{NewInvite, SharedStore},
 };
@@ -33,11 +33,32 @@ pub async fn create_invite(store: &SharedStore, link: Link, uses: u32, days: u32
     Ok(Link { invite: Some(code), ..link })
 }
 
+/// Under the other rules of sign-up a code means nothing.
+fn needs_invites(folder: &Folder, config: &Config) -> Result<(), Failure> {
+    let (link, file) = (folder.link(), folder.config());
+    let (why, next) = match config.sign_up {
+        SignUp::Invite => return Ok(()),
+        SignUp::Open => {
+            ("anyone may sign up, so no invite is needed", format!("give people the link in {}", link.display()))
+        }
+        SignUp::Secret => (
+            "people sign up with the shared secret, so no invite is needed",
+            format!("give them the link in {} and the secret", link.display()),
+        ),
+        SignUp::Closed => {
+            ("sign-up is closed, so an invite would let nobody in", "first let people sign up".to_owned())
+        }
+    };
+    let next = format!("{next}; or set sign_up = \"invite\" in {} and restart the server", file.display());
+    Err(Failure::user("no-invite-needed", why, next))
+}
+
 pub(super) fn invite(command: &super::Invite) -> Result<ExitCode, Failure> {
     // No lock on the folder: a MySQL database takes an invite while the server runs, and an embedded one has its own lock.
     let common = &command.common;
     let folder = common.folder()?;
     let config = common.config(&folder, &[])?;
+    needs_invites(&folder, &config)?;
     let password = super::server_password(common.password_file.as_deref())?;
     let installation = Installation::open(folder, config, &password)?;
     let Installation { folder, config, secrets, .. } = &installation;

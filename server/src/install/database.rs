@@ -8,7 +8,7 @@ use crate::store::{
     mysql::{self, MysqlOptions, MysqlStore, MysqlTls},
     sqlite::{self, SqliteStore},
 };
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 use waxwing_protocol::{ConversationId, DeviceId, Entry, InboxItem};
 use zeroize::Zeroizing;
 
@@ -81,6 +81,11 @@ pub async fn probe(folder: &Folder, config: &Config, password: Option<&str>) -> 
 pub async fn migrate(folder: &Folder, config: &Config, password: Option<&str>) -> Result<Migrated, InstallError> {
     match config.database {
         Database::Sqlite => {
+            // Not an empty database in place of the accounts that were there.
+            if folder.link().exists() && is_missing_or_empty(&folder.database()) {
+                let (fault, reason, next) = lost(folder);
+                return Err(InstallError::Database { fault, reason, next });
+            }
             let report = sqlite::migrate(&folder.database()).map_err(|error| from_sqlite(folder, error))?;
             Ok(match report.from {
                 0 => Migrated::Created,
@@ -140,6 +145,21 @@ impl MysqlSettings {
 
 const NEWER: &str = "install the version of Waxwing that last used this database, or a later one";
 
+/// A finished set-up has had its tables: whoever set it up anew would lose the accounts.
+fn lost(folder: &Folder) -> (DatabaseFault, String, String) {
+    let file = folder.database();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let reason = format!("the database {name} is missing or empty although this server was set up");
+    (DatabaseFault::Damaged, reason, format!("restore it from a backup ({})", file.display()))
+}
+
+fn is_missing_or_empty(file: &Path) -> bool {
+    match std::fs::metadata(file) {
+        Ok(found) => found.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 fn unmigrated(folder: &Folder, found: i64, needed: i64) -> (DatabaseFault, String, String) {
     let reason = match found {
         0 => "the database has no tables yet".to_owned(),
@@ -165,6 +185,7 @@ fn from_sqlite(folder: &Folder, error: sqlite::OpenError) -> InstallError {
     let file = file.display();
     let version = |version: usize| i64::try_from(version).unwrap_or(i64::MAX);
     let (fault, reason, next) = match error {
+        OpenError::Unmigrated { found: 0, .. } if folder.link().exists() => lost(folder),
         OpenError::Unmigrated { found, needed } => unmigrated(folder, version(found), version(needed)),
         OpenError::Newer { found, known } => newer(version(found), version(known)),
         OpenError::Foreign => {
@@ -179,7 +200,10 @@ fn from_sqlite(folder: &Folder, error: sqlite::OpenError) -> InstallError {
             let reason = format!("another process is using {file}");
             (DatabaseFault::InUse, reason, "stop it first".into())
         }
-        OpenError::Io(source) if source.kind() == std::io::ErrorKind::NotFound => unmigrated(folder, 0, 1),
+        OpenError::Io(source) if source.kind() == std::io::ErrorKind::NotFound => match folder.link().exists() {
+            true => lost(folder),
+            false => unmigrated(folder, 0, 1),
+        },
         OpenError::Io(source) => return InstallError::Io { action: "open", path: folder.database(), source },
         OpenError::Database(source) => {
             let reason = format!("{file}: {}", one_line(&source));

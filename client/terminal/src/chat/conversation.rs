@@ -4,7 +4,7 @@
 //! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
 
 use crate::{
-    output::{mark, notice, time_of_day, words},
+    output::{failure, mark, notice, time_of_day, words},
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -70,7 +70,7 @@ impl Conversation {
 
     /// The lines of the messages that were here before.
     pub(crate) fn history(&mut self, messages: Vec<Message>) -> Vec<String> {
-        let lines = messages.iter().map(|message| self.line(message)).collect();
+        let lines = messages.iter().map(|message| self.line_with_reason(message)).collect();
         for message in messages {
             self.seen.insert(message.id);
             if message.from == self.me {
@@ -124,11 +124,14 @@ impl Conversation {
         if message.state == MessageState::Queued {
             self.unsettled.insert(message.id, quote(&message));
         }
-        let mut line = self.line(&message);
-        if let MessageState::Failed(reason) = &message.state {
-            line = format!("{line}\n{}", notice(&format!("  not sent: {}", sanitise(reason, Breaks::Spaces))));
+        Some(self.line_with_reason(&message))
+    }
+
+    fn line_with_reason(&self, message: &Message) -> String {
+        match failure(&message.state) {
+            Some(reason) => format!("{}\n{}", self.line(message), notice(&format!("  not sent: {reason}"))),
+            None => self.line(message),
         }
-        Some(line)
     }
 
     /// Something happened: the lines that it needs, often none.

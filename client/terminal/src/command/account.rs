@@ -24,6 +24,9 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let link = options.required_server()?;
     let username = check_username(&arguments.username)?;
     let SignUpArgs { name, email, secret, secret_file, invite, remember, .. } = arguments;
+    if let Some(email) = &email {
+        check_email(email).map_err(|reason| Failure::usage(reason, "correct --email or leave it out"))?;
+    }
     let admission = match (secret.map(Zeroizing::new), secret_file, invite) {
         (Some(secret), _, _) => Admission::Secret(secret),
         (None, Some(file), _) => Admission::Secret(password::read_file(&file, options.json)?),
@@ -51,6 +54,19 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
         print(&recovery_box(&account.recovery_code))?;
     }
     Ok(())
+}
+
+/// Whether this looks like an e-mail address: `something@something.tld`. Only a letter would tell more.
+pub(crate) fn check_email(text: &str) -> Result<(), String> {
+    let looks_like_one = text.split_once('@').is_some_and(|(name, host)| {
+        let host = host.rsplit_once('.');
+        let whole = host.is_some_and(|(site, top)| !site.is_empty() && !site.ends_with('.') && !top.is_empty());
+        whole && !name.is_empty() && !text.contains(char::is_whitespace) && text.matches('@').count() == 1
+    });
+    match looks_like_one {
+        true => Ok(()),
+        false => Err(format!("'{text}' is not an e-mail address: it looks like name@example.org")),
+    }
 }
 
 /// The recovery code in a box, and how to keep it.
@@ -90,6 +106,7 @@ pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<()
     } else {
         print(&format!("Logged in as {}. This device is {}.", account.username, account.device))?;
         print(&output::remembered_words(&account.remembered))?;
+        print(output::NEW_DEVICE)?;
     }
     Ok(())
 }
@@ -155,6 +172,18 @@ mod tests {
         let object = LoggedInObject { username: "alice", device: "00ff", remembered: "keyring" };
         let expected = json!({ "username": "alice", "device": "00ff", "remembered": "keyring" });
         assert_eq!(serde_json::to_value(&object).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_address_has_a_name_and_a_host_with_a_dot() {
+        for address in ["al@example.org", "a.b+c@mail.example.org", "é@ü.de"] {
+            assert_eq!(check_email(address), Ok(()));
+        }
+        for wrong in
+            ["al", "al@", "@example.org", "al@example", "al@.org", "al@example.", "a l@example.org", "a@b@c.de"]
+        {
+            assert!(check_email(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

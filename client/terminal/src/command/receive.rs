@@ -35,11 +35,24 @@ pub(crate) async fn run(options: &Options, arguments: &ReceiveArgs) -> Result<()
 
 pub(crate) async fn acknowledge(options: &Options, id: MessageId) -> Result<(), Failure> {
     let client = open(options).await?;
-    let acknowledged = client.acknowledge(id).await;
+    let acknowledged = match client.acknowledge(id).await {
+        Ok(()) => mark_read(&client).await,
+        refused => refused,
+    };
     close(client).await;
     acknowledged?;
     if options.json {
         print_json(&serde_json::json!({ "acknowledged": id }))?;
+    }
+    Ok(())
+}
+
+/// What was dealt with is read: marks the chats of which nothing stands behind the receive cursor.
+async fn mark_read(client: &Client) -> Result<(), Error> {
+    let behind = client.unreceived(i64::MAX as usize).await?;
+    let behind: HashSet<&str> = behind.iter().map(|message| message.chat.as_str()).collect();
+    for chat in client.chats().await?.iter().filter(|chat| chat.unread > 0 && !behind.contains(chat.name.as_str())) {
+        client.mark_read(&chat.name).await?;
     }
     Ok(())
 }
@@ -197,6 +210,9 @@ impl Receiving<'_> {
             }
             written?;
             if last.is_none() {
+                if count > 0 && !self.manual {
+                    mark_read(self.client).await?;
+                }
                 return Ok(count);
             }
         }
@@ -216,7 +232,7 @@ impl Receiving<'_> {
                 let behind = self.client.unreceived(self.waiting.len()).await?;
                 let behind: HashSet<MessageId> = behind.iter().map(|message| message.id).collect();
                 self.waiting.retain(|id| behind.contains(id));
-                Ok(())
+                Ok(mark_read(self.client).await?)
             }
             Err(Error::BadMessageId) => {
                 self.say("a line of standard input is not the id of a received message");

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::io::Read as _;
 use waxwing_core::{Client, Error, ErrorKind, Message, MessageState};
 
-/// More than any message may have, so that an endless pipe is refused and not stored.
+/// Bytes; more than any message may have, so that an endless pipe is refused and not stored.
 const STDIN_LIMIT: u64 = 1024 * 1024;
 
 #[derive(Serialize)]
@@ -84,7 +84,11 @@ async fn queue(client: &Client, user: &str, text: &str) -> Result<Message, Failu
 
 fn read_stdin() -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(STDIN_LIMIT).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(STDIN_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > STDIN_LIMIT {
+        let message = format!("the message is too long: more than {STDIN_LIMIT} bytes");
+        return Err(Failure::usage(message, "split it"));
+    }
     let text = String::from_utf8(bytes).map_err(|_| {
         Failure::usage("standard input is not UTF-8 text", "messages are text; encode other data first")
     })?;

@@ -8,8 +8,9 @@ use crate::{
     sanitise::{Breaks, sanitise},
 };
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use std::time::Duration;
-use waxwing_core::Client;
+use waxwing_core::{Client, Status};
 
 /// How long `status` waits for the server.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,6 +33,15 @@ pub(crate) async fn whoami(options: &Options) -> Result<(), Failure> {
     Ok(printed?)
 }
 
+#[derive(Serialize)]
+struct StatusObject<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// Why the server was not reached, if it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
 pub(crate) async fn status(options: &Options) -> Result<(), Failure> {
     let client = open(options).await?;
     client.go_online();
@@ -40,7 +50,8 @@ pub(crate) async fn status(options: &Options) -> Result<(), Failure> {
     close(client).await;
     let status = status?;
     if options.json {
-        print_json(&status)?;
+        let reason = reached.as_ref().err().map(ToString::to_string);
+        print_json(&StatusObject { status: &status, reason })?;
     } else {
         let server = match &reached {
             Ok(()) => "connected".to_owned(),

@@ -3,7 +3,7 @@
 use super::{say, stay};
 use crate::{
     Failure,
-    command::account::recovery_box,
+    command::account::{check_email, recovery_box},
     output,
     prompt::{self, Spinner},
     sanitise::{Breaks, sanitise},
@@ -12,10 +12,15 @@ use dialoguer::{Select, console::Term};
 use std::time::SystemTime;
 use waxwing_core::{Admission, Link, LogIn, ProfilePath, SignUp, Zeroizing, check_username};
 
-/// Makes the profile and returns its password; none if the user quits. `server` is offered as the server's link.
+/// Makes the profile and returns its password; none if the user quits. A `server` that is given is not asked for.
 pub(super) async fn run(profile: &ProfilePath, server: Option<Link>) -> Result<Option<Zeroizing<String>>, Failure> {
-    let mut form = Form { server, full_name: None, email: None, username: None };
-    say("Waxwing: end-to-end encrypted messages over your own server.\n");
+    let preset = server.is_some();
+    let mut form = Form { server, preset, full_name: None, email: None, username: None };
+    say("Waxwing: end-to-end encrypted messages over your own server.");
+    if let Some(link) = &form.server {
+        say(&format!("Server: {link}"));
+    }
+    say("");
     loop {
         let chosen = prompt::ask(|theme| {
             let items = ["Sign up: make a new account", "Log in: I have an account", "Quit"];
@@ -44,6 +49,8 @@ pub(super) async fn run(profile: &ProfilePath, server: Option<Link>) -> Result<O
 /// What was answered before a refusal, offered again after it.
 struct Form {
     server: Option<Link>,
+    /// The link was given with the start: it is not asked for.
+    preset: bool,
     full_name: Option<String>,
     email: Option<String>,
     username: Option<String>,
@@ -53,10 +60,10 @@ impl Form {
     async fn sign_up(&mut self, profile: &ProfilePath) -> Result<Option<Zeroizing<String>>, Failure> {
         let link = self.server().await?;
         let Some(admission) = admission(&link).await? else { return Ok(None) };
-        let full_name = prompt::optional_line("Full name (optional)", self.full_name.clone()).await?;
+        let full_name = prompt::optional_line("Full name (optional)", self.full_name.clone(), |_| Ok(())).await?;
         self.full_name.clone_from(&full_name);
         let question = "E-mail (optional; only the server's operator sees it)";
-        let email = prompt::optional_line(question, self.email.clone()).await?;
+        let email = prompt::optional_line(question, self.email.clone(), check_email).await?;
         self.email.clone_from(&email);
         let username = self.username("Username (3 to 32 of a-z 0-9 _ . -)").await?;
         let known = [Some(&username), full_name.as_ref(), email.as_ref()].into_iter().flatten().cloned().collect();
@@ -83,10 +90,14 @@ impl Form {
         let account = waxwing_core::log_in(profile, wanted, &|step| spinner.step(step)).await?;
         drop(spinner);
         say(&format!("Logged in as {}. {}", account.username, output::remembered_words(&account.remembered)));
+        say(output::NEW_DEVICE);
         Ok(Some(password))
     }
 
     async fn server(&mut self) -> Result<Link, Failure> {
+        if let Some(link) = self.server.clone().filter(|_| self.preset) {
+            return Ok(link);
+        }
         let check = |text: &str| text.parse::<Link>().map(drop).map_err(|error| error.to_string());
         let default = self.server.as_ref().map(Link::to_string);
         let answer = prompt::line("The server's link", default, check).await?;
