@@ -68,3 +68,12 @@ fn wrong_answers_end_an_unattended_set_up() -> Result<()> {
     ensure!(!elsewhere.join("secrets.sealed").exists(), "it began all the same");
     Ok(())
 }
+
+/// What `cargo try` plays without a terminal: it checks itself, and ends in 0 only if all of it held.
+#[test]
+fn the_demonstration_holds() -> Result<()> {
+    let mut demonstration = std::process::Command::new(waxwing_tests::program("waxwing-setup")?);
+    let played = run_with_deadline(demonstration.args(["try", "--scripted"]), DEADLINE)?.expect_code(0)?;
+    ensure!(played.stdout.contains("All of it held"), "{}", played.stdout);
+    Ok(())
+}

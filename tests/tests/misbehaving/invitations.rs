@@ -117,7 +117,7 @@ fn invite(server: &Server, welcome: Bytes, message: Bytes) {
     });
     server.lies.page.tell(move |_, honest| {
         let entry = Entry { seq: 2, time_ms: 1, body: EntryBody::Application(message.clone()) };
-        honest.or_else(|| Some(Page { entries: vec![entry], head: 2, tail: 1, commits: 1 }))
+        honest.or_else(|| Some(Page { entries: vec![entry], head: 2, tail: 1, commits: 1, sent: 0 }))
     });
 }
 
