@@ -2,7 +2,7 @@
 //!
 //! The client speaks first with a [`Hello`]; the server answers with a [`ServerHello`] or a refusal and closes. After
 //! that the client sends [`ClientFrame`]s and the server [`ServerFrame`]s. Unknown fields are skipped; an unknown request
-//! keeps its id, so that it can be refused.
+//! keeps its id, so that it can be refused, and an unknown response its id, so that its request can fail.
 
 use crate::{Bytes, Event, Incarnation, Refusal, Request, Response, SignUpPolicy};
 use minicbor::{Decode, Encode};
@@ -93,7 +93,13 @@ pub enum DecodeError {
         /// The request's id.
         id: u32,
     },
-    /// A response or event of a newer server: skip it.
+    /// A response of a newer server, or with something unknown inside: the request has failed, go on.
+    #[error("unknown response")]
+    UnknownResponse {
+        /// The request's id.
+        id: u32,
+    },
+    /// An event or other frame of a newer server: skip it.
     #[error("unknown kind of server frame")]
     UnknownServerFrame,
 }
@@ -103,6 +109,16 @@ pub enum DecodeError {
 struct ClientFrameHead {
     #[n(0)]
     id: u32,
+}
+
+/// The head of a server frame whose response is unknown.
+#[derive(Decode)]
+enum ServerFrameHead {
+    #[n(0)]
+    Response {
+        #[n(0)]
+        id: u32,
+    },
 }
 
 /// A frame body. The frame on the wire is its length (u32, big endian) and this.
@@ -138,7 +154,10 @@ pub fn decode_client_frame(bytes: &[u8]) -> Result<ClientFrame, DecodeError> {
 /// Reads what a server sent.
 pub fn decode_server_frame(bytes: &[u8]) -> Result<ServerFrame, DecodeError> {
     whole(bytes).map_err(|error| match error.is_unknown_variant() {
-        true => DecodeError::UnknownServerFrame,
+        true => match minicbor::decode(bytes) {
+            Ok(ServerFrameHead::Response { id }) => DecodeError::UnknownResponse { id },
+            Err(_) => DecodeError::UnknownServerFrame,
+        },
         false => DecodeError::Malformed,
     })
 }

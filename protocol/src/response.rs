@@ -153,6 +153,9 @@ pub struct Page {
     /// The count of accepted commits.
     #[n(3)]
     pub commits: u64,
+    /// The highest send number accepted from this device.
+    #[n(4)]
+    pub sent: u64,
 }
 
 /// Where a conversation stands.

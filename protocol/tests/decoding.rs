@@ -118,6 +118,20 @@ fn an_unknown_request_keeps_its_id() {
 }
 
 #[test]
+fn an_unknown_response_keeps_its_id() {
+    // [0, [9, [99, [1, "x"]]]]: no response that we know.
+    let response = [0x82, 0, 0x82, 9, 0x82, 0x18, 99, 0x82, 1, 0x61, b'x'];
+    assert!(matches!(decode_server_frame(&response), Err(DecodeError::UnknownResponse { id: 9 })));
+    // [0, [9, [8, [[[1, [99, []]]]]]]]: an inbox with a notice that we do not know.
+    let inbox = [0x82, 0, 0x82, 9, 0x82, 8, 0x81, 0x81, 0x82, 1, 0x82, 0x18, 99, 0x80];
+    assert!(matches!(decode_server_frame(&inbox), Err(DecodeError::UnknownResponse { id: 9 })));
+    // The same of an unknown server frame, [99, [9, []]]: whose it is, is unknown.
+    assert!(matches!(decode_server_frame(&[0x82, 0x18, 99, 0x82, 9, 0x80]), Err(DecodeError::UnknownServerFrame)));
+    // Cut off, it is malformed.
+    assert!(matches!(decode_server_frame(&response[..5]), Err(DecodeError::Malformed)));
+}
+
+#[test]
 fn unknown_fields_are_skipped() {
     // Ping as [7, [0, ["new", {1: 2}]], "newer"]
     let bytes = [0x83, 7, 0x82, 0, 0x82, 0x63, b'n', b'e', b'w', 0xa1, 1, 2, 0x65, b'n', b'e', b'w', b'e', b'r'];

@@ -144,11 +144,12 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
     let claimed = (device(), option::of(bytes(0..300)))
         .prop_map(|(device, key_package)| ClaimedKeyPackage { device, key_package });
-    let page = (vec(entry(), 0..6), any::<[u64; 3]>()).prop_map(|(entries, [head, tail, commits])| Page {
+    let page = (vec(entry(), 0..6), any::<[u64; 4]>()).prop_map(|(entries, [head, tail, commits, sent])| Page {
         entries,
         head,
         tail,
         commits,
+        sent,
     });
     let head = (conversation(), any::<[u64; 2]>()).prop_map(|(conversation, [head, sent])| ConversationHead {
         conversation,

@@ -1,5 +1,7 @@
 //! Waxwing's relay: accounts, devices, conversations' logs, and nothing that could open them.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
 pub mod cli;
 mod connection;
 mod handler;

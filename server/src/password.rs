@@ -1,7 +1,6 @@
 //! Hashing and checking auth secrets with Argon2id, a bounded number at a time.
 //!
-//! Invariants: at most one hash per core is computed at once and a bounded number waits; checking the secret of an account
-//! that does not exist costs the same work as of one that does. It must not know accounts.
+//! Invariant: at most one hash per core is computed at once and a bounded number waits. It must not know accounts.
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -40,21 +39,17 @@ pub(crate) struct PasswordPool {
     cores: Arc<Semaphore>,
     /// Memory to use again while others wait.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
-    /// The hash of a secret that nobody knows, with the parameters of the real ones.
-    decoy: String,
 }
 
 impl PasswordPool {
     /// A pool with a worker per core.
-    pub(crate) fn new() -> Result<Self, PasswordError> {
+    pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let decoy = phc(&random()?, &random()?)?;
-        Ok(Self {
+        Self {
             places: Arc::new(Semaphore::new(cores + QUEUE)),
             cores: Arc::new(Semaphore::new(cores)),
             memory: Arc::default(),
-            decoy,
-        })
+        }
     }
 
     /// The PHC string of a secret (Argon2id v1.3, 19 MiB, 2 passes, 1 lane, random salt).
@@ -64,10 +59,10 @@ impl PasswordPool {
         phc(&salt, &output)
     }
 
-    /// Whether the secret is the one of the PHC string; without one, does the same work and says no.
-    pub(crate) async fn verify(&self, secret: Secret, stored: Option<&str>) -> Result<bool, PasswordError> {
+    /// Whether the secret is the one of the PHC string.
+    pub(crate) async fn verify(&self, secret: Secret, stored: &str) -> Result<bool, PasswordError> {
         let failed = PasswordError::Failed("a stored hash is damaged");
-        let hash = PasswordHash::new(stored.unwrap_or(&self.decoy)).map_err(|_| failed)?;
+        let hash = PasswordHash::new(stored).map_err(|_| failed)?;
         let parameters = Params::try_from(&hash).map_err(|_| failed)?;
         let ours = hash.algorithm.as_str() == "argon2id" && hash.version == Some(Version::V0x13.into());
         let (Some(salt), Some(expected), true) = (hash.salt, hash.hash, ours) else { return Err(failed) };
@@ -75,8 +70,7 @@ impl PasswordPool {
             return Err(failed);
         }
         let output = self.compute(secret, salt.as_ref().to_vec(), parameters).await?;
-        let equal: bool = output.ct_eq(expected.as_bytes()).into();
-        Ok(equal && stored.is_some())
+        Ok(output.ct_eq(expected.as_bytes()).into())
     }
 
     async fn compute(&self, secret: Secret, salt: Vec<u8>, parameters: Params) -> Result<[u8; 32], PasswordError> {
@@ -101,6 +95,11 @@ impl PasswordPool {
             };
         tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Failed("the worker was stopped"))?
     }
+}
+
+/// The PHC string of a secret that nobody knows, with the parameters of the real ones.
+pub(crate) fn decoy() -> Result<String, PasswordError> {
+    phc(&random()?, &random()?)
 }
 
 fn parameters() -> Params {
@@ -132,22 +131,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_is_recognised_and_another_is_not() {
-        let pool = PasswordPool::new().unwrap();
+        let pool = PasswordPool::new();
         let hash = pool.hash(Secret([1; 32])).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(pool.decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert_eq!(pool.decoy.len(), hash.len());
+        let decoy = decoy().unwrap();
+        assert!(decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!(decoy.len(), hash.len());
         assert_ne!(pool.hash(Secret([1; 32])).await.unwrap(), hash);
-        assert_eq!(pool.verify(Secret([1; 32]), Some(&hash)).await, Ok(true));
-        assert_eq!(pool.verify(Secret([2; 32]), Some(&hash)).await, Ok(false));
-        assert_eq!(pool.verify(Secret([1; 32]), None).await, Ok(false));
+        assert_eq!(pool.verify(Secret([1; 32]), &hash).await, Ok(true));
+        assert_eq!(pool.verify(Secret([2; 32]), &hash).await, Ok(false));
+        assert_eq!(pool.verify(Secret([1; 32]), &decoy).await, Ok(false));
         let foreign = hash.replace("argon2id", "argon2d").replace("m=19456", "m=99999999");
-        assert!(pool.verify(Secret([1; 32]), Some(&foreign)).await.is_err());
+        assert!(pool.verify(Secret([1; 32]), &foreign).await.is_err());
     }
 
     #[tokio::test]
     async fn a_full_queue_says_so_at_once() {
-        let pool = PasswordPool::new().unwrap();
+        let pool = PasswordPool::new();
         let free = u32::try_from(pool.places.available_permits()).unwrap();
         let held = pool.places.clone().acquire_many_owned(free).await.unwrap();
         assert_eq!(pool.hash(Secret([1; 32])).await, Err(PasswordError::Busy));

@@ -11,7 +11,8 @@ pub use admission::{SignUpRule, invite_hash, new_invite_code};
 
 use crate::{
     connection::{self, Summary},
-    password::PasswordPool,
+    handler::account::Decoy,
+    password::{self, PasswordPool},
     retention,
     store::SharedStore,
 };
@@ -94,6 +95,7 @@ pub(crate) struct Context {
     pub(crate) store: SharedStore,
     pub(crate) passwords: PasswordPool,
     pub(crate) data_key: DataKey,
+    pub(crate) decoy: Decoy,
     pub(crate) sign_up: SignUpRule,
 }
 
@@ -115,12 +117,15 @@ impl Relay {
 
     /// A relay over a store that publishes to this hub.
     pub fn new(config: RelayConfig, hub: Arc<Hub>, store: SharedStore) -> Result<Self, RelayError> {
+        let decoy = password::decoy().map_err(|_| RelayError::Randomness)?;
+        let decoy = Decoy::new(&config.data_key, &decoy).map_err(|_| RelayError::Randomness)?;
         let context = Context {
             pin: config.identity.pin()?,
             tls: TlsAcceptor::from(Arc::new(tls::configuration(&config.identity)?)),
             hub,
             store,
-            passwords: PasswordPool::new().map_err(|_| RelayError::Randomness)?,
+            passwords: PasswordPool::new(),
+            decoy,
             data_key: config.data_key,
             sign_up: config.sign_up,
         };

@@ -31,6 +31,10 @@ pub enum Purpose {
     PasswordWrap,
     /// The vault key under the recovery code, sealed by its client before.
     RecoveryWrap,
+    /// The hash of the password's auth secret.
+    PasswordHash,
+    /// The hash of the recovery code's auth secret.
+    RecoveryHash,
     /// The full name that an account gave.
     FullName,
     /// The e-mail address that an account gave.
@@ -57,6 +61,8 @@ impl Purpose {
             Self::Vault => "vault",
             Self::PasswordWrap => "password wrap",
             Self::RecoveryWrap => "recovery wrap",
+            Self::PasswordHash => "password hash",
+            Self::RecoveryHash => "recovery hash",
             Self::FullName => "full name",
             Self::Email => "e-mail address",
         }
@@ -65,6 +71,7 @@ impl Purpose {
     fn sub_key(self) -> &'static [u8] {
         match self {
             Self::Vault | Self::PasswordWrap | Self::RecoveryWrap => b"waxwing data key v1 vault",
+            Self::PasswordHash | Self::RecoveryHash => b"waxwing data key v1 credential",
             Self::FullName | Self::Email => b"waxwing data key v1 personal",
         }
     }

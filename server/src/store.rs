@@ -54,10 +54,10 @@ pub struct NewAccount {
     pub email: Option<SealedEmail>,
     /// As given by the client.
     pub kdf: KdfParameters,
-    /// PHC string of the password's auth secret.
-    pub password_hash: String,
-    /// PHC string of the recovery code's auth secret.
-    pub recovery_hash: String,
+    /// PHC string of the password's auth secret, sealed under the data key: a copy of the database lets nobody guess.
+    pub password_hash: Vec<u8>,
+    /// The same of the recovery code's auth secret.
+    pub recovery_hash: Vec<u8>,
     /// Vault and wraps, sealed once more under the data key.
     pub sealed: SealedVault,
     /// RSA public key, DER.
@@ -114,10 +114,10 @@ pub struct LoginRecord {
     pub account: AccountId,
     /// As given by the client.
     pub kdf: KdfParameters,
-    /// PHC string.
-    pub password_hash: String,
-    /// PHC string.
-    pub recovery_hash: String,
+    /// As given to `create_account`.
+    pub password_hash: Vec<u8>,
+    /// As given to `create_account`.
+    pub recovery_hash: Vec<u8>,
     /// Still sealed under the data key.
     pub sealed: SealedVault,
     /// The public part.

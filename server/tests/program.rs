@@ -220,6 +220,11 @@ fn usage_errors_end_in_1_and_help_in_0() {
 #[test]
 fn an_invite_is_a_link_that_works_once() {
     let place = Place::new();
+    place.refused("invite", &[], "password", 1, "no-invite-needed");
+    let open = fs::read_to_string(place.folder().config()).unwrap();
+    let by_invite = open.replace("sign_up = \"open\"", "sign_up = \"invite\"");
+    assert_ne!(by_invite, open);
+    fs::write(place.folder().config(), by_invite).unwrap();
     let made = place.command("invite", "password").env("WAXWING_PUBLIC", "chat.example.org").output().unwrap();
     let link: waxwing_protocol::Link = String::from_utf8(made.stdout).unwrap().trim().parse().unwrap();
     let code = link.invite.unwrap();

@@ -488,7 +488,8 @@ impl Engine {
                     return Err(Error::OldCopy);
                 }
                 if head.head < row.cursor {
-                    return Err(Error::ServerRestored);
+                    online.held.insert(row.name.clone(), Error::ServerRestored);
+                    continue;
                 }
                 if head.head > row.cursor && row.phase == chats::Phase::Active {
                     online.behind.insert(row.chat);
@@ -514,7 +515,16 @@ impl Engine {
         let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
         let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
         let Response::Page(page) = answer else { return Err(unexpected()) };
-        let (head, skipped) = (page.head, log::check_page(&page, row.cursor)?);
+        let head = page.head;
+        let skipped = match log::check_page(&page, row.cursor) {
+            Err(error @ Error::ServerRestored) => {
+                // This chat's log is not the one that we know; the others may be.
+                online.behind.remove(&chat);
+                online.held.insert(row.name.clone(), error);
+                return self.refuse_waiting(&row.name);
+            }
+            checked => checked?,
+        };
         if page.sent > row.number {
             return Err(Error::OldCopy);
         }

@@ -28,8 +28,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use waxwing_protocol::{
-    ALPN, Address, ClientFrame, DecodeError, EXPORTER_LABEL, ErrorCode, Event, Hello, Link, Pin, Refusal, Request, Response,
-    ServerFrame, ServerHello, VERSIONS, decode_server_frame, decode_server_hello, encode, limits,
+    ALPN, Address, ClientFrame, DecodeError, EXPORTER_LABEL, ErrorCode, Event, Hello, Link, Pin, Refusal, Request,
+    Response, ServerFrame, ServerHello, VERSIONS, decode_server_frame, decode_server_hello, encode, limits,
 };
 
 const CONNECT: Duration = Duration::from_secs(10);

@@ -112,7 +112,7 @@ pub(crate) fn responses() -> Vec<Response> {
             ClaimedKeyPackage { device: device(3), key_package: None },
         ]),
         Response::Accepted { seq: 7, time_ms: 1_700_000_000_000 },
-        Response::Page(Page { entries: entries(), head: 3, tail: 1, commits: 1 }),
+        Response::Page(Page { entries: entries(), head: 3, tail: 1, commits: 1, sent: 1 }),
         Response::Inbox(inbox()),
         Response::Heads(vec![ConversationHead { conversation: conversation(0xcc), head: 3, sent: 1 }]),
     ]

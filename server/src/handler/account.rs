@@ -5,9 +5,9 @@
 use super::Failure;
 use crate::{
     relay::{Context, now_ms},
-    sealing::Purpose,
+    sealing::{DataKey, Purpose, SealingError},
     session::{AccountProven, Device},
-    store::{EnrolOutcome, NewAccount, SealedEmail, SealedVault, SignUpOutcome, Store},
+    store::{EnrolOutcome, NewAccount, SealedEmail, SealedVault, SignUpOutcome, Store, StoreError},
 };
 use waxwing_protocol::{
     Authenticator, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, SignUp, Username, Vault,
@@ -21,6 +21,27 @@ fn sane(kdf: &KdfParameters) -> bool {
     (19 * 1024..=1024 * 1024).contains(&kdf.memory_kib)
         && (1..=32).contains(&kdf.iterations)
         && (1..=16).contains(&kdf.parallelism)
+}
+
+/// What stands for the hash of an account that does not exist: the hash of a secret that nobody knows, sealed like a real
+/// one, so that a login to an unknown name costs the same work.
+pub(crate) struct Decoy {
+    username: Username,
+    sealed: Vec<u8>,
+}
+
+impl Decoy {
+    /// Seals the PHC string of a secret that nobody knows.
+    #[expect(clippy::expect_used, reason = "the name is a valid one")]
+    pub(crate) fn new(key: &DataKey, hash: &str) -> Result<Self, SealingError> {
+        let username = "nobody".parse().expect("a valid name");
+        let sealed = key.seal(Purpose::PasswordHash, &username, hash.as_bytes())?;
+        Ok(Self { username, sealed })
+    }
+
+    fn open(&self, key: &DataKey) -> Result<Vec<u8>, SealingError> {
+        key.open(Purpose::PasswordHash, &self.username, &self.sealed)
+    }
 }
 
 /// Makes an account and its first device.
@@ -44,8 +65,8 @@ pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device
         full_name: full_name.transpose()?,
         email: email.transpose()?,
         kdf: request.kdf,
-        password_hash,
-        recovery_hash,
+        password_hash: key.seal(Purpose::PasswordHash, username, password_hash.as_bytes())?,
+        recovery_hash: key.seal(Purpose::RecoveryHash, username, recovery_hash.as_bytes())?,
         sealed: SealedVault {
             vault: key.seal(Purpose::Vault, username, &request.vault.0)?,
             password_wrap: key.seal(Purpose::PasswordWrap, username, &request.password_wrap.0)?,
@@ -86,23 +107,26 @@ pub(crate) async fn login(
     authenticator: Authenticator,
 ) -> Result<(AccountProven, Vault), Failure> {
     let record = context.store.login_record(&username).await?;
-    let (secret, purpose) = match authenticator {
-        Authenticator::Password(secret) => (secret, Purpose::PasswordWrap),
-        Authenticator::Recovery(secret) => (secret, Purpose::RecoveryWrap),
+    let key = &context.data_key;
+    let (secret, hash, wrap) = match authenticator {
+        Authenticator::Password(secret) => (secret, Purpose::PasswordHash, Purpose::PasswordWrap),
+        Authenticator::Recovery(secret) => (secret, Purpose::RecoveryHash, Purpose::RecoveryWrap),
     };
-    let stored = record.as_ref().map(|record| match purpose {
-        Purpose::PasswordWrap => record.password_hash.as_str(),
-        _ => record.recovery_hash.as_str(),
-    });
-    let proven = context.passwords.verify(secret, stored).await?;
+    let opened = match (&record, hash) {
+        (Some(record), Purpose::PasswordHash) => key.open(hash, &username, &record.password_hash)?,
+        (Some(record), _) => key.open(hash, &username, &record.recovery_hash)?,
+        (None, _) => context.decoy.open(key)?,
+    };
+    let opened = String::from_utf8(opened).map_err(|_| StoreError::Inconsistent("account"))?;
+    let proven = context.passwords.verify(secret, &opened).await?;
     let Some(record) = record.filter(|_| proven) else { return Err(ErrorCode::BadCredentials.into()) };
-    let wrap = match purpose {
+    let sealed_wrap = match wrap {
         Purpose::PasswordWrap => &record.sealed.password_wrap,
         _ => &record.sealed.recovery_wrap,
     };
     let vault = Vault {
-        vault: context.data_key.open(Purpose::Vault, &username, &record.sealed.vault)?.into(),
-        wrap: context.data_key.open(purpose, &username, wrap)?.into(),
+        vault: key.open(Purpose::Vault, &username, &record.sealed.vault)?.into(),
+        wrap: key.open(wrap, &username, sealed_wrap)?.into(),
         account: record.record,
     };
     Ok((AccountProven { account: record.account }, vault))

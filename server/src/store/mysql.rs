@@ -27,6 +27,7 @@ use super::{
 };
 use append::Writers;
 use async_trait::async_trait;
+use batch::Acknowledgement;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::{Connection, MySql, Transaction};
 use std::{fmt, sync::Arc, time::Duration};
@@ -178,7 +179,7 @@ impl Store for MysqlStore {
     }
 
     async fn acknowledge(&self, device: DeviceId, conversation: ConversationId, seq: u64) -> Result<(), StoreError> {
-        error::retried(|| self.database.acknowledge(device, conversation, seq)).await
+        self.writers.acknowledge(Acknowledgement { device, conversation, seq }).await
     }
 
     async fn fetch_inbox(&self, device: DeviceId, after: u64) -> Result<Vec<InboxItem>, StoreError> {

@@ -4,7 +4,8 @@ use crate::peer::*;
 use std::time::Instant;
 use waxwing_protocol::*;
 use waxwing_server::{
-    relay::{SignUpRule, invite_hash, new_invite_code},
+    relay::{DataKey, SignUpRule, invite_hash, new_invite_code},
+    sealing::Purpose,
     store::NewInvite,
 };
 use zeroize::Zeroizing;
@@ -60,12 +61,20 @@ async fn the_store_holds_nothing_that_the_client_sent_in_plain() {
     assert!(!contains(&record.sealed.vault, b"the vault"));
     assert!(!contains(&record.sealed.password_wrap, b"the password wrap"));
     assert!(!contains(&record.sealed.recovery_wrap, b"the recovery wrap"));
-    for hash in [&record.password_hash, &record.recovery_hash] {
+    // Whoever copies the database has no hash to try passwords on; whoever has the data key too must guess.
+    let key = DataKey::from_bytes(DATA_KEY);
+    let open = |purpose, sealed| String::from_utf8(key.open(purpose, &name("alice"), sealed).unwrap()).unwrap();
+    for (purpose, sealed) in
+        [(Purpose::PasswordHash, &record.password_hash), (Purpose::RecoveryHash, &record.recovery_hash)]
+    {
+        assert!(!contains(sealed, b"argon2"));
+        let hash = open(purpose, sealed);
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     }
-    // A stored hash is no credential: its 32 bytes presented as a secret open nothing.
+    // Not even an opened hash is a credential: its 32 bytes presented as a secret open nothing.
     let mut thief = server.peer().await;
-    let encoded = record.password_hash.rsplit('$').next().unwrap();
+    let hash = open(Purpose::PasswordHash, &record.password_hash);
+    let encoded = hash.rsplit('$').next().unwrap();
     let stolen = base64::Engine::decode(&base64::prelude::BASE64_STANDARD_NO_PAD, encoded).unwrap();
     let authenticator = Authenticator::Password(Secret(stolen.try_into().unwrap()));
     let refused = thief.ask(Request::Login { username: name("alice"), authenticator }).await;

@@ -27,6 +27,7 @@ use waxwing_server::{
 };
 use zeroize::Zeroizing;
 
+pub(crate) const DATA_KEY: [u8; 32] = [42; 32];
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Server {
@@ -56,7 +57,7 @@ impl Server {
             private_key_der: Zeroizing::new(made.signing_key.serialize_der()),
         };
         let pin = identity.pin().unwrap();
-        let data_key = DataKey::from_bytes([42; 32]);
+        let data_key = DataKey::from_bytes(DATA_KEY);
         let config = RelayConfig { identity, data_key, sign_up, retention_days: 30, max_connections };
         let relay = Relay::new(config, hub.clone(), store.clone()).unwrap();
         let listener = Relay::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();

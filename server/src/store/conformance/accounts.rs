@@ -55,8 +55,8 @@ pub async fn hostile_texts_are_stored_literally(database: &dyn FreshDatabase) {
     let stage = Stage::open(database).await;
     let hostile = "'; DROP TABLE account; -- \" ` \\ % _ \u{1f426}\u{200d}\u{fe0f} \r\n\t end";
     let mut given = new_account("a_b", 1);
-    given.password_hash = hostile.to_owned();
-    given.recovery_hash = format!("{hostile} 2");
+    given.password_hash = [hostile.as_bytes(), b"\0\xff"].concat();
+    given.recovery_hash = [b"\xfe\0", hostile.as_bytes()].concat();
     given.full_name = Some(hostile.as_bytes().to_vec());
     given.email = Some(SealedEmail { lookup: [0x27; 32], sealed: hostile.as_bytes().to_vec() });
     given.device_list = b"\0\xff'\\".to_vec();

@@ -257,9 +257,62 @@ pub async fn heads_tell_what_is_unread(database: &dyn FreshDatabase) {
     stage.store.acknowledge(alice.device, ConversationId([30; 16]), 2).await.unwrap();
     let head = |id, head, sent| ConversationHead { conversation: ConversationId([id; 16]), head, sent };
     assert_eq!(stage.store.heads(alice.device, None).await.unwrap(), [head(10, 2, 0), head(20, 3, 1)]);
+    let page = stage.store.fetch(alice.device, ConversationId([20; 16]), 3).await.unwrap().unwrap();
+    assert_eq!((page.entries.len(), page.sent), (0, 1), "a page tells it too");
     let after = Some(ConversationId([10; 16]));
     assert_eq!(stage.store.heads(alice.device, after).await.unwrap(), [head(20, 3, 1)]);
     assert_eq!(stage.store.heads(friends[0].0.device, None).await.unwrap(), [head(30, 2, 1)]);
+}
+
+/// Every page shows one moment, whatever is appended and dropped meanwhile: its entries are consecutive and begin where
+/// the log does, and it is empty only if there is nothing after the asked seq.
+pub async fn a_page_shows_one_moment(database: &dyn FreshDatabase) {
+    const COUNT: u64 = 150;
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    let sending = async |device| {
+        for number in 1..=COUNT {
+            assert!(matches!(stage.send(device, id, number, 1).await, AppendOutcome::Accepted { .. }));
+        }
+    };
+    let reading = async |device| {
+        let mut after = 0;
+        while after < 2 * COUNT + 1 {
+            let page = stage.store.fetch(device, id, after).await.unwrap().unwrap();
+            let first = page.tail.max(after + 1);
+            let seqs: Vec<_> = page.entries.iter().map(|entry| entry.seq).collect();
+            assert_eq!(seqs, (first..).take(seqs.len()).collect::<Vec<_>>(), "after {after}, tail {}", page.tail);
+            assert!(!seqs.is_empty() || page.head < first, "nothing after {after}, but the head is {}", page.head);
+            let numbers = page.entries.iter().filter_map(|entry| match entry.body {
+                EntryBody::Own { number } => Some(number),
+                _ => None,
+            });
+            let reached = seqs.last().copied().unwrap_or(after);
+            assert!(reached <= page.head);
+            assert!(numbers.max().unwrap_or(0) <= page.sent, "the page holds a later own number than {}", page.sent);
+            assert!(page.commits == 1 && page.sent <= COUNT);
+            after = reached;
+            stage.store.acknowledge(device, id, after).await.unwrap();
+        }
+    };
+    // A third reader that starts over and over meets entries that go meanwhile.
+    let (done, mut finished) = tokio::sync::watch::channel(false);
+    let starting_over = async {
+        while !*finished.borrow_and_update() {
+            let page = stage.store.fetch(bob.device, id, 0).await.unwrap().unwrap();
+            let seqs: Vec<_> = page.entries.iter().map(|entry| entry.seq).collect();
+            assert_eq!(seqs, (page.tail..).take(seqs.len()).collect::<Vec<_>>());
+            assert!(!seqs.is_empty() || page.head < page.tail);
+        }
+    };
+    let all = async {
+        tokio::join!(sending(alice.device), sending(bob.device), reading(alice.device), reading(bob.device));
+        done.send_replace(true);
+    };
+    let both = async { tokio::join!(all, starting_over) };
+    tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+    let page = stage.store.fetch(bob.device, id, 0).await.unwrap().unwrap();
+    assert_eq!((page.entries.len(), page.head, page.tail, page.sent), (0, 2 * COUNT + 1, 2 * COUNT + 2, COUNT));
 }
 
 /// Old entries go whoever lacks them; the log goes on where it was.

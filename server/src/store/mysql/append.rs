@@ -1,23 +1,27 @@
-//! The tasks that append. It owns the queues (one per task, a conversation always on the same one) and the promise that
-//! every job is answered after its commit, alone in its failure. It must not know what makes an append good or bad.
+//! The tasks that append and acknowledge. It owns the queues (one per task, a conversation always on the same one) and the
+//! promise that every job is answered after its commit, alone in its failure. It must not know what makes an append good
+//! or bad.
 
 use super::Database;
-use super::batch::Batch;
+use super::batch::{Acknowledgement, Batch};
 use super::error::{SharedFailure, is_refusal, retried};
 use super::inbox::{announce, post};
 use crate::store::{Append, AppendOutcome, StoreError};
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use waxwing_protocol::ConversationId;
 
 /// How many jobs one transaction takes.
 const BATCH: usize = 256;
 /// How many jobs may wait at one task before submitting waits too.
 const QUEUE: usize = 1024;
 
-struct Job {
-    append: Append,
-    answer: oneshot::Sender<Result<AppendOutcome, StoreError>>,
+type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
+
+enum Job {
+    Append(Append, Answer<AppendOutcome>),
+    Acknowledge(Acknowledgement, Answer<()>),
 }
 
 /// The handle of the tasks. They end, after their last jobs, when it is closed or dropped.
@@ -38,16 +42,25 @@ impl Writers {
     }
 
     pub(super) async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
-        let shard = append.conversation.0.iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31) + usize::from(*byte));
+        let (answer, outcome) = oneshot::channel();
+        self.submit(append.conversation, Job::Append(append, answer)).await?;
+        outcome.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<(), StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        self.submit(acknowledgement.conversation, Job::Acknowledge(acknowledgement, answer)).await?;
+        outcome.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn submit(&self, conversation: ConversationId, job: Job) -> Result<(), StoreError> {
+        let shard = conversation.0.iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31) + usize::from(*byte));
         let queue = {
             let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
             let place = shard.checked_rem(queues.len()).ok_or(StoreError::Closed)?;
             queues.get(place).cloned().ok_or(StoreError::Closed)?
         };
-        let (answer, outcome) = oneshot::channel();
-        queue.send(Job { append, answer }).await.map_err(|_| StoreError::Closed)?;
-        drop(queue);
-        outcome.await.map_err(|_| StoreError::Closed)?
+        queue.send(job).await.map_err(|_| StoreError::Closed)
     }
 
     /// Returns when everything submitted before is answered.
@@ -64,40 +77,78 @@ impl Writers {
 async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut jobs, BATCH).await > 0 {
-        let (appends, answers): (Vec<_>, Vec<_>) = jobs.drain(..).map(|job| (job.append, job.answer)).unzip();
-        for (outcome, answer) in database.append_all(&appends).await.into_iter().zip(answers) {
-            // Whoever asked may be gone: the entry is stored all the same.
+        let (mut appends, mut append_answers) = (Vec::new(), Vec::new());
+        let (mut acknowledgements, mut acknowledge_answers) = (Vec::new(), Vec::new());
+        for job in jobs.drain(..) {
+            match job {
+                Job::Append(append, answer) => {
+                    appends.push(append);
+                    append_answers.push(answer);
+                }
+                Job::Acknowledge(acknowledgement, answer) => {
+                    acknowledgements.push(acknowledgement);
+                    acknowledge_answers.push(answer);
+                }
+            }
+        }
+        let written = database.write_all(&appends, &acknowledgements).await;
+        // Whoever asked may be gone: it is stored all the same.
+        for (outcome, answer) in written.appended.into_iter().zip(append_answers) {
+            let _ = answer.send(outcome);
+        }
+        for (outcome, answer) in written.acknowledged.into_iter().zip(acknowledge_answers) {
             let _ = answer.send(outcome);
         }
     }
 }
 
+/// One outcome per job.
+struct Written {
+    appended: Vec<Result<AppendOutcome, StoreError>>,
+    acknowledged: Vec<Result<(), StoreError>>,
+}
+
 impl Database {
-    /// One outcome per append, in one transaction if nothing is wrong with any of them.
-    async fn append_all(&self, appends: &[Append]) -> Vec<Result<AppendOutcome, StoreError>> {
-        match retried(|| self.try_append(appends)).await {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(error) if appends.len() > 1 && is_refusal(&error) => {
-                tracing::warn!(%error, "the database refused a batch; each of its appends is tried alone");
-                let mut outcomes = Vec::with_capacity(appends.len());
+    /// In one transaction if nothing is wrong with any of them.
+    async fn write_all(&self, appends: &[Append], acknowledgements: &[Acknowledgement]) -> Written {
+        match retried(|| self.try_write(appends, acknowledgements)).await {
+            Ok(outcomes) => Written {
+                appended: outcomes.into_iter().map(Ok).collect(),
+                acknowledged: acknowledgements.iter().map(|_| Ok(())).collect(),
+            },
+            Err(error) if appends.len() + acknowledgements.len() > 1 && is_refusal(&error) => {
+                tracing::warn!(%error, "the database refused a batch; each of its jobs is tried alone");
+                let mut written = Written { appended: Vec::new(), acknowledged: Vec::new() };
                 for append in appends {
-                    let alone = retried(|| self.try_append(std::slice::from_ref(append))).await;
-                    outcomes.push(alone.and_then(|all| all.into_iter().next().ok_or(StoreError::Closed)));
+                    let alone = retried(|| self.try_write(std::slice::from_ref(append), &[])).await;
+                    written.appended.push(alone.and_then(|all| all.into_iter().next().ok_or(StoreError::Closed)));
                 }
-                outcomes
+                for acknowledgement in acknowledgements {
+                    let alone = retried(|| self.try_write(&[], std::slice::from_ref(acknowledgement))).await;
+                    written.acknowledged.push(alone.map(drop));
+                }
+                written
             }
             Err(error) => {
-                tracing::error!(%error, "appending failed");
+                tracing::error!(%error, "writing failed");
                 let failure = SharedFailure(Arc::new(error));
-                appends.iter().map(|_| Err(failure.clone().into())).collect()
+                Written {
+                    appended: appends.iter().map(|_| Err(failure.clone().into())).collect(),
+                    acknowledged: acknowledgements.iter().map(|_| Err(failure.clone().into())).collect(),
+                }
             }
         }
     }
 
-    async fn try_append(&self, appends: &[Append]) -> Result<Vec<AppendOutcome>, StoreError> {
+    async fn try_write(
+        &self,
+        appends: &[Append],
+        acknowledgements: &[Acknowledgement],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
         let mut transaction = self.writing.begin().await?;
-        let mut batch = Batch::load(&mut transaction, appends).await?;
+        let mut batch = Batch::load(&mut transaction, appends, acknowledgements).await?;
         let outcomes: Vec<_> = appends.iter().map(|append| batch.judge(append)).collect();
+        batch.acknowledge(acknowledgements);
         batch.write(&mut transaction, self.statement_bytes).await?;
         if batch.notices.is_empty() {
             transaction.commit().await?;

@@ -1,6 +1,7 @@
-//! Many appends in one transaction: what they touch is read under lock in a few statements, judged in memory in the
-//! order of their arrival, and written in a few statements. It owns the rules of the log (seqs and numbers without gaps,
-//! commits one after the other, checks in their order). It must not know queues or what a commit means.
+//! Many appends and acknowledgements in one transaction: what they touch is read under lock in a few statements, judged in
+//! memory in the order of their arrival, and written in a few statements. It owns the rules of the log (seqs and numbers
+//! without gaps, commits one after the other, checks in their order, only what all devices have goes). It must not know
+//! queues or what a commit means.
 
 use super::conversation::{APPLICATION, COMMIT, recipients};
 use super::inbox::Notice;
@@ -12,6 +13,8 @@ use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, EntryBody, Handsh
 
 /// How many of its latest send numbers the server can still answer a device for.
 const SEND_WINDOW: u64 = 256;
+/// How many logs one statement shortens.
+const DROPPED_AT_ONCE: usize = 64;
 /// Between one commit and the next.
 const COMMIT_PAUSE_MS: u64 = 1000;
 
@@ -21,6 +24,14 @@ type ConversationRow = (Vec<u8>, Vec<u8>, i64, i64, i64, i64, i64);
 type MemberRow = (Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>);
 /// conversation, device, number, seq, time_ms.
 type ReceiptRow = (Vec<u8>, Vec<u8>, i64, i64, i64);
+
+/// A device has everything of a conversation up to `seq`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Acknowledgement {
+    pub(super) device: DeviceId,
+    pub(super) conversation: ConversationId,
+    pub(super) seq: u64,
+}
 
 /// A locked conversation.
 struct Conversation {
@@ -32,6 +43,7 @@ struct Conversation {
     committed_ms: u64,
     members: BTreeMap<DeviceId, Member>,
     changed: bool,
+    acknowledged: bool,
 }
 
 /// A device that is in a conversation, or has left it and not read that yet.
@@ -76,18 +88,30 @@ pub(super) struct Batch<'a> {
     accepted: Vec<Accepted<'a>>,
     /// Welcomes, to be posted before the commit.
     pub(super) notices: Vec<Notice>,
+    /// Devices that have read their own removal. Their receipts stay: should one come back, it goes on counting.
+    gone: Vec<(ConversationId, DeviceId)>,
+    /// Stretches of logs that all devices have: (first, last).
+    dropped: Vec<(ConversationId, i64, i64)>,
 }
 
 impl<'a> Batch<'a> {
     /// Locks the conversations, in the order of their ids, and reads what judging needs.
-    pub(super) async fn load(transaction: &mut Transaction<'_, MySql>, appends: &[Append]) -> Result<Self, StoreError> {
-        let ids: BTreeSet<ConversationId> = appends.iter().map(|append| append.conversation).collect();
+    pub(super) async fn load(
+        transaction: &mut Transaction<'_, MySql>,
+        appends: &[Append],
+        acknowledgements: &[Acknowledgement],
+    ) -> Result<Self, StoreError> {
+        let appended = appends.iter().map(|append| append.conversation);
+        let ids: BTreeSet<ConversationId> =
+            appended.chain(acknowledgements.iter().map(|one| one.conversation)).collect();
         let mut batch = Self {
             conversations: conversations(transaction, &ids).await?,
             receipts: HashMap::new(),
             eligible: BTreeMap::new(),
             accepted: Vec::with_capacity(appends.len()),
             notices: Vec::new(),
+            gone: Vec::new(),
+            dropped: Vec::new(),
         };
         batch.load_members(transaction).await?;
         batch.load_receipts(transaction, appends).await?;
@@ -244,7 +268,35 @@ impl<'a> Batch<'a> {
         AppendOutcome::Accepted { seq, time_ms }
     }
 
-    /// Writes what was accepted, but for the notices.
+    /// Raises the cursors, and finds what all devices of a conversation have then. Comes after the appends.
+    pub(super) fn acknowledge(&mut self, acknowledgements: &[Acknowledgement]) {
+        for Acknowledgement { device, conversation: id, seq } in acknowledgements {
+            let Some(conversation) = self.conversations.get_mut(id) else { continue };
+            let Some(member) = conversation.members.get_mut(device) else { continue };
+            let raised = (*seq).min(member.left_at.unwrap_or(conversation.head));
+            if raised <= member.cursor {
+                continue;
+            }
+            member.cursor = raised;
+            member.changed = true;
+            if member.left_at == Some(raised) {
+                conversation.members.remove(device);
+                self.gone.push((*id, *device));
+            }
+            conversation.acknowledged = true;
+        }
+        for (id, conversation) in self.conversations.iter_mut().filter(|(_, one)| one.acknowledged) {
+            let cursors = conversation.members.values().map(|member| member.cursor);
+            let had_by_all = signed(cursors.min().unwrap_or(conversation.head));
+            if had_by_all >= conversation.tail {
+                self.dropped.push((*id, conversation.tail, had_by_all));
+                conversation.tail = had_by_all + 1;
+                conversation.changed = true;
+            }
+        }
+    }
+
+    /// Writes what was accepted and acknowledged, but for the notices.
     pub(super) async fn write(
         &self,
         transaction: &mut Transaction<'_, MySql>,
@@ -253,6 +305,12 @@ impl<'a> Batch<'a> {
         for part in parts(&self.accepted, statement_bytes, |accepted| accepted.payload().0.len()) {
             self.write_entries(transaction, part).await?;
         }
+        self.write_conversations(transaction).await?;
+        self.write_members(transaction).await?;
+        self.write_dropped(transaction).await
+    }
+
+    async fn write_conversations(&self, transaction: &mut Transaction<'_, MySql>) -> Result<(), StoreError> {
         let changed: Vec<_> = self.conversations.iter().filter(|(_, conversation)| conversation.changed).collect();
         if changed.is_empty() {
             return Ok(());
@@ -266,12 +324,16 @@ impl<'a> Batch<'a> {
             row.push_bind(signed(one.commits)).push_bind(signed(one.committed_ms));
         });
         upsert.push(
-            " ON DUPLICATE KEY UPDATE head = VALUES(head), commits = VALUES(commits), \
+            " ON DUPLICATE KEY UPDATE head = VALUES(head), tail = VALUES(tail), commits = VALUES(commits), \
              committed_ms = VALUES(committed_ms)",
         );
         upsert.build().execute(&mut **transaction).await?;
+        Ok(())
+    }
 
-        let members: Vec<_> = changed
+    async fn write_members(&self, transaction: &mut Transaction<'_, MySql>) -> Result<(), StoreError> {
+        let members: Vec<_> = self
+            .conversations
             .iter()
             .flat_map(|(id, one)| one.members.iter().map(move |(device, member)| (*id, device, member)))
             .filter(|(_, _, member)| member.changed)
@@ -290,6 +352,29 @@ impl<'a> Batch<'a> {
                  sent = VALUES(sent), left_at = VALUES(left_at)",
             );
             upsert.build().execute(&mut **transaction).await?;
+        }
+        for (id, device) in &self.gone {
+            sqlx::query("DELETE FROM membership WHERE conversation = ? AND device = ?")
+                .bind(&id.0[..])
+                .bind(&device.0[..])
+                .execute(&mut **transaction)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_dropped(&self, transaction: &mut Transaction<'_, MySql>) -> Result<(), StoreError> {
+        for part in self.dropped.chunks(DROPPED_AT_ONCE) {
+            // The hint, as below, keeps small tables from being scanned.
+            let mut delete = QueryBuilder::<MySql>::new("DELETE e FROM entry e FORCE INDEX (PRIMARY) WHERE ");
+            let mut any = delete.separated(" OR ");
+            for (id, first, last) in padded(part) {
+                any.push("(e.conversation = ").push_bind_unseparated(&id.0[..]);
+                any.push_unseparated(" AND e.seq >= ").push_bind_unseparated(*first);
+                any.push_unseparated(" AND e.seq <= ").push_bind_unseparated(*last);
+                any.push_unseparated(")");
+            }
+            delete.build().execute(&mut **transaction).await?;
         }
         Ok(())
     }
@@ -372,6 +457,7 @@ async fn conversations(
             committed_ms: unsigned(committed_ms, "conversation")?,
             members: BTreeMap::new(),
             changed: false,
+            acknowledged: false,
         };
         Ok((ConversationId(bytes(&id, "conversation")?), conversation))
     };

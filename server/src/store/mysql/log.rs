@@ -1,10 +1,9 @@
-//! Reading, acknowledging and expiring a conversation's log. It owns the rule that only a prefix of a log ever goes, and
-//! only what all its devices have or what is too old. It must not know what a payload means.
+//! Reading and expiring a conversation's log. It owns the rule that only a prefix of a log expires, and only what is too old. It must not know what a payload means.
 
 use super::Database;
 use super::conversation::{APPLICATION, COMMIT};
 use super::error::retried;
-use super::row::{bytes, page_end, signed, unsigned};
+use super::row::{bytes, signed, unsigned};
 use crate::store::StoreError;
 use sqlx::{MySql, Transaction};
 use waxwing_protocol::{Bytes, ConversationHead, ConversationId, DeviceId, Entry, EntryBody, Page, limits};
@@ -12,8 +11,8 @@ use waxwing_protocol::{Bytes, ConversationHead, ConversationId, DeviceId, Entry,
 /// How many entries one transaction deletes at most when they expire.
 const EXPIRED_AT_ONCE: i64 = 1000;
 
-/// start_seq, head, tail and commits, then seq, time_ms, kind, number and payload of an entry, or none.
-type PageRow = (i64, i64, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<Vec<u8>>);
+/// start_seq, head, tail, commits and sent, then seq, time_ms, kind, number and payload of an entry, or none.
+type PageRow = (i64, i64, i64, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<Vec<u8>>);
 
 impl Database {
     pub(super) async fn fetch(
@@ -22,79 +21,38 @@ impl Database {
         conversation: ConversationId,
         after: u64,
     ) -> Result<Option<Page>, StoreError> {
-        let sizes: Vec<(i64, i64)> = sqlx::query_as(
-            "SELECT e.seq, CASE WHEN e.sender = m.device THEN 0 ELSE e.size END \
-             FROM membership m JOIN entry e ON e.conversation = m.conversation \
-             WHERE m.conversation = ? AND m.device = ? AND e.seq > ? AND e.seq > m.start_seq \
-             AND (m.left_at IS NULL OR e.seq <= m.left_at) ORDER BY e.seq LIMIT ?",
+        // One statement, since it sees one moment: between two, entries come and go, and the counters would not fit them.
+        let rows: Vec<PageRow> = sqlx::query_as(
+            "SELECT m.start_seq, COALESCE(m.left_at, c.head), c.tail, c.commits, m.sent, e.seq, e.time_ms, e.kind, \
+             e.number, CASE WHEN e.sender = m.device THEN NULL ELSE e.payload END \
+             FROM membership m JOIN conversation c ON c.id = m.conversation \
+             LEFT JOIN (SELECT seq, SUM(size) OVER (ORDER BY seq) AS total, ROW_NUMBER() OVER (ORDER BY seq) AS place \
+             FROM (SELECT n.seq, CASE WHEN n.sender = o.device THEN 0 ELSE n.size END AS size \
+             FROM membership o JOIN entry n ON n.conversation = o.conversation \
+             WHERE o.conversation = ? AND o.device = ? AND n.seq > ? AND n.seq > o.start_seq \
+             AND (o.left_at IS NULL OR n.seq <= o.left_at) ORDER BY n.seq LIMIT ?) AS next) AS page \
+             ON page.total <= ? OR page.place = 1 \
+             LEFT JOIN entry e ON e.conversation = m.conversation AND e.seq = page.seq \
+             WHERE m.conversation = ? AND m.device = ? ORDER BY e.seq",
         )
         .bind(&conversation.0[..])
         .bind(&device.0[..])
         .bind(signed(after))
         .bind(i64::from(limits::PAGE_ENTRIES))
-        .fetch_all(&self.pool)
-        .await?;
-        let last = page_end(&sizes).unwrap_or(0);
-        // One statement reads the counters and the entries, so that they fit each other.
-        let rows: Vec<PageRow> = sqlx::query_as(
-            "SELECT m.start_seq, COALESCE(m.left_at, c.head), c.tail, c.commits, e.seq, e.time_ms, e.kind, e.number, \
-             CASE WHEN e.sender = m.device THEN NULL ELSE e.payload END \
-             FROM membership m JOIN conversation c ON c.id = m.conversation \
-             LEFT JOIN entry e ON e.conversation = m.conversation AND e.seq > ? AND e.seq > m.start_seq AND e.seq <= ? \
-             WHERE m.conversation = ? AND m.device = ? ORDER BY e.seq",
-        )
-        .bind(signed(after))
-        .bind(last)
+        .bind(i64::try_from(limits::PAGE_BYTES).unwrap_or(i64::MAX))
         .bind(&conversation.0[..])
         .bind(&device.0[..])
         .fetch_all(&self.pool)
         .await?;
-        let Some(&(start, head, tail, commits, ..)) = rows.first() else { return Ok(None) };
+        let Some(&(start, head, tail, commits, sent, ..)) = rows.first() else { return Ok(None) };
         let entries = rows.into_iter().filter_map(|row| entry(row).transpose()).collect::<Result<_, _>>()?;
         Ok(Some(Page {
             entries,
             head: unsigned(head, "conversation")?,
             tail: unsigned(tail.max(start + 1).min(head + 1), "conversation")?,
             commits: unsigned(commits, "conversation")?,
+            sent: unsigned(sent, "membership")?,
         }))
-    }
-
-    pub(super) async fn acknowledge(
-        &self,
-        device: DeviceId,
-        conversation: ConversationId,
-        seq: u64,
-    ) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
-        let Some((head, tail)) = lock(&mut transaction, &conversation.0).await? else { return Ok(()) };
-        let members: Vec<(Vec<u8>, i64, Option<i64>)> =
-            sqlx::query_as("SELECT device, cursor_seq, left_at FROM membership WHERE conversation = ?")
-                .bind(&conversation.0[..])
-                .fetch_all(&mut *transaction)
-                .await?;
-        let Some((_, cursor, left_at)) = members.iter().find(|(member, _, _)| *member == device.0) else {
-            return Ok(());
-        };
-        let raised = signed(seq).min(left_at.unwrap_or(head));
-        if raised <= *cursor {
-            return Ok(());
-        }
-        let statement = if *left_at == Some(raised) {
-            // It has read its own removal. Its receipts stay: should it come back, it goes on counting.
-            sqlx::query("DELETE FROM membership WHERE conversation = ? AND device = ?")
-        } else {
-            sqlx::query("UPDATE membership SET cursor_seq = ? WHERE conversation = ? AND device = ?").bind(raised)
-        };
-        statement.bind(&conversation.0[..]).bind(&device.0[..]).execute(&mut *transaction).await?;
-        let remaining = members.iter().filter_map(|(member, cursor, left_at)| match *member == device.0 {
-            true => (*left_at != Some(raised)).then_some(raised),
-            false => Some(*cursor),
-        });
-        let had_by_all = remaining.min().unwrap_or(head);
-        if had_by_all >= tail {
-            drop_until(&mut transaction, &conversation.0, had_by_all).await?;
-        }
-        Ok(transaction.commit().await?)
     }
 
     pub(super) async fn heads(
@@ -192,7 +150,7 @@ async fn drop_until(transaction: &mut Transaction<'_, MySql>, id: &[u8], seq: i6
 }
 
 /// None for the row of a member without entries to read.
-fn entry((_, _, _, _, seq, time, kind, number, payload): PageRow) -> Result<Option<Entry>, StoreError> {
+fn entry((_, _, _, _, _, seq, time, kind, number, payload): PageRow) -> Result<Option<Entry>, StoreError> {
     let (Some(seq), Some(time), Some(number)) = (seq, time, number) else { return Ok(None) };
     let body = match (payload, kind) {
         (None, _) => EntryBody::Own { number: unsigned(number, "entry")? },

@@ -195,18 +195,20 @@ pub(super) fn fetch(
     let snapshot = connection.unchecked_transaction()?;
     let member = snapshot
         .prepare_cached(
-            "SELECT c.id, m.device, m.start, coalesce(m.left_at, c.head), c.commits FROM conversation c
+            "SELECT c.id, m.device, m.start, coalesce(m.left_at, c.head), c.commits, m.sent
+             FROM conversation c
              JOIN device d ON d.public_id = ?2 JOIN member m ON m.conversation = c.id AND m.device = d.id
              WHERE c.public_id = ?1",
         )?
         .query_row(params![conversation.0, device.0], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
         });
-    let Some((row, own, start, head, commits)): Option<(i64, i64, u64, u64, u64)> = member.optional()? else {
+    let Some((row, own, start, head, commits, sent)): Option<(i64, i64, u64, u64, u64, u64)> = member.optional()?
+    else {
         return Ok(None);
     };
     let tail = oldest(&snapshot, row, start + 1, head)?.unwrap_or(head + 1);
-    let mut page = Page { entries: Vec::new(), head, tail, commits };
+    let mut page = Page { entries: Vec::new(), head, tail, commits, sent };
     let mut select = snapshot.prepare_cached(
         "SELECT seq, time_ms, is_commit, number, CASE WHEN sender = ?3 THEN NULL ELSE payload END
          FROM entry WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?4",
