@@ -296,7 +296,7 @@ impl Engine {
                 }
             }
             Command::CaughtUp(reply) => match &self.reach {
-                State::Online(online) if online.caught_up => drop(reply.send(Ok(()))),
+                State::Online(online) if online.caught_up => drop(reply.send(online.whole())),
                 State::Idle | State::Waiting(_) => drop(reply.send(Err(self.offline()))),
                 _ => self.waiting_for_caught_up.push(reply),
             },
@@ -416,7 +416,7 @@ impl Engine {
         }
         online.caught_up = true;
         for waiting in self.waiting_for_caught_up.drain(..) {
-            drop(waiting.send(Ok(())));
+            drop(waiting.send(online.whole()));
         }
         self.tell(&Event::CaughtUp);
     }
@@ -567,6 +567,12 @@ impl Online {
 
     fn lane(&mut self, chat: ChatId) -> &mut sending::Lane {
         self.lanes.entry(chat).or_default()
+    }
+
+    /// Whether every chat's log goes on where this device left it.
+    fn whole(&self) -> Result<(), Error> {
+        let replaced = self.held.values().find(|error| **error == Error::ServerRestored);
+        replaced.cloned().map_or(Ok(()), Err)
     }
 
     /// Tells the server that it need not keep these entries for us. A lost one is repeated on the next connection.

@@ -146,7 +146,10 @@ fn a_stranger_who_claims_to_be_bob_gets_no_word_in() -> Result<()> {
             let chats = alice.run(&["chats"])?.expect_code(0)?.json_lines()?;
             assert_eq!(chats[0]["identity_changed"], true, "nobody is warned");
         }
-        (server.lies.inbox.end(), server.lies.heads.end(), server.lies.page.end(), server.lies.account.end());
+        server.lies.inbox.end();
+        server.lies.heads.end();
+        server.lies.page.end();
+        server.lies.account.end();
         alice.send("bob", "still you?")?;
         assert_eq!(texts(&bob.receive()?), ["still you?"]);
         bob.send("alice", "yes")?;

@@ -288,7 +288,9 @@ fn a_message_accepted_at_the_place_of_anothers_hides_nothing_unseen() -> Result<
     });
     let sent = run_with_deadline(alice.command(&["send", "bob", "mine"])?.arg("--json"), BOUNDED)?;
     assert_survives(&sent)?;
-    (server.lies.pushed.end(), server.lies.heads.end(), server.lies.append.end());
+    server.lies.pushed.end();
+    server.lies.heads.end();
+    server.lies.append.end();
     bob.send("alice", "later")?;
     let received = alice.receive()?;
     ensure!(texts(&received).contains(&"later".to_owned()), "{received:?}");
