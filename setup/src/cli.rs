@@ -17,6 +17,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 use waxwing_server::{
     cli::{Failure, environment},
@@ -128,8 +129,9 @@ impl From<WrongAnswer> for Failure {
 fn init(flags: &Init) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unexpected)?;
     let done = runtime.block_on(set_up(flags));
-    // A question that was interrupted may still be reading the terminal.
-    runtime.shutdown_background();
+    // Its threads must be gone before the process ends and OpenSSL cleans up under them; but a prompt that was
+    // interrupted still waits for its line, so not for ever.
+    runtime.shutdown_timeout(Duration::from_millis(500));
     done
 }
 

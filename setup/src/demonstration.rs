@@ -8,7 +8,7 @@ mod scripted;
 mod throwaway;
 
 use anyhow::Context as _;
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 /// Plays the demonstration; by itself if `scripted` or if there is no terminal, else with the person at it.
 pub fn run(scripted: bool) -> anyhow::Result<ExitCode> {
@@ -18,7 +18,8 @@ pub fn run(scripted: bool) -> anyhow::Result<ExitCode> {
         true => runtime.block_on(scripted::play()).map(|()| ExitCode::SUCCESS),
         false => runtime.block_on(interactive::play()),
     };
-    // A question that was interrupted may still be reading the terminal.
-    runtime.shutdown_background();
+    // Its threads must be gone before the process ends and OpenSSL cleans up under them; but a prompt that was
+    // interrupted still waits for its line, so not for ever.
+    runtime.shutdown_timeout(Duration::from_millis(500));
     done
 }

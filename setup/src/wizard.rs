@@ -38,7 +38,7 @@ pub(crate) enum Asked {
 /// Asks what the flags leave open.
 ///
 /// A question that was interrupted may still read the terminal on a thread of the runtime: shut it down with
-/// `shutdown_background`.
+/// `shutdown_timeout`.
 pub(crate) async fn ask(flags: Init) -> Result<Asked, Failure> {
     // A password's question does not end at Ctrl+C by itself: the terminal comes back here, whatever was asked.
     let _terminal = FoundTerminal::new();

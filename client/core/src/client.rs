@@ -3,7 +3,7 @@
 use crate::{
     Chat, Error, Event, Events, Message, MessageId, ProfilePath, Status, Whoami,
     account::{blocking, check_username},
-    engine::{Command, Engine},
+    engine::{Command, Ending, Engine},
     store::{self, chats, contacts, messages, outbox, own},
 };
 use rusqlite::Connection as Database;
@@ -33,7 +33,8 @@ pub enum Unlock {
 pub struct Client {
     /// None only while it is dropped.
     engine: Option<mpsc::UnboundedSender<Command>>,
-    ended: Mutex<std::sync::mpsc::Receiver<()>>,
+    /// None only while it is dropped.
+    ending: Mutex<Option<Ending>>,
     whoami: Whoami,
 }
 
@@ -41,9 +42,10 @@ impl Drop for Client {
     /// Waits until the engine is gone: a process must not end while its database is being closed.
     fn drop(&mut self) {
         self.engine = None;
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // Disconnected is what is waited for.
-        let _ = ended.recv_timeout(ENDING);
+        let ending = self.ending.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ending) = ending {
+            ending.wait(ENDING);
+        }
     }
 }
 
@@ -63,8 +65,8 @@ impl Client {
             let db = store::open(&profile.database(), &key)?;
             let own = own::load(&db)?.ok_or_else(|| Error::NoProfile(profile.name().to_owned()))?;
             let whoami = whoami(&own)?;
-            let (engine, ended) = Engine::start(db, own, lock)?;
-            Ok(Self { engine: Some(engine), ended: Mutex::new(ended), whoami })
+            let (engine, ending) = Engine::start(db, own, lock)?;
+            Ok(Self { engine: Some(engine), ending: Mutex::new(Some(ending)), whoami })
         })
         .await?
     }

@@ -86,6 +86,23 @@ pub(crate) struct Engine {
     _lock: ProfileLock,
 }
 
+/// The end of an engine.
+pub(crate) struct Ending {
+    /// Disconnected when everything of the engine is gone.
+    ended: std::sync::mpsc::Receiver<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Ending {
+    /// Waits for the end, but not longer than that.
+    pub(crate) fn wait(self, limit: Duration) {
+        if self.ended.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected) {
+            // Only what the libraries keep per thread is left to clean up. A panic has been reported there.
+            let _ = self.thread.join();
+        }
+    }
+}
+
 type Connecting = Pin<Box<dyn Future<Output = Result<(Connection, mpsc::Receiver<Incoming>), Error>> + Send>>;
 
 enum State {
@@ -132,12 +149,12 @@ enum Ahead {
 impl Engine {
     /// Starts the engine on a thread of its own; it ends on `Close` or when all handles are gone.
     ///
-    /// The second value yields an error (disconnected) once everything of the engine is gone.
+    /// The second value says when the engine is gone and its thread is about to end.
     pub(crate) fn start(
         db: Database,
         own: Own,
         lock: ProfileLock,
-    ) -> Result<(mpsc::UnboundedSender<Command>, std::sync::mpsc::Receiver<()>), Error> {
+    ) -> Result<(mpsc::UnboundedSender<Command>, Ending), Error> {
         let link: Link =
             own.server.parse().map_err(|error| Error::Storage(format!("the stored server link: {error}")))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -160,7 +177,7 @@ impl Engine {
             closing: None,
             _lock: lock,
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("waxwing-engine".into())
             .spawn(move || {
                 runtime.block_on(engine.run());
@@ -168,7 +185,7 @@ impl Engine {
                 drop(running);
             })
             .map_err(|error| Error::Storage(error.to_string()))?;
-        Ok((handle, ended))
+        Ok((handle, Ending { ended, thread }))
     }
 
     async fn run(mut self) {

@@ -1,6 +1,6 @@
 //! The `waxwing` program: commands for scripts, a menu and a live chat for people, on top of `waxwing-core`.
 //!
-//! It owns words, prompts, JSON shapes and exit codes. Every foreign text passes [`sanitise`](mod@sanitise) before a
+//! It owns words, prompts, JSON shapes and exit codes. Every foreign text passes `sanitise` before a
 //! terminal shows it. It knows neither keys nor the wire: what it cannot ask of the core, it cannot do.
 
 mod chat;
@@ -18,7 +18,7 @@ pub use prompt::{FoundTerminal, interrupted};
 
 use clap::Parser as _;
 use cli::{Cli, Command, Options};
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{ffi::OsString, io, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the program with these arguments, the program's name first, and says how it ended.
@@ -37,8 +37,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let terminal = prompt::FoundTerminal::new();
     let done = runtime.block_on(dispatch(cli));
     drop(terminal);
-    // A prompt that was interrupted still waits for its line: nothing to wait for.
-    runtime.shutdown_background();
+    // Its threads must be gone before the process ends and OpenSSL cleans up under them; but a prompt that was
+    // interrupted still waits for its line, so not for ever.
+    runtime.shutdown_timeout(Duration::from_millis(500));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure, json),

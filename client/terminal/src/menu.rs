@@ -30,7 +30,7 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// Opens the menu on a profile, which may not exist yet; a `server` that is given is not asked for. Needs a terminal.
 ///
 /// Returns when the user quits; [`Failure::Interrupted`] on Ctrl+C, SIGINT or SIGTERM. A question that was interrupted
-/// may still read the terminal on a thread of the runtime: shut it down with `shutdown_background`.
+/// may still read the terminal on a thread of the runtime: shut it down with `shutdown_timeout`.
 pub async fn run(profile: ProfilePath, server: Option<Link>) -> Result<(), Failure> {
     Menu { profile, server, password_file: None, plain: false }.run().await
 }
