@@ -6,6 +6,7 @@
 
 mod creation;
 mod directory;
+mod fetching;
 mod inbox;
 mod log;
 mod sending;
@@ -14,7 +15,7 @@ use crate::{
     Connection as Reach, Error, Event, Message, MessageId, key_packages,
     profile::ProfileLock,
     store::{self, chats, chats::ChatId, outbox, own, own::Own},
-    transport::{Answer, CallError, Connection, Incoming, Tag, unexpected},
+    transport::{Answer, CallError, Connection, Incoming, Tag},
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection as Database;
@@ -30,7 +31,7 @@ use tokio::{
 };
 use waxwing_e2ee::account::AuthenticationKey;
 use waxwing_protocol::{
-    Bytes, ConversationId, DeviceId, Event as WireEvent, Link, Request, Response, authentication_message, limits,
+    Bytes, ConversationId, DeviceId, Event as WireEvent, Link, Request, authentication_message, limits,
 };
 
 /// How long a receipt waits for company.
@@ -432,6 +433,8 @@ impl Engine {
             return;
         }
         online.caught_up = true;
+        // This one is of use: should it end, the next try comes soon.
+        self.retries = retries();
         for waiting in self.waiting_for_caught_up.drain(..) {
             drop(waiting.send(online.whole()));
         }
@@ -444,8 +447,6 @@ impl Engine {
         let now = Instant::now();
         if online.ping_at <= now {
             online.ping_at = now + PING;
-            // This one lasts: should it end, the next try comes soon.
-            self.retries = retries();
             online.connection.post(Request::Ping, (0, 0), &online.nobody).await;
         }
         for lane in online.lanes.values_mut() {
@@ -492,81 +493,6 @@ impl Engine {
             self.give_up(chat, &error)?;
         }
         ended.map_or(Ok(()), Err)
-    }
-
-    /// Asks which chats have more than we have, page by page.
-    async fn fetch_heads(&mut self, after: Option<ConversationId>) -> Result<(), Error> {
-        let State::Online(online) = &mut self.reach else { return Ok(()) };
-        let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
-        let Response::Heads(heads) = answer else { return Err(unexpected()) };
-        for head in &heads {
-            if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
-                if head.sent > row.number {
-                    return Err(Error::OldCopy);
-                }
-                if head.head < row.cursor {
-                    online.held.insert(row.name.clone(), Error::ServerRestored);
-                    continue;
-                }
-                if head.head > row.cursor && row.phase == chats::Phase::Active {
-                    online.behind.insert(row.chat);
-                } else {
-                    online.acknowledge(head.conversation, row.cursor).await;
-                }
-            }
-        }
-        // Also ends if a misbehaving server goes in circles.
-        let last = heads.last().map(|head| head.conversation);
-        online.heads_due = last.filter(|last| after.is_none_or(|after| *last > after)).map(Some);
-        Ok(())
-    }
-
-    /// Fetches the next page of a chat's log.
-    async fn fetch(&mut self, chat: ChatId) -> Result<(), Error> {
-        let State::Online(online) = &mut self.reach else { return Ok(()) };
-        let row = chats::load(&self.db, chat)?;
-        let (Some(conversation), chats::Phase::Active) = (row.conversation, row.phase) else {
-            online.behind.remove(&chat);
-            return Ok(());
-        };
-        let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
-        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
-        let Response::Page(page) = answer else { return Err(unexpected()) };
-        let head = page.head;
-        let skipped = match log::check_page(&page, row.cursor) {
-            Err(error @ Error::ServerRestored) => {
-                // This chat's log is not the one that we know; the others may be.
-                online.behind.remove(&chat);
-                online.held.insert(row.name.clone(), error);
-                return self.refuse_waiting(&row.name);
-            }
-            checked => checked?,
-        };
-        if page.sent > row.number {
-            return Err(Error::OldCopy);
-        }
-        let lane = online.lane(chat);
-        if lane.ahead.last_key_value().is_some_and(|(last, _)| *last > head) {
-            // What was heard of before this page was asked for is in it, or does not exist.
-            return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
-        }
-        let commits = page.commits.min(head);
-        lane.fetched(page.entries);
-        if let Some(upto) = skipped {
-            self.skip(chat, upto)?;
-        }
-        self.advance(chat).await?;
-        let row = chats::load(&self.db, chat)?;
-        if row.cursor == head && row.commits != commits {
-            // The server counts; only with its count does it take what we send.
-            chats::set_progress(&self.db, chat, row.cursor, commits, row.others)?;
-        }
-        let State::Online(online) = &mut self.reach else { return Ok(()) };
-        if row.cursor >= head {
-            online.behind.remove(&chat);
-            online.lane(chat).synced = true;
-        }
-        Ok(())
     }
 }
 

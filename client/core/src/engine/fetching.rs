@@ -1,0 +1,88 @@
+//! What the server has beyond our cursors: asking for it, and comparing it with what was heard and sent.
+//!
+//! The invariant: a page is taken only if it continues the log as we know it. It must not know what entries say.
+
+use super::{Engine, State, log};
+use crate::{
+    Error,
+    store::chats::{self, ChatId},
+    transport::{CallError, unexpected},
+};
+use waxwing_protocol::{ConversationId, Request, Response};
+
+impl Engine {
+    /// Asks which chats have more than we have, page by page.
+    pub(super) async fn fetch_heads(&mut self, after: Option<ConversationId>) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
+        let Response::Heads(heads) = answer else { return Err(unexpected()) };
+        for head in &heads {
+            if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
+                if head.sent > row.number {
+                    return Err(Error::OldCopy);
+                }
+                if head.head < row.cursor {
+                    online.held.insert(row.name.clone(), Error::ServerRestored);
+                    continue;
+                }
+                if head.head > row.cursor && row.phase == chats::Phase::Active {
+                    online.behind.insert(row.chat);
+                } else {
+                    online.acknowledge(head.conversation, row.cursor).await;
+                }
+            }
+        }
+        // Also ends if a misbehaving server goes in circles.
+        let last = heads.last().map(|head| head.conversation);
+        online.heads_due = last.filter(|last| after.is_none_or(|after| *last > after)).map(Some);
+        Ok(())
+    }
+
+    /// Fetches the next page of a chat's log.
+    pub(super) async fn fetch(&mut self, chat: ChatId) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let row = chats::load(&self.db, chat)?;
+        let (Some(conversation), chats::Phase::Active) = (row.conversation, row.phase) else {
+            online.behind.remove(&chat);
+            return Ok(());
+        };
+        let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
+        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
+        let Response::Page(page) = answer else { return Err(unexpected()) };
+        let head = page.head;
+        let skipped = match log::check_page(&page, row.cursor) {
+            Err(error @ Error::ServerRestored) => {
+                // This chat's log is not the one that we know; the others may be.
+                online.behind.remove(&chat);
+                online.held.insert(row.name.clone(), error);
+                return self.refuse_waiting(&row.name);
+            }
+            checked => checked?,
+        };
+        if page.sent > row.number {
+            return Err(Error::OldCopy);
+        }
+        let lane = online.lane(chat);
+        if lane.ahead.last_key_value().is_some_and(|(last, _)| *last > head) {
+            // What was heard of before this page was asked for is in it, or does not exist.
+            return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
+        }
+        let commits = page.commits.min(head);
+        lane.fetched(page.entries);
+        if let Some(upto) = skipped {
+            self.skip(chat, upto)?;
+        }
+        self.advance(chat).await?;
+        let row = chats::load(&self.db, chat)?;
+        if row.cursor == head && row.commits != commits {
+            // The server counts; only with its count does it take what we send.
+            chats::set_progress(&self.db, chat, row.cursor, commits, row.others)?;
+        }
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        if row.cursor >= head {
+            online.behind.remove(&chat);
+            online.lane(chat).synced = true;
+        }
+        Ok(())
+    }
+}
