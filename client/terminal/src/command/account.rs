@@ -74,9 +74,10 @@ pub(crate) fn recovery_box(code: &str) -> Zeroizing<String> {
     let rule = "-".repeat(code.chars().count() + 4);
     Zeroizing::new(format!(
         "Your recovery code; it is shown only now:\n\n  +{rule}+\n  |  {code}  |\n  +{rule}+\n\n\
-         Write it on paper or put it into a password manager. With it you get your\n\
-         account back if you forget the password; whoever else has it gets your\n\
-         account too. Nobody can tell it to you again, not even the server."
+         Write it on paper or put it into a password manager. It opens your account's\n\
+         keys without the password; this version has no command for that yet, a later\n\
+         one will. Whoever else has it gets your account then, and nobody can tell it\n\
+         to you again, not even the server."
     ))
 }
 
