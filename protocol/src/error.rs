@@ -63,43 +63,55 @@ pub enum ErrorCode {
     /// No version in common; `number` is the server's highest.
     #[error("the server speaks another version of the protocol")]
     Version,
+    /// The account's backup may not grow further; `number` is its limit in bytes.
+    #[error("the backup has reached the server's limit")]
+    QuotaExceeded,
+    /// The manifest is not the successor of the one that the server has; `number` is the version that it has.
+    #[error("the backup has changed meanwhile")]
+    ManifestConflict,
+    /// The account's backup has no segment of that id.
+    #[error("there is no such segment in the backup")]
+    UnknownSegment,
     /// A code of a newer server.
     #[error("the server refused for a reason that this client does not know")]
     Unknown,
 }
 
 impl ErrorCode {
-    const ALL: [Self; 19] = [
-        Self::BadRequest,
-        Self::Unsupported,
-        Self::NotAuthenticated,
-        Self::BadCredentials,
-        Self::UsernameTaken,
-        Self::UnknownAccount,
-        Self::UnknownConversation,
-        Self::ConversationExists,
-        Self::Stale,
-        Self::OutOfOrder,
-        Self::Busy,
-        Self::RateLimited,
-        Self::SignUpClosed,
-        Self::BadInvite,
-        Self::BadSignUpSecret,
-        Self::DeviceListConflict,
-        Self::Internal,
-        Self::Draining,
-        Self::Version,
+    /// Every code with its number, which never changes its meaning.
+    const NUMBERS: &[(u16, Self)] = &[
+        (1, Self::BadRequest),
+        (2, Self::Unsupported),
+        (3, Self::NotAuthenticated),
+        (4, Self::BadCredentials),
+        (5, Self::UsernameTaken),
+        (6, Self::UnknownAccount),
+        (7, Self::UnknownConversation),
+        (8, Self::ConversationExists),
+        (9, Self::Stale),
+        (10, Self::OutOfOrder),
+        (11, Self::Busy),
+        (12, Self::RateLimited),
+        (13, Self::SignUpClosed),
+        (14, Self::BadInvite),
+        (15, Self::BadSignUpSecret),
+        (16, Self::DeviceListConflict),
+        (17, Self::Internal),
+        (18, Self::Draining),
+        (19, Self::Version),
+        (20, Self::QuotaExceeded),
+        (21, Self::ManifestConflict),
+        (22, Self::UnknownSegment),
     ];
 
     /// The number on the wire, from 1; 0 for [`ErrorCode::Unknown`].
     pub fn number(self) -> u16 {
-        Self::ALL.iter().position(|code| *code == self).map_or(0, |index| index as u16 + 1)
+        Self::NUMBERS.iter().find(|(_, code)| *code == self).map_or(0, |(number, _)| *number)
     }
 
     /// The code with this number.
     pub fn from_number(number: u16) -> Self {
-        let index = usize::from(number).wrapping_sub(1);
-        Self::ALL.get(index).copied().unwrap_or(Self::Unknown)
+        Self::NUMBERS.iter().find(|(known, _)| *known == number).map_or(Self::Unknown, |(_, code)| *code)
     }
 }
 

@@ -48,3 +48,7 @@ id! {
     /// One life of the server's database: a restored copy gets a new one, so that clients notice.
     Incarnation
 }
+id! {
+    /// A segment of an account's backup, chosen at random by the device that made it.
+    SegmentId
+}

@@ -24,15 +24,15 @@ pub use frame::{
     ClientFrame, DecodeError, Hello, ServerFrame, ServerHello, decode_client_frame, decode_hello, decode_server_frame,
     decode_server_hello, encode,
 };
-pub use id::{ConversationId, DeviceId, Incarnation};
+pub use id::{ConversationId, DeviceId, Incarnation, SegmentId};
 pub use link::{Address, DEFAULT_PORT, Link, LinkError, Pin};
 pub use request::{
-    Admission, Authenticator, ConversationKind, CreateConversation, EnrolDevice, Handshake, KdfParameters, NewDevice,
-    Request, SignUp, Welcome,
+    Admission, Authenticator, ConversationKind, CreateConversation, EnrolDevice, Handshake, KdfParameters,
+    NewCredentials, NewDevice, NewIdentity, Request, ReviseAccount, SignUp, Welcome,
 };
 pub use response::{
-    AccountRecord, ClaimedKeyPackage, ConversationHead, Entry, EntryBody, InboxItem, InboxNotice, KeyPackageStock,
-    LoginParameters, Page, Response, SignUpPolicy, Vault,
+    AccountRecord, ClaimedKeyPackage, ConversationHead, ConversationInfo, Entry, EntryBody, GroupInfo, InboxItem,
+    InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, SignUpPolicy, Vault,
 };
 pub use username::{Username, UsernameError};
 

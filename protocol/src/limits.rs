@@ -36,3 +36,11 @@ pub const REQUESTS_IN_FLIGHT: usize = 256;
 pub const IDLE_SECONDS: u64 = 90;
 /// The seconds that a peer has from connecting until it is authenticated.
 pub const LOGIN_SECONDS: u64 = 60;
+/// The longest segment of a backup.
+pub const SEGMENT: usize = 512 * 1024;
+/// The longest manifest of a backup.
+pub const MANIFEST: usize = 512 * 1024;
+/// The most segments of one account's backup.
+pub const SEGMENTS_PER_ACCOUNT: usize = 4096;
+/// The most statements about former identities in an account record.
+pub const ROTATIONS: usize = 16;

@@ -1,6 +1,6 @@
 //! What a client asks. Answers stand in [`crate::Response`]; each request says which one.
 
-use crate::{Bytes, ConversationId, DeviceId, Secret, Username, limits};
+use crate::{Bytes, ConversationId, DeviceId, Secret, SegmentId, Username, limits};
 use minicbor::{Decode, Encode};
 
 /// A request. The variants' numbers are the wire's and never change their meaning.
@@ -136,6 +136,79 @@ pub enum Request {
     /// Starts pushing events to this connection: new entries and inbox items. → `Done`
     #[n(18)]
     Subscribe,
+    /// After `Login`: changes the account and its device list in one step. → `Done`, or `DeviceListConflict`
+    ///
+    /// Devices that the list no longer names are signed out at once and lose key packages, inbox and memberships.
+    #[n(19)]
+    ReviseAccount(#[n(0)] Box<ReviseAccount>),
+    /// After `Login`: deletes the account and all that the server has of it; its name is never given out again. → `Done`
+    #[n(20)]
+    DeleteAccount,
+    /// All conversations of the device's account, by id, after `after`, whether the device is in them or not. → `Conversations`
+    #[n(21)]
+    Conversations {
+        /// The last id of the page before.
+        #[n(0)]
+        after: Option<ConversationId>,
+    },
+    /// What a device of the account needs to let itself into a conversation. → `GroupInfo`
+    #[n(22)]
+    GroupInfo(#[n(0)] ConversationId),
+    /// Appends a commit by which this device lets itself in. → `Accepted`, or `Stale`
+    ///
+    /// The entry comes back as `Own` with number 0, and the device's cursor is its seq. The same join again gets the same answer.
+    #[n(23)]
+    Join {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// The count of commits before this one.
+        #[n(1)]
+        commits: u64,
+        /// The MLS external commit.
+        #[n(2)]
+        commit: Bytes,
+        /// As in `Handshake`.
+        #[n(3)]
+        group_info: Option<Bytes>,
+    },
+    /// Asks the devices of a conversation to add this one (again), by a notice in their inboxes. → `Done`
+    #[n(24)]
+    AskToJoin(#[n(0)] ConversationId),
+    /// Stores a segment of the account's backup. The same again is no change. → `Done`, or `QuotaExceeded`
+    #[n(25)]
+    PutSegment {
+        /// Chosen at random.
+        #[n(0)]
+        id: SegmentId,
+        /// The ciphertext.
+        #[n(1)]
+        payload: Bytes,
+    },
+    /// A segment of the account's backup. → `Segment`, or `UnknownSegment`
+    #[n(26)]
+    FetchSegment(#[n(0)] SegmentId),
+    /// Replaces the manifest of the account's backup if `version` is the stored version + 1. → `Done`, `ManifestConflict` or `UnknownSegment`
+    ///
+    /// In the same step the account's segments that it does not name are deleted, save those that other devices stored in the last day.
+    #[n(27)]
+    PutManifest {
+        /// Its version: 1, 2, 3 …
+        #[n(0)]
+        version: u64,
+        /// The manifest.
+        #[n(1)]
+        manifest: Bytes,
+        /// All segments that it speaks of.
+        #[n(2)]
+        segments: Vec<SegmentId>,
+    },
+    /// The manifest of the account's backup. → `Manifest`
+    #[n(28)]
+    FetchManifest,
+    /// Deletes the account's backup: manifest and segments. The next manifest has the next version. → `Done`
+    #[n(29)]
+    DeleteBackup,
 }
 
 /// What opens an account.
@@ -262,6 +335,63 @@ pub struct EnrolDevice {
     pub device_list: Bytes,
 }
 
+/// A change of an account by its owner. What is `None` stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ReviseAccount {
+    /// The version of the new signed device list; must be the stored version + 1.
+    #[n(0)]
+    pub version: u64,
+    /// The list itself.
+    #[n(1)]
+    pub device_list: Bytes,
+    /// The devices that the list no longer names.
+    #[n(2)]
+    pub removed: Vec<DeviceId>,
+    /// New secrets.
+    #[n(3)]
+    pub credentials: Option<NewCredentials>,
+    /// New keys.
+    #[n(4)]
+    pub identity: Option<NewIdentity>,
+}
+
+/// What an account proves itself with from now on, and the vault that fits.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NewCredentials {
+    /// How the password's secrets are derived.
+    #[n(0)]
+    pub kdf: KdfParameters,
+    /// The password's auth secret.
+    #[n(1)]
+    pub password_secret: Secret,
+    /// The recovery code's auth secret, if the code was replaced.
+    #[n(2)]
+    pub recovery_secret: Option<Secret>,
+    /// The sealed private keys.
+    #[n(3)]
+    pub vault: Bytes,
+    /// The vault key under the password.
+    #[n(4)]
+    pub password_wrap: Bytes,
+    /// The vault key under the recovery code.
+    #[n(5)]
+    pub recovery_wrap: Bytes,
+}
+
+/// New keys of an account, vouched for by the old ones.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NewIdentity {
+    /// RSA public key that signs (SubjectPublicKeyInfo, DER).
+    #[n(0)]
+    pub identity_key: Bytes,
+    /// RSA public key that backups are wrapped to (SubjectPublicKeyInfo, DER).
+    #[n(1)]
+    pub backup_key: Bytes,
+    /// The old identity's statement about the new one.
+    #[n(2)]
+    pub statement: Bytes,
+}
+
 /// What a conversation is for.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum ConversationKind {
@@ -293,6 +423,9 @@ pub struct Handshake {
     /// Devices that it removes.
     #[n(2)]
     pub removed: Vec<DeviceId>,
+    /// The group after the commit, sealed for devices that let themselves in; replaces the stored one. None: they cannot.
+    #[n(3)]
+    pub group_info: Option<Bytes>,
 }
 
 /// A new conversation. The creating device is in it; the welcome names the others.
@@ -325,6 +458,14 @@ impl Request {
             Self::CreateConversation(request) => request.handshake.iter().all(Handshake::within_limits),
             Self::Send { payload, .. } => payload.0.len() <= limits::PAYLOAD,
             Self::Commit { handshake, .. } => handshake.within_limits(),
+            Self::ReviseAccount(request) => request.within_limits(),
+            Self::Join { commit, group_info, .. } => {
+                commit.0.len() + group_info.as_ref().map_or(0, |info| info.0.len()) <= limits::HANDSHAKE
+            }
+            Self::PutSegment { payload, .. } => payload.0.len() <= limits::SEGMENT,
+            Self::PutManifest { manifest, segments, .. } => {
+                manifest.0.len() <= limits::MANIFEST && segments.len() <= limits::SEGMENTS_PER_ACCOUNT
+            }
             Self::Ping
             | Self::LoginParameters(_)
             | Self::Login { .. }
@@ -336,7 +477,14 @@ impl Request {
             | Self::FetchInbox { .. }
             | Self::AcknowledgeInbox { .. }
             | Self::Heads { .. }
-            | Self::Subscribe => true,
+            | Self::Subscribe
+            | Self::DeleteAccount
+            | Self::Conversations { .. }
+            | Self::GroupInfo(_)
+            | Self::AskToJoin(_)
+            | Self::FetchSegment(_)
+            | Self::FetchManifest
+            | Self::DeleteBackup => true,
         }
     }
 }
@@ -358,6 +506,22 @@ impl SignUp {
     }
 }
 
+impl ReviseAccount {
+    fn within_limits(&self) -> bool {
+        self.device_list.0.len() <= limits::DEVICE_LIST
+            && self.removed.len() <= limits::DEVICES_PER_ACCOUNT
+            && self.credentials.iter().all(|new| {
+                new.kdf.salt.0.len() == 16
+                    && [&new.vault, &new.password_wrap, &new.recovery_wrap]
+                        .iter()
+                        .all(|one| one.0.len() <= limits::VAULT)
+            })
+            && self.identity.iter().all(|new| {
+                [&new.identity_key, &new.backup_key, &new.statement].iter().all(|one| one.0.len() <= limits::PUBLIC_KEY)
+            })
+    }
+}
+
 impl NewDevice {
     fn within_limits(&self) -> bool {
         self.authentication_key.0.len() == 32
@@ -366,9 +530,8 @@ impl NewDevice {
 
 impl Handshake {
     fn within_limits(&self) -> bool {
-        self.commit.0.len() <= limits::HANDSHAKE
-            && self.welcome.iter().all(|welcome| welcome.payload.0.len() <= limits::HANDSHAKE)
-            && self.commit.0.len() + self.welcome.as_ref().map_or(0, |welcome| welcome.payload.0.len())
-                <= limits::HANDSHAKE
+        let welcome = self.welcome.as_ref().map_or(0, |welcome| welcome.payload.0.len());
+        let group_info = self.group_info.as_ref().map_or(0, |info| info.0.len());
+        [self.commit.0.len(), welcome, group_info].iter().sum::<usize>() <= limits::HANDSHAKE
     }
 }

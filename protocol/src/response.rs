@@ -1,6 +1,6 @@
 //! What the server answers, and the records in its answers.
 
-use crate::{Bytes, ConversationId, DeviceId, KdfParameters, Username};
+use crate::{Bytes, ConversationId, ConversationKind, DeviceId, KdfParameters, Username};
 use minicbor::{Decode, Encode};
 
 /// The answer to a request that was not refused.
@@ -43,6 +43,18 @@ pub enum Response {
     /// To `Heads`: sorted by id; fewer than asked for means the end.
     #[n(9)]
     Heads(#[n(0)] Vec<ConversationHead>),
+    /// To `Conversations`: sorted by id; fewer than `PAGE_ENTRIES` means the end.
+    #[n(10)]
+    Conversations(#[n(0)] Vec<ConversationInfo>),
+    /// To `GroupInfo`.
+    #[n(11)]
+    GroupInfo(#[n(0)] GroupInfo),
+    /// To `FetchSegment`.
+    #[n(12)]
+    Segment(#[n(0)] Bytes),
+    /// To `FetchManifest`.
+    #[n(13)]
+    Manifest(#[n(0)] Manifest),
 }
 
 /// How an account derives its secrets.
@@ -82,6 +94,9 @@ pub struct AccountRecord {
     /// RSA public key (SubjectPublicKeyInfo, DER).
     #[n(3)]
     pub backup_key: Bytes,
+    /// The statements by which each former identity vouched for the next, oldest first.
+    #[n(4)]
+    pub rotations: Vec<Bytes>,
 }
 
 /// Key packages left on the server.
@@ -132,7 +147,7 @@ pub enum EntryBody {
     /// What this device itself sent under this send number; it has the content.
     #[n(2)]
     Own {
-        /// The send number; 0 for the handshake that created the conversation.
+        /// The send number; 0 for the handshake that created the conversation, and for a join.
         #[n(0)]
         number: u64,
     },
@@ -170,6 +185,51 @@ pub struct ConversationHead {
     /// The highest send number accepted from this device.
     #[n(2)]
     pub sent: u64,
+}
+
+/// A conversation of an account.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ConversationInfo {
+    /// Which.
+    #[n(0)]
+    pub conversation: ConversationId,
+    /// What for; seen from the asking account, a direct one names the other.
+    #[n(1)]
+    pub kind: ConversationKind,
+    /// The seq of its newest entry.
+    #[n(2)]
+    pub head: u64,
+    /// Whether the asking device is in it.
+    #[n(3)]
+    pub member: bool,
+}
+
+/// How a device can let itself into a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct GroupInfo {
+    /// The count of commits that it stands for, which is the current one.
+    #[n(0)]
+    pub commits: u64,
+    /// The sealed group info; none if the newest commit came without.
+    #[n(1)]
+    pub sealed: Option<Bytes>,
+}
+
+/// An account's backup.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Manifest {
+    /// The version of the last one; 0 if there never was any.
+    #[n(0)]
+    pub version: u64,
+    /// The manifest, if there is one now.
+    #[n(1)]
+    pub manifest: Option<Bytes>,
+    /// The bytes that the account's segments take.
+    #[n(2)]
+    pub used: u64,
+    /// The bytes that they may take.
+    #[n(3)]
+    pub quota: u64,
 }
 
 /// Something addressed to one device alone.
@@ -211,6 +271,19 @@ pub enum InboxNotice {
         /// The list's version.
         #[n(1)]
         version: u64,
+    },
+    /// A device of an account in this conversation cannot read it, and asks to be added (again).
+    #[n(2)]
+    JoinAsked {
+        /// Which.
+        #[n(0)]
+        conversation: ConversationId,
+        /// Whose device.
+        #[n(1)]
+        username: Username,
+        /// The device.
+        #[n(2)]
+        device: DeviceId,
     },
 }
 

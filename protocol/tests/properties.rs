@@ -47,11 +47,8 @@ fn new_device() -> impl Strategy<Value = NewDevice> {
 fn handshake() -> impl Strategy<Value = Handshake> {
     let welcome =
         (vec(device(), 0..4), bytes(0..300)).prop_map(|(recipients, payload)| Welcome { recipients, payload });
-    (bytes(0..300), option::of(welcome), vec(device(), 0..4)).prop_map(|(commit, welcome, removed)| Handshake {
-        commit,
-        welcome,
-        removed,
-    })
+    let parts = (bytes(0..300), option::of(welcome), vec(device(), 0..4), option::of(bytes(0..300)));
+    parts.prop_map(|(commit, welcome, removed, group_info)| Handshake { commit, welcome, removed, group_info })
 }
 
 fn sign_up() -> impl Strategy<Value = SignUp> {
@@ -77,6 +74,36 @@ fn sign_up() -> impl Strategy<Value = SignUp> {
         device_list: public.2,
         device: public.3,
     })
+}
+
+fn revision() -> impl Strategy<Value = ReviseAccount> {
+    let sealed = (bytes(0..300), bytes(0..99), bytes(0..99));
+    let credentials = (kdf(), any::<[u8; 32]>(), option::of(any::<[u8; 32]>()), sealed).prop_map(
+        |(kdf, password, recovery, (vault, password_wrap, recovery_wrap))| NewCredentials {
+            kdf,
+            password_secret: Secret(password),
+            recovery_secret: recovery.map(Secret),
+            vault,
+            password_wrap,
+            recovery_wrap,
+        },
+    );
+    let identity = (bytes(0..99), bytes(0..99), bytes(0..99))
+        .prop_map(|(identity_key, backup_key, statement)| NewIdentity { identity_key, backup_key, statement });
+    let rest = (option::of(credentials), option::of(identity));
+    (any::<u64>(), bytes(0..300), vec(device(), 0..4), rest).prop_map(
+        |(version, device_list, removed, (credentials, identity))| ReviseAccount {
+            version,
+            device_list,
+            removed,
+            credentials,
+            identity,
+        },
+    )
+}
+
+fn segment() -> impl Strategy<Value = SegmentId> {
+    any::<[u8; 16]>().prop_map(SegmentId)
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -108,6 +135,13 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         (conversation(), any::<u64>()).prop_map(|(conversation, after)| Request::Fetch { conversation, after }),
         option::of(conversation()).prop_map(|after| Request::Heads { after }),
+        revision().prop_map(|revision| Request::ReviseAccount(Box::new(revision))),
+        (conversation(), any::<u64>(), bytes(0..300), option::of(bytes(0..300))).prop_map(
+            |(conversation, commits, commit, group_info)| Request::Join { conversation, commits, commit, group_info }
+        ),
+        (segment(), bytes(0..600)).prop_map(|(id, payload)| Request::PutSegment { id, payload }),
+        (any::<u64>(), bytes(0..600), vec(segment(), 0..6))
+            .prop_map(|(version, manifest, segments)| { Request::PutManifest { version, manifest, segments } }),
     ]
 }
 
@@ -127,7 +161,9 @@ fn inbox_item() -> impl Strategy<Value = InboxItem> {
         });
     let changed =
         (username(), any::<u64>()).prop_map(|(username, version)| InboxNotice::DeviceListChanged { username, version });
-    (any::<u64>(), prop_oneof![welcome, changed]).prop_map(|(seq, notice)| InboxItem { seq, notice })
+    let asked = (conversation(), username(), device())
+        .prop_map(|(conversation, username, device)| InboxNotice::JoinAsked { conversation, username, device });
+    (any::<u64>(), prop_oneof![welcome, changed, asked]).prop_map(|(seq, notice)| InboxItem { seq, notice })
 }
 
 fn refusal() -> impl Strategy<Value = Refusal> {
@@ -138,6 +174,12 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         number,
         retry_after_ms,
         conversation,
+    })
+}
+
+fn conversation_info() -> impl Strategy<Value = ConversationInfo> {
+    (conversation(), username(), any::<u64>(), any::<bool>()).prop_map(|(conversation, other, head, member)| {
+        ConversationInfo { conversation, kind: ConversationKind::Direct(other), head, member }
     })
 }
 
@@ -163,6 +205,12 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         page.prop_map(Response::Page),
         vec(inbox_item(), 0..5).prop_map(Response::Inbox),
         vec(head, 0..5).prop_map(Response::Heads),
+        vec(conversation_info(), 0..5).prop_map(Response::Conversations),
+        (any::<u64>(), option::of(bytes(0..300)))
+            .prop_map(|(commits, sealed)| Response::GroupInfo(GroupInfo { commits, sealed })),
+        (any::<[u64; 3]>(), option::of(bytes(0..300))).prop_map(|([version, used, quota], manifest)| {
+            Response::Manifest(Manifest { version, manifest, used, quota })
+        }),
     ];
     let event = prop_oneof![
         (conversation(), entry()).prop_map(|(conversation, entry)| Event::Entry { conversation, entry }),

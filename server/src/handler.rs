@@ -78,7 +78,18 @@ pub(crate) async fn handle(context: &Context, device: Device, request: Request) 
         | Request::LoginParameters(_)
         | Request::Login { .. }
         | Request::EnrolDevice(_)
-        | Request::Authenticate { .. } => Err(ErrorCode::BadRequest.into()),
+        | Request::Authenticate { .. }
+        | Request::ReviseAccount(_)
+        | Request::DeleteAccount => Err(ErrorCode::BadRequest.into()),
+        Request::Conversations { .. }
+        | Request::GroupInfo(_)
+        | Request::Join { .. }
+        | Request::AskToJoin(_)
+        | Request::PutSegment { .. }
+        | Request::FetchSegment(_)
+        | Request::PutManifest { .. }
+        | Request::FetchManifest
+        | Request::DeleteBackup => Err(ErrorCode::Unsupported.into()),
     }
     .map_err(refusal)
 }

@@ -28,6 +28,7 @@ pub(crate) fn handshake() -> Handshake {
         commit: bytes(3, 0xc0),
         welcome: Some(Welcome { recipients: vec![device(2), device(3)], payload: bytes(4, 0xee) }),
         removed: vec![device(4)],
+        group_info: Some(bytes(3, 0xcf)),
     }
 }
 
@@ -60,7 +61,33 @@ fn record() -> AccountRecord {
         identity_key: bytes(2, 0xd0),
         device_list: bytes(3, 0xd2),
         backup_key: bytes(2, 0xd1),
+        rotations: vec![bytes(3, 0xd5)],
     }
+}
+
+pub(crate) fn revision() -> ReviseAccount {
+    ReviseAccount {
+        version: 3,
+        device_list: bytes(4, 0xd2),
+        removed: vec![device(4)],
+        credentials: Some(NewCredentials {
+            kdf: kdf(),
+            password_secret: Secret([0xa1; 32]),
+            recovery_secret: None,
+            vault: bytes(5, 0xb0),
+            password_wrap: bytes(3, 0xb1),
+            recovery_wrap: bytes(3, 0xb2),
+        }),
+        identity: Some(NewIdentity {
+            identity_key: bytes(2, 0xd0),
+            backup_key: bytes(2, 0xd1),
+            statement: bytes(3, 0xd5),
+        }),
+    }
+}
+
+pub(crate) fn segment(byte: u8) -> SegmentId {
+    SegmentId([byte; 16])
 }
 
 pub(crate) fn requests() -> Vec<Request> {
@@ -89,7 +116,7 @@ pub(crate) fn requests() -> Vec<Request> {
             conversation: conversation(0xcc),
             number: 2,
             commits: 1,
-            handshake: Box::new(Handshake { commit: bytes(3, 0xc1), welcome: None, removed: vec![] }),
+            handshake: Box::new(Handshake { commit: bytes(3, 0xc1), welcome: None, removed: vec![], group_info: None }),
         },
         Request::Fetch { conversation: conversation(0xcc), after: 300 },
         Request::Acknowledge { conversation: conversation(0xcc), seq: 70_000 },
@@ -97,6 +124,22 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::AcknowledgeInbox { seq: 5 },
         Request::Heads { after: None },
         Request::Subscribe,
+        Request::ReviseAccount(Box::new(revision())),
+        Request::DeleteAccount,
+        Request::Conversations { after: Some(conversation(0xcc)) },
+        Request::GroupInfo(conversation(0xcc)),
+        Request::Join {
+            conversation: conversation(0xcc),
+            commits: 1,
+            commit: bytes(3, 0xc2),
+            group_info: Some(bytes(3, 0xcf)),
+        },
+        Request::AskToJoin(conversation(0xcc)),
+        Request::PutSegment { id: segment(0x5e), payload: bytes(4, 0x5f) },
+        Request::FetchSegment(segment(0x5e)),
+        Request::PutManifest { version: 2, manifest: bytes(4, 0x3a), segments: vec![segment(0x5e)] },
+        Request::FetchManifest,
+        Request::DeleteBackup,
     ]
 }
 
@@ -115,6 +158,15 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Page(Page { entries: entries(), head: 3, tail: 1, commits: 1, sent: 1 }),
         Response::Inbox(inbox()),
         Response::Heads(vec![ConversationHead { conversation: conversation(0xcc), head: 3, sent: 1 }]),
+        Response::Conversations(vec![ConversationInfo {
+            conversation: conversation(0xcc),
+            kind: ConversationKind::Direct(name("bob")),
+            head: 3,
+            member: true,
+        }]),
+        Response::GroupInfo(GroupInfo { commits: 1, sealed: Some(bytes(3, 0xcf)) }),
+        Response::Segment(bytes(4, 0x5f)),
+        Response::Manifest(Manifest { version: 2, manifest: Some(bytes(4, 0x3a)), used: 4096, quota: 1 << 30 }),
     ]
 }
 
@@ -139,6 +191,14 @@ pub(crate) fn inbox() -> Vec<InboxItem> {
             },
         },
         InboxItem { seq: 2, notice: InboxNotice::DeviceListChanged { username: name("bob"), version: 2 } },
+        InboxItem {
+            seq: 3,
+            notice: InboxNotice::JoinAsked {
+                conversation: conversation(0xcc),
+                username: name("bob"),
+                device: device(2),
+            },
+        },
     ]
 }
 
@@ -156,7 +216,13 @@ pub(crate) fn refusals() -> Vec<Refusal> {
     let mut all: Vec<Refusal> = error_codes().into_iter().map(Refusal::from).collect();
     for refusal in &mut all {
         match refusal.code {
-            ErrorCode::Stale | ErrorCode::OutOfOrder | ErrorCode::Version => refusal.number = Some(4),
+            ErrorCode::Stale
+            | ErrorCode::OutOfOrder
+            | ErrorCode::Version
+            | ErrorCode::QuotaExceeded
+            | ErrorCode::ManifestConflict => {
+                refusal.number = Some(4);
+            }
             ErrorCode::Busy | ErrorCode::RateLimited => refusal.retry_after_ms = Some(1000),
             ErrorCode::ConversationExists => refusal.conversation = Some(conversation(0xcc)),
             _ => {}
@@ -166,7 +232,7 @@ pub(crate) fn refusals() -> Vec<Refusal> {
 }
 
 pub(crate) fn error_codes() -> Vec<ErrorCode> {
-    (1..).map(ErrorCode::from_number).take_while(|code| *code != ErrorCode::Unknown).collect()
+    (1..=u16::MAX).map(ErrorCode::from_number).filter(|code| *code != ErrorCode::Unknown).collect()
 }
 
 pub(crate) fn hellos() -> Vec<(&'static str, Bytes)> {
@@ -226,6 +292,17 @@ pub(crate) fn request_name(request: &Request) -> &'static str {
         Request::AcknowledgeInbox { .. } => "AcknowledgeInbox",
         Request::Heads { .. } => "Heads",
         Request::Subscribe => "Subscribe",
+        Request::ReviseAccount(_) => "ReviseAccount",
+        Request::DeleteAccount => "DeleteAccount",
+        Request::Conversations { .. } => "Conversations",
+        Request::GroupInfo(_) => "GroupInfo",
+        Request::Join { .. } => "Join",
+        Request::AskToJoin(_) => "AskToJoin",
+        Request::PutSegment { .. } => "PutSegment",
+        Request::FetchSegment(_) => "FetchSegment",
+        Request::PutManifest { .. } => "PutManifest",
+        Request::FetchManifest => "FetchManifest",
+        Request::DeleteBackup => "DeleteBackup",
     }
 }
 
@@ -241,6 +318,10 @@ pub(crate) fn response_name(response: &Response) -> &'static str {
         Response::Page(_) => "Page",
         Response::Inbox(_) => "Inbox",
         Response::Heads(_) => "Heads",
+        Response::Conversations(_) => "Conversations",
+        Response::GroupInfo(_) => "GroupInfo",
+        Response::Segment(_) => "Segment",
+        Response::Manifest(_) => "Manifest",
     }
 }
 

@@ -278,6 +278,7 @@ pub fn handshake(added: &[DeviceId], removed: &[DeviceId]) -> Handshake {
         commit: b"commit".to_vec().into(),
         welcome: (!added.is_empty()).then_some(welcome),
         removed: removed.to_vec(),
+        group_info: None,
     }
 }
 

@@ -72,6 +72,7 @@ impl Forger {
             identity_key: self.identity.public().to_der().into(),
             device_list,
             backup_key: Bytes::default(),
+            rotations: Vec::new(),
         }
     }
 

@@ -64,6 +64,7 @@ impl Engine {
                 Err(Error::UnknownUser(_)) => Ok(()),
                 outcome => outcome.map(drop),
             },
+            InboxNotice::JoinAsked { .. } => Ok(()),
         }
     }
 

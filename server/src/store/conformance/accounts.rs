@@ -15,6 +15,7 @@ pub async fn sign_up_then_look_up(database: &dyn FreshDatabase) {
         identity_key: given.identity_key.into(),
         device_list: given.device_list.into(),
         backup_key: given.backup_key.into(),
+        rotations: Vec::new(),
     };
     let login = stage.store.login_record(&alice.name).await.unwrap().unwrap();
     assert_eq!((login.account, login.kdf, &login.sealed), (alice.account, given.kdf, &given.sealed));

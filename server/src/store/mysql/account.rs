@@ -110,6 +110,7 @@ fn record(username: &Username, row: &MySqlRow) -> Result<AccountRecord, StoreErr
         identity_key: row.try_get::<Vec<u8>, _>("identity_key")?.into(),
         device_list: row.try_get::<Vec<u8>, _>("device_list")?.into(),
         backup_key: row.try_get::<Vec<u8>, _>("backup_key")?.into(),
+        rotations: Vec::new(),
     })
 }
 

@@ -76,7 +76,7 @@ async fn insert_welcomes(
             InboxNotice::Welcome { conversation, seq, commits, payload } => {
                 Some((conversation, *seq, *commits, payload.as_ref(), notice.now_ms))
             }
-            InboxNotice::DeviceListChanged { .. } => None,
+            InboxNotice::DeviceListChanged { .. } | InboxNotice::JoinAsked { .. } => None,
         })
         .collect();
     for part in super::row::parts(&welcomes, statement_bytes, |(_, _, _, payload, _)| payload.len()) {
@@ -118,6 +118,7 @@ async fn insert_items(
                     row.push_bind(Some(username.as_str())).push_bind(Some(signed(*version)));
                     0
                 }
+                InboxNotice::JoinAsked { .. } => 0,
             };
             row.push_bind(signed(notice.now_ms)).push_bind(size);
         });

@@ -174,6 +174,7 @@ fn public_record(username: &Username, row: &rusqlite::Row<'_>) -> Result<Account
         identity_key: row.get::<_, Vec<u8>>(0)?.into(),
         device_list: row.get::<_, Vec<u8>>(1)?.into(),
         backup_key: row.get::<_, Vec<u8>>(2)?.into(),
+        rotations: Vec::new(),
     })
 }
 

@@ -28,7 +28,7 @@ impl Batch<'_> {
             .query_row([row], |row| row.get(0))?;
         let (username, version) = match &notice {
             InboxNotice::DeviceListChanged { username, version } => (Some(username.as_str()), Some(*version)),
-            InboxNotice::Welcome { .. } => (None, None),
+            InboxNotice::Welcome { .. } | InboxNotice::JoinAsked { .. } => (None, None),
         };
         self.statement(
             "INSERT INTO inbox (device, seq, time_ms, welcome, username, list_version) VALUES (?1,?2,?3,?4,?5,?6)",
