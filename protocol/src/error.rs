@@ -72,6 +72,9 @@ pub enum ErrorCode {
     /// The account's backup has no segment of that id.
     #[error("there is no such segment in the backup")]
     UnknownSegment,
+    /// The operator has locked the account: it may not sign in until that is undone.
+    #[error("this account was disabled by the server's operator")]
+    AccountDisabled,
     /// A code of a newer server.
     #[error("the server refused for a reason that this client does not know")]
     Unknown,
@@ -102,6 +105,7 @@ impl ErrorCode {
         (20, Self::QuotaExceeded),
         (21, Self::ManifestConflict),
         (22, Self::UnknownSegment),
+        (40, Self::AccountDisabled),
     ];
 
     /// The number on the wire, from 1; 0 for [`ErrorCode::Unknown`].

@@ -25,4 +25,14 @@ pub enum Event {
     /// The server is about to end the connection in an orderly way; connect again.
     #[n(3)]
     Draining,
+    /// A message from the server's operator to everybody who is connected. It is kept nowhere.
+    #[n(10)]
+    Announcement {
+        /// At most `ANNOUNCEMENT` bytes; foreign text, like any message.
+        #[n(0)]
+        text: String,
+        /// When it was made, milliseconds since 1970.
+        #[n(1)]
+        time_ms: u64,
+    },
 }

@@ -30,6 +30,8 @@ pub const PAGE_ENTRIES: u32 = 256;
 pub const PAGE_BYTES: usize = 512 * 1024;
 /// The longest full name, e-mail address, secret or invite code, in UTF-8 bytes.
 pub const SHORT_TEXT: usize = 256;
+/// The longest announcement of the operator, in UTF-8 bytes.
+pub const ANNOUNCEMENT: usize = 1024;
 /// The most requests that one connection may have unanswered.
 pub const REQUESTS_IN_FLIGHT: usize = 256;
 /// The seconds after which either side ends a connection on which nothing was heard; the client pings at a third of it.

@@ -408,8 +408,14 @@ impl Engine {
 
     /// The connection is of no use any more, or never was. Tries again if that may help.
     fn disconnect(&mut self, error: &Error) {
-        let hopeless =
-            matches!(error, Error::SignedOut | Error::OldCopy | Error::ServerRestored | Error::WrongServer { .. });
+        let hopeless = matches!(
+            error,
+            Error::SignedOut
+                | Error::AccountDisabled
+                | Error::OldCopy
+                | Error::ServerRestored
+                | Error::WrongServer { .. }
+        );
         let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
         self.trouble = Some(error.clone());
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
@@ -475,6 +481,12 @@ impl Engine {
             match incoming {
                 Incoming::Closed(reason) => ended = Some(Error::ConnectionLost(reason)),
                 Incoming::Event(WireEvent::Draining) => {}
+                Incoming::Event(WireEvent::Announcement { text, time_ms }) => {
+                    // What is longer, no honest server says.
+                    if text.len() <= limits::ANNOUNCEMENT {
+                        self.tell(&Event::Announcement { text, time_ms });
+                    }
+                }
                 Incoming::Event(WireEvent::Behind) => (online.inbox_due, online.heads_due) = (true, Some(None)),
                 Incoming::Event(WireEvent::Inbox(_)) => online.inbox_due = true,
                 Incoming::Event(WireEvent::Entry { conversation, entry }) => {

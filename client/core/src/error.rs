@@ -44,6 +44,9 @@ pub enum Error {
     /// The server does not know this device any more.
     #[error("this device is signed out")]
     SignedOut,
+    /// The operator has locked the account.
+    #[error("this account was disabled by the server's operator")]
+    AccountDisabled,
     /// The password is too easy to guess; the text is a hint.
     #[error("this password is too easy to guess: {0}")]
     WeakPassword(String),
@@ -166,7 +169,9 @@ impl Error {
             | Self::BadInput(_)
             | Self::SignUpRefused(_)
             | Self::NewerProfile => ErrorKind::User,
-            Self::WrongPassword | Self::Locked | Self::BadCredentials | Self::SignedOut => ErrorKind::NotAuthenticated,
+            Self::WrongPassword | Self::Locked | Self::BadCredentials | Self::SignedOut | Self::AccountDisabled => {
+                ErrorKind::NotAuthenticated
+            }
             Self::Unreachable { .. }
             | Self::WrongServer { .. }
             | Self::ServerMisbehaves(_)
@@ -188,6 +193,7 @@ impl Error {
             Self::ProfileInUse(_) => "close the other one, or use another profile",
             Self::WrongPassword | Self::BadCredentials => "check the username and the password, then try again",
             Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
+            Self::AccountDisabled => "ask the server's operator; the local history stays readable",
             Self::SignedOut => "log in again with 'waxwing login' in a new profile",
             Self::WeakPassword(_) => "use a few unrelated words, or a password manager",
             Self::UsernameTaken(_) => "choose another username",

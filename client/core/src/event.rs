@@ -38,6 +38,14 @@ pub enum Event {
         /// The name.
         full_name: Option<String>,
     },
+    /// The server's operator says something to everybody. It is kept nowhere, and the server could have made it up:
+    /// front ends show it as the server's word, never as a message.
+    Announcement {
+        /// What, as the server sent it.
+        text: String,
+        /// When, by the server's clock; milliseconds since 1970.
+        time_ms: u64,
+    },
 }
 
 /// The connection to the server.

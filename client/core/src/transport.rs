@@ -236,6 +236,7 @@ impl CallError {
             Self::Refused(refusal) => match refusal.code {
                 ErrorCode::BadCredentials => Error::BadCredentials,
                 ErrorCode::NotAuthenticated => Error::SignedOut,
+                ErrorCode::AccountDisabled => Error::AccountDisabled,
                 ErrorCode::RateLimited | ErrorCode::Busy => {
                     let seconds = refusal.retry_after_ms.map_or(1, |ms| u64::from(ms).div_ceil(1000));
                     Error::RateLimited { seconds }

@@ -234,6 +234,25 @@ fn title(chat: &Chat) -> String {
     }
 }
 
+/// What the server's operator says to everybody, in one line that cannot pose as a message.
+pub(crate) fn announcement(text: &str) -> String {
+    format!("the server's operator says: {}", sanitise(text, Breaks::Spaces))
+}
+
+/// The same as `receive --follow --json` prints it.
+#[derive(Serialize)]
+pub(crate) struct AnnouncementObject<'a> {
+    kind: &'static str,
+    text: &'a str,
+    sent_at: String,
+}
+
+impl<'a> AnnouncementObject<'a> {
+    pub(crate) fn new(text: &'a str, time_ms: u64) -> Self {
+        Self { kind: "announcement", text, sent_at: rfc3339(time_ms) }
+    }
+}
+
 /// Notices of the program itself, dimmed where there are colours.
 pub(crate) fn notice(text: &str) -> String {
     style(text).dim().to_string()

@@ -209,6 +209,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Inbox(inbox().remove(0)),
         Event::Behind,
         Event::Draining,
+        Event::Announcement { text: "Back at noon".into(), time_ms: 1_700_000_000_000 },
     ]
 }
 
@@ -331,6 +332,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         Event::Inbox(_) => "Inbox",
         Event::Behind => "Behind",
         Event::Draining => "Draining",
+        Event::Announcement { .. } => "Announcement",
     }
 }
 

@@ -4,7 +4,7 @@
 //! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
 
 use crate::{
-    output::{failure, mark, notice, time_of_day, words},
+    output::{announcement, failure, mark, notice, time_of_day, words},
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -151,6 +151,7 @@ impl Conversation {
                 let (username, full_name) = (sanitise(&username, Breaks::Spaces), sanitise(&full_name, Breaks::Spaces));
                 vec![notice(&format!("{username} is {full_name}"))]
             }
+            Event::Announcement { text, .. } => vec![notice(&announcement(&text))],
             Event::Profile { .. } | Event::CaughtUp => Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     Failure,
     cli::{Acknowledge, Options, ReceiveArgs},
     command::{PATIENCE, close, may_pass, open},
-    output::{self, MessageObject, print, print_json},
+    output::{self, AnnouncementObject, MessageObject, print, print_json},
     prompt::Interrupts,
     sanitise::{Breaks, sanitise},
 };
@@ -178,6 +178,7 @@ impl Receiving<'_> {
                     Some(Event::IdentityChanged { username }) => {
                         self.say(&format!("the identity of {username} has changed: everything for them is held"));
                     }
+                    Some(Event::Announcement { text, time_ms }) => self.announce(&text, time_ms)?,
                     Some(_) => {}
                     None => return Err(Error::Closed.into()),
                 },
@@ -239,6 +240,17 @@ impl Receiving<'_> {
                 Ok(())
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The operator's word: a line among the messages for scripts, a notice for people.
+    fn announce(&self, text: &str, time_ms: u64) -> Result<(), Failure> {
+        match self.printer.json {
+            true => Ok(print_json(&AnnouncementObject::new(text, time_ms))?),
+            false => {
+                self.say(&output::announcement(text));
+                Ok(())
+            }
         }
     }
 

@@ -128,3 +128,11 @@ fn a_message_cannot_pose_as_another() {
     let lines = chat.event(Event::Message(message(1, "bob", "bob", "hi\n12:01 carol: \u{202e}fake\u{7}")), now);
     assert_eq!(lines, ["12:00 bob: hi\n      12:01 carol: fake␇"]);
 }
+
+#[test]
+fn an_announcement_is_the_operators_word_and_no_message() {
+    let mut chat = conversation(false);
+    let said = Event::Announcement { text: "Down at noon\n12:00 bob: fake\u{1b}[2J".into(), time_ms: 1 };
+    let lines = plain(chat.event(said, Instant::now()));
+    assert_eq!(lines, ["the server's operator says: Down at noon 12:00 bob: fake\u{241b}[2J"]);
+}
