@@ -11,6 +11,7 @@ mod device_list;
 mod identity;
 pub(crate) mod password;
 mod recovery;
+mod rotation;
 mod rsa_key;
 mod vault;
 
@@ -25,6 +26,7 @@ pub use password::{
     AccountSecrets, KdfParameters, KdfRefused, WeakPassword, check_strength, derive_password, normalise,
 };
 pub use recovery::{RecoveryCode, RecoveryCodeError};
+pub use rotation::{IdentityRotation, RotationError};
 pub use rsa_key::KeyError;
 pub use vault::{AccountKeys, SealedVault, WrapKind};
 

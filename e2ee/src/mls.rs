@@ -34,19 +34,25 @@
 mod device;
 mod error;
 mod group;
+mod join_key;
 mod key_package;
 mod policy;
 mod provider;
+mod refused;
 mod rules;
+mod signed_list;
 mod storage;
 
 pub use device::{Device, SignatureKey};
 pub use error::MlsError;
-pub use group::{Group, Prepared, Received};
+pub use group::{Change, Group, Outdated, Prepared, Received};
+pub use join_key::JoinKey;
 pub use key_package::key_package;
-pub use policy::{Identities, Member, Refused};
+pub use policy::{Identities, Member};
 pub use provider::{Mls, migrate, savepoint};
+pub use refused::Refused;
 pub use rules::{GroupRules, InvalidRules, Kind, Participant, Role};
+pub use signed_list::SignedList;
 
 use openmls::prelude::Ciphersuite;
 

@@ -22,6 +22,9 @@ pub enum MlsError {
     /// The entry cannot be decrypted here: it is of another epoch, was read before, or is not for this member.
     #[error("cannot be decrypted in this epoch")]
     NotThisEpoch,
+    /// The join key does not open the state of the group: it was replaced when a device was removed.
+    #[error("the key to join this conversation was replaced")]
+    WrongJoinKey,
     /// Not an MLS message, or not of the kind that belongs there.
     #[error("not a message of this group")]
     Malformed,
@@ -47,7 +50,7 @@ impl MlsError {
     /// Otherwise the transaction must be rolled back and, later, everything tried again.
     pub fn is_fault_of_entry(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::NotThisEpoch | Self::Malformed | Self::Invalid(_) => true,
+            Self::Refused(_) | Self::NotThisEpoch | Self::WrongJoinKey | Self::Malformed | Self::Invalid(_) => true,
             Self::UnknownIdentity { .. }
             | Self::Database(_)
             | Self::Migration(_)

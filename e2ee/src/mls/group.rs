@@ -3,16 +3,20 @@
 //! The invariant: after an error the group is what the database says, as before the call. This module must not know
 //! which entries the server has accepted: the caller tells it.
 
+mod change;
+mod join;
+
+pub use change::{Change, Outdated, Prepared};
+
 use super::{
-    Device, GroupRules, Identities, Member, Mls, MlsError, Refused, SUITE,
-    key_package::{body, from_bytes, to_bytes},
-    policy::{Change, Gate, capabilities, claimed},
+    Device, GroupRules, Identities, JoinKey, Member, Mls, MlsError, Refused, SUITE, SignedList,
+    key_package::{from_bytes, to_bytes},
+    policy::{Gate, Verdict, capabilities, claimed},
     provider::Provider,
 };
 use openmls::prelude::{
-    CommitBuilder, GroupId, Initial, KeyPackage, LeafNodeIndex, MlsGroup, MlsGroupCreateConfig, MlsGroupJoinConfig,
-    MlsMessageBodyIn, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent, Sender, SenderRatchetConfiguration,
-    StagedWelcome,
+    GroupId, MlsGroup, MlsGroupCreateConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent,
+    SenderRatchetConfiguration,
 };
 use openmls_traits::OpenMlsProvider as _;
 use std::fmt;
@@ -28,17 +32,6 @@ const PADDING: usize = 0;
 /// Separates [`Group::view`] from other secrets that may be exported.
 const VIEW: &str = "waxwing group view v1";
 
-/// A commit that waits for the server's verdict; the group stays in its epoch until then.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prepared {
-    /// For the log of the conversation.
-    pub commit: Vec<u8>,
-    /// For the devices that it adds, all the same one; to be sent only once the commit is accepted.
-    pub welcome: Option<Vec<u8>>,
-    /// The devices that it adds, as their key packages prove.
-    pub added: Vec<Member>,
-}
-
 /// What an entry was.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Received {
@@ -53,10 +46,15 @@ pub enum Received {
     Commit {
         /// The devices that joined.
         added: Vec<Member>,
-        /// The devices that left.
+        /// The devices that left. One that is also in `added` had lost its state and is back.
         removed: Vec<Member>,
         /// Who did it.
         by: Member,
+        /// The device lists that it showed and that are newer than those the group went by: to be taken as one's own
+        /// newest, together with the new identities that they prove ([`SignedList::verify`]).
+        lists: Vec<SignedList>,
+        /// Whether `by` joined from outside. The group still goes by the older list then: see [`Group::outdated`].
+        external: bool,
     },
     /// We are no longer in the group, and its state is deleted.
     Removed,
@@ -111,45 +109,6 @@ impl<'tx> Group<'tx> {
         Ok(Some(Self { mls, group, id: *id, rules }))
     }
 
-    /// Joins with a welcome. Whether id and participants are those of the conversation that the welcome came with is
-    /// for the caller to compare, who undoes it by a rollback.
-    ///
-    /// # Errors
-    /// [`MlsError::NotThisEpoch`] if it is not for this device or its key package was used before;
-    /// [`MlsError::Refused`] and [`MlsError::Invalid`] if it is no good; [`MlsError::UnknownIdentity`]. The key package
-    /// remains usable then.
-    pub fn join(mls: &'tx Mls<'tx>, identities: &dyn Identities, welcome: &[u8]) -> Result<Self, MlsError> {
-        use openmls::prelude::WelcomeError::{NoMatchingKeyPackage, PrivateInitKeyNotFound};
-        let MlsMessageBodyIn::Welcome(welcome) = body(welcome)? else { return Err(MlsError::Malformed) };
-        let config = MlsGroupJoinConfig::builder()
-            .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
-            .padding_size(PADDING)
-            .max_past_epochs(PAST_EPOCHS)
-            .sender_ratchet_configuration(sender_ratchet())
-            .use_ratchet_tree_extension(true)
-            .build();
-        mls.step(|provider| {
-            let staged = StagedWelcome::build_from_welcome(provider, &config, welcome)
-                .map_err(|error| match error {
-                    NoMatchingKeyPackage | PrivateInitKeyNotFound => MlsError::NotThisEpoch,
-                    other => MlsError::theirs(other),
-                })?
-                // A member that has not committed since its key package expired must not keep others out.
-                .skip_lifetime_validation()
-                .build()
-                .map_err(MlsError::theirs)?;
-            let context = staged.group_context();
-            if context.ciphersuite() != SUITE {
-                return Err(Refused::Suite.into());
-            }
-            let id = context.group_id().as_slice().try_into().map_err(|_| MlsError::Malformed)?;
-            let rules = GroupRules::from_extensions(context.extensions())?;
-            Gate::new(&rules, identities).welcome(&staged)?;
-            let group = staged.into_group(provider).map_err(MlsError::ours)?;
-            Ok(Self { mls, group, id, rules })
-        })
-    }
-
     /// The conversation's id.
     pub fn id(&self) -> &[u8; 16] {
         &self.id
@@ -163,6 +122,11 @@ impl<'tx> Group<'tx> {
     /// Who takes part, and how.
     pub fn rules(&self) -> &GroupRules {
         &self.rules
+    }
+
+    /// What a device of a participating account can join by: to be kept in the account's sealed state.
+    pub fn join_key(&self) -> &JoinKey {
+        self.rules.join_key()
     }
 
     /// The devices in the group, ours included, in the order of their leaves.
@@ -182,63 +146,15 @@ impl<'tx> Group<'tx> {
         secret.try_into().map_err(|_| MlsError::Malformed)
     }
 
-    /// Prepares to add devices, by the key packages that the server handed out.
-    ///
-    /// # Errors
-    /// [`MlsError::Refused`] if a key package or the change is against the rules, [`MlsError::Malformed`] if one cannot
-    /// be read, [`MlsError::UnknownIdentity`], [`MlsError::CommitPending`].
-    pub fn prepare_add(
-        &mut self,
-        device: &Device,
-        identities: &dyn Identities,
-        key_packages: &[Vec<u8>],
-    ) -> Result<Prepared, MlsError> {
-        let gate = Gate::new(&self.rules, identities);
-        let admit = |bytes: &Vec<u8>| match body(bytes)? {
-            MlsMessageBodyIn::KeyPackage(package) => gate.key_package(self.mls.provider().crypto(), package),
-            _ => Err(MlsError::Malformed),
-        };
-        let packages = key_packages.iter().map(admit).collect::<Result<Vec<KeyPackage>, _>>()?;
-        self.prepare(device, identities, |builder| builder.propose_adds(packages))
-    }
-
-    /// Prepares to remove devices.
-    ///
-    /// # Errors
-    /// [`MlsError::Refused`] if it is against the rules or one is not in the group, [`MlsError::CommitPending`],
-    /// [`MlsError::Mls`] if the device is this one.
-    pub fn prepare_remove(
-        &mut self,
-        device: &Device,
-        identities: &dyn Identities,
-        members: &[Member],
-    ) -> Result<Prepared, MlsError> {
-        let mut leaves: Vec<LeafNodeIndex> = Vec::new();
-        for leaf in self.group.members() {
-            if members.contains(&claimed(&leaf.credential)?) {
-                leaves.push(leaf.index);
-            }
-        }
-        if leaves.len() != members.len() {
-            return Err(Refused::NoSuchMember.into());
-        }
-        self.prepare(device, identities, |builder| builder.propose_removals(leaves))
-    }
-
-    /// Prepares fresh keys for this device's leaf: due soon after joining and then about weekly.
-    ///
-    /// # Errors
-    /// [`MlsError::CommitPending`].
-    pub fn prepare_update(&mut self, device: &Device, identities: &dyn Identities) -> Result<Prepared, MlsError> {
-        self.prepare(device, identities, |builder| builder.force_self_update(true))
-    }
-
     /// The server took our commit: enters the next epoch. Only now may the welcome be sent.
     ///
     /// # Errors
     /// [`MlsError::Mls`] if no commit is pending.
     pub fn commit_accepted(&mut self) -> Result<(), MlsError> {
-        self.step(|group, provider| group.group.merge_pending_commit(provider).map_err(MlsError::ours))
+        self.step(|group, provider| {
+            group.group.merge_pending_commit(provider).map_err(MlsError::ours)?;
+            group.read_rules()
+        })
     }
 
     /// The server refused our commit: forgets it. Not needed when another's commit was received since.
@@ -275,6 +191,7 @@ impl<'tx> Group<'tx> {
             let processed = group.group.process_message(provider, message).map_err(MlsError::reading)?;
             let sender = processed.sender().clone();
             let from = processed.credential().clone();
+            let authenticated = processed.aad().to_vec();
             match processed.into_content() {
                 ProcessedMessageContent::ApplicationMessage(message) => {
                     let body = Zeroizing::new(message.into_bytes());
@@ -282,10 +199,12 @@ impl<'tx> Group<'tx> {
                 }
                 ProcessedMessageContent::StagedCommitMessage(commit) => {
                     let gate = Gate::new(&group.rules, identities);
-                    let Change { by, added, removed } = gate.commit(&group.group, &sender, &commit)?;
+                    let verdict = gate.commit(&group.group, &sender, &authenticated, &commit)?;
                     group.group.merge_staged_commit(provider, *commit).map_err(MlsError::ours)?;
                     if group.group.is_active() {
-                        return Ok(Received::Commit { added, removed, by });
+                        group.read_rules()?;
+                        let Verdict { by, added, removed, lists, external } = verdict;
+                        return Ok(Received::Commit { added, removed, by, lists, external });
                     }
                     // Its secrets are of no use, and openmls refuses a new welcome to a group that it still stores.
                     group.group.delete(provider.storage()).map_err(MlsError::ours)?;
@@ -308,31 +227,10 @@ impl<'tx> Group<'tx> {
         self.step(|group, provider| group.group.delete(provider.storage()).map_err(MlsError::ours))
     }
 
-    fn prepare(
-        &mut self,
-        device: &Device,
-        identities: &dyn Identities,
-        change: impl for<'a> FnOnce(CommitBuilder<'a, Initial>) -> CommitBuilder<'a, Initial>,
-    ) -> Result<Prepared, MlsError> {
-        // openmls would silently replace it, and then merge the wrong one if the server had taken the first.
-        if self.has_pending_commit() {
-            return Err(MlsError::CommitPending);
-        }
-        self.step(|group, provider| {
-            let bundle = change(group.group.commit_builder())
-                .load_psks(provider.storage())
-                .map_err(MlsError::ours)?
-                .build(provider.rand(), provider.crypto(), device.signer(), |_| true)
-                .map_err(MlsError::ours)?
-                .stage_commit(provider)
-                .map_err(MlsError::ours)?;
-            // Our own commit passes the gate that everyone else will put it through.
-            let own = Sender::Member(group.group.own_leaf_index());
-            let pending = group.group.pending_commit().ok_or(MlsError::NotThisEpoch)?;
-            let Change { added, .. } = Gate::new(&group.rules, identities).commit(&group.group, &own, pending)?;
-            let (commit, welcome, _) = bundle.into_messages();
-            Ok(Prepared { commit: to_bytes(&commit)?, welcome: welcome.as_ref().map(to_bytes).transpose()?, added })
-        })
+    /// The rules of the epoch that the group is in now.
+    fn read_rules(&mut self) -> Result<(), MlsError> {
+        self.rules = GroupRules::from_extensions(self.group.extensions())?;
+        Ok(())
     }
 
     /// One step of this group. The copy in memory is ahead of the database after an undone step, so it is loaded anew.
@@ -343,6 +241,7 @@ impl<'tx> Group<'tx> {
             && let Some(group) = mls.step(|provider| load(provider, &self.id))?
         {
             self.group = group;
+            self.read_rules()?;
         }
         outcome
     }

@@ -3,20 +3,23 @@
 //! They are an extension of the group context (0xF002), so all members agree on them by construction. The invariant:
 //! one set of rules has one encoding. This module must not know leaves or proposals.
 
+use super::{JoinKey, MlsError, Refused, policy::CREDENTIAL_TYPE};
+use crate::account::{IdentityPublicKey, VerifiedDeviceList};
 use minicbor::{Decode, Encode};
 use openmls::prelude::{
     Extension, ExtensionType, Extensions, GroupContext, RequiredCapabilitiesExtension, UnknownExtension,
 };
-
-use super::{MlsError, Refused, policy::CREDENTIAL_TYPE};
+use std::collections::HashSet;
 
 /// The extension's number, from the private-use range of RFC 9420.
 pub(super) const RULES_EXTENSION: ExtensionType = ExtensionType::Unknown(RULES);
 const RULES: u16 = 0xF002;
 /// The version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The most bytes of a username.
 const USERNAME: usize = 64;
+/// The most former identities of an account; then the oldest is forgotten.
+const FORMER: usize = 64;
 
 /// What a group is for; decides who may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -58,6 +61,41 @@ pub struct Participant {
     /// What it may do.
     #[n(4)]
     pub role: Role,
+    /// SHA-256 of the identity keys that it had before, oldest first. Credentials that they signed remain good: they bind
+    /// a device's MLS key, and which devices count the signed list says.
+    #[cbor(n(5), with = "fingerprints")]
+    pub former: Vec<[u8; 32]>,
+}
+
+mod fingerprints {
+    //! Each as a byte string.
+
+    use minicbor::{Decoder, Encoder, bytes::ByteArray, decode::Error, encode::Write};
+
+    pub(super) fn encode<C, W: Write>(
+        fingerprints: &[[u8; 32]],
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(fingerprints.len() as u64)?;
+        fingerprints.iter().try_for_each(|fingerprint| e.bytes(fingerprint).map(drop))
+    }
+
+    pub(super) fn decode<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Vec<[u8; 32]>, Error> {
+        d.array_iter::<ByteArray<32>>()?.map(|fingerprint| fingerprint.map(Into::into)).collect()
+    }
+}
+
+impl Participant {
+    /// Whether a credential that names this identity may be the account's.
+    pub(super) fn has_identity(&self, identity: &[u8; 32]) -> bool {
+        self.identity == *identity || self.former.contains(identity)
+    }
+
+    fn has_each_identity_once(&self) -> bool {
+        let identities: HashSet<_> = self.former.iter().chain([&self.identity]).collect();
+        self.former.len() <= FORMER && identities.len() == self.former.len() + 1
+    }
 }
 
 /// These participants do not make a group of this kind.
@@ -66,10 +104,11 @@ pub struct Participant {
 pub struct InvalidRules;
 
 /// The rules of one group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupRules {
     kind: Kind,
     participants: Vec<Participant>,
+    join_key: JoinKey,
 }
 
 #[derive(Encode, Decode)]
@@ -80,15 +119,17 @@ struct Wire {
     kind: Kind,
     #[n(2)]
     participants: Vec<Participant>,
+    #[n(3)]
+    join_key: JoinKey,
 }
 
 impl GroupRules {
-    /// Rules with these participants, in any order.
+    /// Rules with these participants, in any order, and the key to join by (a fresh one for a new group).
     ///
     /// # Errors
-    /// [`InvalidRules`] if an account is named twice or, in a direct chat, if it is not one or two accounts, all
-    /// [`Role::Member`].
-    pub fn new(kind: Kind, mut participants: Vec<Participant>) -> Result<Self, InvalidRules> {
+    /// [`InvalidRules`] if an account is named twice, has an identity twice or, in a direct chat, if it is not one or two
+    /// accounts, all [`Role::Member`].
+    pub fn new(kind: Kind, mut participants: Vec<Participant>, join_key: JoinKey) -> Result<Self, InvalidRules> {
         participants.sort_by(|a, b| a.username.cmp(&b.username));
         let named_twice = participants.windows(2).any(|pair| matches!(pair, [a, b] if a.username == b.username));
         let named_badly = participants.iter().any(|p| p.username.is_empty() || p.username.len() > USERNAME);
@@ -97,7 +138,11 @@ impl GroupRules {
                 (1..=2).contains(&participants.len()) && participants.iter().all(|p| p.role == Role::Member)
             }
         };
-        if named_twice || named_badly || !fits { Err(InvalidRules) } else { Ok(Self { kind, participants }) }
+        let plain = participants.iter().all(Participant::has_each_identity_once);
+        if named_twice || named_badly || !fits || !plain {
+            return Err(InvalidRules);
+        }
+        Ok(Self { kind, participants, join_key })
     }
 
     /// What the group is for.
@@ -113,6 +158,35 @@ impl GroupRules {
     /// The account of that name, if it takes part.
     pub fn participant(&self, username: &str) -> Option<&Participant> {
         self.participants.iter().find(|participant| participant.username == username)
+    }
+
+    /// What a device of a participating account opens the sealed state of the group by.
+    pub fn join_key(&self) -> &JoinKey {
+        &self.join_key
+    }
+
+    /// The same with another key to join by.
+    pub(super) fn with_join_key(self, join_key: JoinKey) -> Self {
+        Self { join_key, ..self }
+    }
+
+    /// Enters a newer list of an account, and the identities that it has come to have since.
+    pub(super) fn raise(&mut self, list: &VerifiedDeviceList, identities: &[IdentityPublicKey]) -> Result<(), Refused> {
+        let username = &list.list.username;
+        let named = |participant: &&mut Participant| participant.username == *username;
+        let participant =
+            self.participants.iter_mut().find(named).ok_or_else(|| Refused::ForeignAccount(username.clone()))?;
+        participant.list_version = list.list.version;
+        participant.list_hash = list.hash;
+        for identity in identities {
+            // No way back: an identity that was given up may be in wrong hands.
+            if participant.has_identity(&identity.fingerprint()) {
+                return Err(Refused::Rotation(username.clone()));
+            }
+            participant.former.push(std::mem::replace(&mut participant.identity, identity.fingerprint()));
+        }
+        participant.former.drain(..participant.former.len().saturating_sub(FORMER));
+        Ok(())
     }
 
     /// The extensions of a group with these rules.
@@ -140,13 +214,13 @@ impl GroupRules {
     }
 
     fn encode(&self) -> Result<Vec<u8>, MlsError> {
-        let wire = Wire { version: VERSION, kind: self.kind, participants: self.participants.clone() };
-        minicbor::to_vec(wire).map_err(MlsError::ours)
+        let (participants, join_key) = (self.participants.clone(), self.join_key.clone());
+        minicbor::to_vec(Wire { version: VERSION, kind: self.kind, participants, join_key }).map_err(MlsError::ours)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let wire: Wire = minicbor::decode(bytes).ok()?;
-        let rules = Self::new(wire.kind, wire.participants).ok()?;
+        let rules = Self::new(wire.kind, wire.participants, wire.join_key).ok()?;
         // What encodes differently is of another version, not sorted, or has something appended.
         (rules.encode().ok()? == bytes).then_some(rules)
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
-use waxwing_e2ee::mls::{Group, GroupRules, Kind, Member, Mls, Participant, Role};
+use waxwing_e2ee::mls::{Change, Group, GroupRules, JoinKey, Kind, Member, Mls, Participant, Role, SignedList};
 use waxwing_protocol::{
     ConversationId, ConversationKind, CreateConversation, DeviceId, ErrorCode, Handshake, Request, Response, Welcome,
     encode,
@@ -112,7 +112,8 @@ impl Engine {
         let mut id = [0; 16];
         random().fill_bytes(&mut id);
         let accounts: Vec<&VerifiedAccount> = [Some(&own), peer.as_ref()].into_iter().flatten().collect();
-        let rules = GroupRules::new(Kind::Direct, accounts.iter().map(|account| participant(account)).collect())
+        let participants = accounts.iter().map(|account| participant(account)).collect();
+        let rules = GroupRules::new(Kind::Direct, participants, JoinKey::generate(&mut random()))
             .map_err(|error| Error::Storage(error.to_string()))?;
         let name = username(&row.name)?;
         let (mine, chat) = (&self.own, row.chat);
@@ -157,15 +158,13 @@ fn make_group(
         Error::Untrusted { username, reason }
     };
     let bytes: Vec<Vec<u8>> = packages.iter().map(|(_, package)| package.clone()).collect();
-    let prepared = group.prepare_add(&device, &Pinned { tx, own }, &bytes).map_err(|error| {
+    let lists: Vec<SignedList> = accounts.iter().map(|account| signed_list(account)).collect();
+    let change = Change { lists: &lists, add: &bytes, ..Change::default() };
+    let prepared = group.prepare(&device, &Pinned { tx, own }, change).map_err(|error| {
         if error.is_fault_of_entry() { untrusted(error.to_string()) } else { crate::mls_error(&error) }
     })?;
-    // The server says whose key packages these are; the signatures in them and the signed lists must say the same.
-    let named = |member: &Member| {
-        let claimed = packages.iter().any(|(device, _)| device.0 == member.device);
-        let account = accounts.iter().find(|account| account.username == member.username);
-        claimed && account.is_some_and(|account| account.list.list.device(&member.device).is_some())
-    };
+    // The signed lists have said that the accounts have these devices; the server must have said the same of them.
+    let named = |member: &Member| packages.iter().any(|(device, _)| device.0 == member.device);
     if prepared.added.len() != packages.len() || !prepared.added.iter().all(named) {
         return Err(untrusted("the server gave out a key package of a device that is not listed".into()));
     }
@@ -185,7 +184,12 @@ fn participant(account: &VerifiedAccount) -> Participant {
         list_version: account.list.list.version,
         list_hash: account.list.hash,
         role: Role::Member,
+        former: Vec::new(),
     }
+}
+
+fn signed_list(account: &VerifiedAccount) -> SignedList {
+    SignedList { username: account.username.clone(), list: account.signed_list.clone(), rotations: Vec::new() }
 }
 
 pub(super) fn load<'tx>(mls: &'tx Mls<'tx>, id: &[u8; 16]) -> Result<Group<'tx>, Error> {
