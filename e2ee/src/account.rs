@@ -4,6 +4,7 @@
 //! is in use, and a signature made for one purpose never passes for another. This module must not know where sealed
 //! things are stored, nor how the server checks an auth secret.
 
+mod account_key;
 mod backup_key;
 pub mod credential;
 mod device_key;
@@ -11,15 +12,17 @@ mod device_list;
 mod identity;
 pub(crate) mod password;
 mod recovery;
-mod rotation;
+pub mod rotation;
 mod rsa_key;
+mod safety_number;
 mod vault;
 
+pub use account_key::{AccountKey, DEVICE_NAME};
 pub use backup_key::{BackupKey, BackupPublicKey};
 pub use credential::{Credential, CredentialError};
 pub use device_key::AuthenticationKey;
 pub use device_list::{
-    Change, DEVICE_LIMIT, DeviceList, DeviceListError, ListedDevice, RollbackError, VerifiedDeviceList,
+    Change, DEVICE_LIMIT, DeviceList, DeviceListError, ListedDevice, RollbackError, SEALED_NAME, VerifiedDeviceList,
 };
 pub use identity::{IdentityKey, IdentityPublicKey};
 pub use password::{
@@ -28,6 +31,7 @@ pub use password::{
 pub use recovery::{RecoveryCode, RecoveryCodeError};
 pub use rotation::{IdentityRotation, RotationError};
 pub use rsa_key::KeyError;
+pub use safety_number::{QrError, SafetyNumber};
 pub use vault::{AccountKeys, SealedVault, WrapKind};
 
 /// Why something about an account's secrets failed.
@@ -42,6 +46,9 @@ pub enum AccountError {
     /// The machine has not the memory that the derivation takes.
     #[error("not enough memory to derive the key")]
     OutOfMemory,
+    /// Keys that were never sealed were to be sealed without a recovery code.
+    #[error("new account keys need a recovery code")]
+    NoRecoveryCode,
 }
 
 #[cfg(test)]

@@ -3,14 +3,22 @@
 //! The invariant: whatever a peer writes, it decodes within bounds or is refused, and what only a newer client
 //! understands is recognised as such and breaks nothing. This module must not know groups, or who wrote the message.
 //!
-//! Layout: an array [version, id, milliseconds since 1970, kind, field …]; the first three keep their place in every
-//! version, and fields that a later client appends are skipped.
+//! Layout: an array [version, id, milliseconds since 1970, kind, field, seen …]; the first three keep their place in
+//! every version, and fields that a later client appends are skipped. Kinds below 64 are for a reader's eyes: one that
+//! is not known is shown as such. Kinds from 64 on are silent: clients talk to each other, and nothing is shown.
+
+mod sync;
+mod told;
 
 use crate::padding::{InvalidPadding, pad, unpad};
 use minicbor::{
     Decoder, Encoder,
+    data::Type,
+    decode::Error as ReadError,
     encode::{Error, Write},
 };
+pub use sync::{Keys, Sync};
+pub use told::{Told, ToldMessage};
 use zeroize::Zeroizing;
 
 /// The version that [`encode`] writes.
@@ -25,6 +33,11 @@ pub const CONTENT: usize = 64 * 1024;
 const TEXT_KIND: u64 = 1;
 const PROFILE_KIND: u64 = 2;
 const RECEIPT_KIND: u64 = 3;
+/// From here on kinds are silent.
+const SILENT: u64 = 64;
+const SYNC_KIND: u64 = 64;
+const ASK_KIND: u64 = 65;
+const TOLD_KIND: u64 = 66;
 
 /// One message's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +48,17 @@ pub struct Content {
     pub sent_at_ms: u64,
     /// What it says.
     pub body: Body,
+    /// The log as the writer saw it when it encrypted; none if it does not know the log's beginning.
+    pub seen: Option<Seen>,
+}
+
+/// How far a writer had read a conversation's log, and which log that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The seq of the last entry.
+    pub seq: u64,
+    /// The digest of the log up to there ([`crate::order`]).
+    pub digest: [u8; 32],
 }
 
 /// What a message says.
@@ -53,8 +77,22 @@ pub enum Body {
         /// The seq up to which entries of the conversation's log have.
         delivered: u64,
     },
+    /// From one device of an account to its others. It counts only in the account's own conversation with itself, and
+    /// boxed, since keys are large.
+    Sync(Box<Sync>),
+    /// Asks the other members what entries of this conversation said.
+    Ask {
+        /// The first entry's seq.
+        from: u64,
+        /// The last entry's seq; not below the first.
+        to: u64,
+    },
+    /// What a member says that entries of this conversation said: worth as much as that member's word.
+    Told(Told),
     /// A message of a newer version, to be shown as such. It cannot be encoded.
     Unknown,
+    /// Something of a newer version that clients say to each other, not to be shown. It cannot be encoded.
+    Silent,
 }
 
 /// Why a content cannot be written or read.
@@ -63,7 +101,7 @@ pub enum ContentError {
     /// A text, a name or the whole is longer than allowed.
     #[error("the message is too long")]
     TooLong,
-    /// [`Body::Unknown`] was to be encoded.
+    /// [`Body::Unknown`] or another thing of a newer version was to be encoded.
     #[error("a message of a newer version cannot be written")]
     Unknown,
     /// Not the encoding of a content.
@@ -77,35 +115,15 @@ pub enum ContentError {
 /// Encodes and pads.
 ///
 /// # Errors
-/// [`ContentError::TooLong`] beyond [`TEXT`] or [`FULL_NAME`]; [`ContentError::Unknown`].
+/// [`ContentError::TooLong`] beyond [`TEXT`], [`FULL_NAME`] or [`CONTENT`]; [`ContentError::Unknown`];
+/// [`ContentError::Malformed`] if [`decode`] would refuse it.
 pub fn encode(content: &Content) -> Result<Zeroizing<Vec<u8>>, ContentError> {
-    let text = match &content.body {
-        Body::Text(text) if text.len() > TEXT => return Err(ContentError::TooLong),
-        Body::Profile { full_name: Some(name) } if name.len() > FULL_NAME => return Err(ContentError::TooLong),
-        Body::Unknown => return Err(ContentError::Unknown),
-        Body::Text(text) => text.len(),
-        Body::Profile { .. } | Body::Receipt { .. } => FULL_NAME,
-    };
-    // Room for all of it at once: growing would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(text + 64));
-    write(&mut Encoder::new(&mut *bytes), content).map_err(|_| ContentError::Malformed)?;
-    Ok(pad(&bytes)?)
+    let padded = pad(&to_bytes(content)?)?;
+    if padded.len() > CONTENT { Err(ContentError::TooLong) } else { Ok(padded) }
 }
 
-fn write<W: Write>(e: &mut Encoder<W>, content: &Content) -> Result<(), Error<W::Error>> {
-    e.array(5)?.u64(VERSION)?.bytes(&content.id)?.u64(content.sent_at_ms)?;
-    match &content.body {
-        Body::Text(text) => e.u64(TEXT_KIND)?.str(text)?,
-        Body::Profile { full_name: Some(name) } => e.u64(PROFILE_KIND)?.str(name)?,
-        Body::Profile { full_name: None } => e.u64(PROFILE_KIND)?.null()?,
-        Body::Receipt { delivered } => e.u64(RECEIPT_KIND)?.u64(*delivered)?,
-        Body::Unknown => return Err(Error::message("unknown")),
-    };
-    Ok(())
-}
-
-/// Takes the padding off and decodes. Another version, or a kind that this one does not know, becomes
-/// [`Body::Unknown`].
+/// Takes the padding off and decodes. Another version, or a kind that this one does not know, becomes [`Body::Unknown`]
+/// or [`Body::Silent`].
 ///
 /// # Errors
 /// [`ContentError::Malformed`], [`ContentError::Padding`], [`ContentError::TooLong`].
@@ -113,28 +131,107 @@ pub fn decode(padded: &[u8]) -> Result<Content, ContentError> {
     if padded.len() > CONTENT {
         return Err(ContentError::TooLong);
     }
-    let content = read(&mut Decoder::new(unpad(padded)?)).map_err(|_| ContentError::Malformed)?;
-    match &content.body {
-        Body::Text(text) if text.len() > TEXT => Err(ContentError::TooLong),
-        Body::Profile { full_name: Some(name) } if name.len() > FULL_NAME => Err(ContentError::TooLong),
-        _ => Ok(content),
+    from_bytes(unpad(padded)?)
+}
+
+/// Encodes without padding, for a place that pads many contents together, as a backup does.
+///
+/// # Errors
+/// As [`encode`].
+pub fn to_bytes(content: &Content) -> Result<Zeroizing<Vec<u8>>, ContentError> {
+    content.body.check()?;
+    // Room for all of it at once: growing would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(content.body.room() + 128));
+    write(&mut Encoder::new(&mut *bytes), content).map_err(|_| ContentError::Unknown)?;
+    Ok(bytes)
+}
+
+/// Decodes what [`to_bytes`] made, or a content whose padding is off.
+///
+/// # Errors
+/// As [`decode`].
+pub fn from_bytes(bytes: &[u8]) -> Result<Content, ContentError> {
+    if bytes.len() > CONTENT {
+        return Err(ContentError::TooLong);
+    }
+    let content = read(&mut Decoder::new(bytes)).map_err(|_| ContentError::Malformed)?;
+    content.body.check_read()?;
+    Ok(content)
+}
+
+impl Body {
+    /// Whether it may be written.
+    fn check(&self) -> Result<(), ContentError> {
+        match self {
+            Self::Unknown | Self::Silent => Err(ContentError::Unknown),
+            Self::Sync(sync) if matches!(**sync, Sync::Unknown) => Err(ContentError::Unknown),
+            _ => self.check_read(),
+        }
+    }
+
+    /// Whether it keeps the rules, whoever wrote it.
+    fn check_read(&self) -> Result<(), ContentError> {
+        match self {
+            Self::Text(text) if text.len() > TEXT => Err(ContentError::TooLong),
+            Self::Profile { full_name: Some(name) } if name.len() > FULL_NAME => Err(ContentError::TooLong),
+            Self::Sync(sync) if !sync.keeps_the_rules() => Err(ContentError::Malformed),
+            Self::Ask { from, to } if from > to => Err(ContentError::Malformed),
+            Self::Told(told) => told.check(),
+            _ => Ok(()),
+        }
+    }
+
+    /// At least as many bytes as the body's encoding has.
+    fn room(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Told(told) => told.room(),
+            _ => FULL_NAME,
+        }
     }
 }
 
-fn read(d: &mut Decoder) -> Result<Content, minicbor::decode::Error> {
-    use minicbor::{data::Type, decode::Error};
-    let fields = d.array()?.filter(|fields| *fields >= 3).ok_or(Error::message("not a content"))?;
+fn write<W: Write>(e: &mut Encoder<W>, content: &Content) -> Result<(), Error<W::Error>> {
+    let fields = if content.seen.is_some() { 6 } else { 5 };
+    e.array(fields)?.u64(VERSION)?.bytes(&content.id)?.u64(content.sent_at_ms)?;
+    match &content.body {
+        Body::Text(text) => e.u64(TEXT_KIND)?.str(text)?.ok()?,
+        Body::Profile { full_name: Some(name) } => e.u64(PROFILE_KIND)?.str(name)?.ok()?,
+        Body::Profile { full_name: None } => e.u64(PROFILE_KIND)?.null()?.ok()?,
+        Body::Receipt { delivered } => e.u64(RECEIPT_KIND)?.u64(*delivered)?.ok()?,
+        Body::Sync(sync) => sync.write(e.u64(SYNC_KIND)?)?,
+        Body::Ask { from, to } => e.u64(ASK_KIND)?.array(2)?.u64(*from)?.u64(*to)?.ok()?,
+        Body::Told(told) => told.write(e.u64(TOLD_KIND)?)?,
+        Body::Unknown | Body::Silent => return Err(Error::message("of a newer version")),
+    }
+    if let Some(seen) = &content.seen {
+        e.array(2)?.u64(seen.seq)?.bytes(&seen.digest)?;
+    }
+    Ok(())
+}
+
+fn read(d: &mut Decoder) -> Result<Content, ReadError> {
+    let fields = d.array()?.filter(|fields| *fields >= 3).ok_or(ReadError::message("not a content"))?;
     let version = d.u64()?;
-    let id = d.bytes()?.try_into().map_err(|_| Error::message("not an id"))?;
+    let id = array(d)?;
     let sent_at_ms = d.u64()?;
-    let content = |body| Content { id, sent_at_ms, body };
     if version != VERSION {
-        return Ok(content(Body::Unknown));
+        return Ok(Content { id, sent_at_ms, body: Body::Unknown, seen: None });
     }
     if fields < 5 {
-        return Err(Error::message("not a content"));
+        return Err(ReadError::message("not a content"));
     }
-    let body = match d.u64()? {
+    let body = read_body(d)?;
+    let seen = if fields > 5 { read_seen(d)? } else { None };
+    for _ in 6..fields {
+        d.skip()?;
+    }
+    finish(d)?;
+    Ok(Content { id, sent_at_ms, body, seen })
+}
+
+fn read_body(d: &mut Decoder) -> Result<Body, ReadError> {
+    Ok(match d.u64()? {
         TEXT_KIND => Body::Text(d.str()?.to_owned()),
         PROFILE_KIND if d.datatype()? == Type::Null => {
             d.null()?;
@@ -142,15 +239,45 @@ fn read(d: &mut Decoder) -> Result<Content, minicbor::decode::Error> {
         }
         PROFILE_KIND => Body::Profile { full_name: Some(d.str()?.to_owned()) },
         RECEIPT_KIND => Body::Receipt { delivered: d.u64()? },
-        _ => return Ok(content(Body::Unknown)),
-    };
-    for _ in 5..fields {
+        SYNC_KIND => Body::Sync(Box::new(Sync::read(d)?)),
+        ASK_KIND => fields(d, 2, |d| Ok(Body::Ask { from: d.u64()?, to: d.u64()? }))?,
+        TOLD_KIND => Body::Told(Told::read(d)?),
+        kind => {
+            d.skip()?;
+            if kind < SILENT { Body::Unknown } else { Body::Silent }
+        }
+    })
+}
+
+fn read_seen(d: &mut Decoder) -> Result<Option<Seen>, ReadError> {
+    if d.datatype()? == Type::Null {
+        d.null()?;
+        return Ok(None);
+    }
+    fields(d, 2, |d| Ok(Some(Seen { seq: d.u64()?, digest: array(d)? })))
+}
+
+/// Reads an array of `known` fields, and skips what a later client has appended to it.
+fn fields<'b, T>(
+    d: &mut Decoder<'b>,
+    known: u64,
+    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, ReadError>,
+) -> Result<T, ReadError> {
+    let fields = d.array()?.filter(|fields| *fields >= known).ok_or(ReadError::message("fields are missing"))?;
+    let value = read(d)?;
+    for _ in known..fields {
         d.skip()?;
     }
-    if d.position() != d.input().len() {
-        return Err(Error::message("something follows"));
-    }
-    Ok(content(body))
+    Ok(value)
+}
+
+fn array<const N: usize>(d: &mut Decoder) -> Result<[u8; N], ReadError> {
+    d.bytes()?.try_into().map_err(|_| ReadError::message("another length"))
+}
+
+fn finish(d: &Decoder) -> Result<(), ReadError> {
+    let end = d.position() == d.input().len();
+    end.then_some(()).ok_or(ReadError::message("something follows"))
 }
 
 #[cfg(test)]

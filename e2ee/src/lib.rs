@@ -6,9 +6,12 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod account;
+pub mod backup;
 pub mod content;
+mod derive;
 mod fields;
 pub mod local;
 pub mod mls;
+pub mod order;
 pub mod padding;
 mod seal;

@@ -17,8 +17,12 @@ pub struct InvalidPadding;
 
 /// The length, in bytes, of a padded content of `length` bytes.
 pub fn padded_length(length: usize) -> usize {
-    let length = length.saturating_add(HEADER);
-    SIZES.into_iter().find(|size| length <= *size).unwrap_or_else(|| padme(length))
+    class(length.saturating_add(HEADER), &SIZES)
+}
+
+/// The first of the sizes that is long enough; above the last, the size that Padmé gives.
+pub(crate) fn class(length: usize, sizes: &[usize]) -> usize {
+    sizes.iter().copied().find(|size| length <= *size).unwrap_or_else(|| padme(length))
 }
 
 /// Pads a content.
@@ -26,8 +30,18 @@ pub fn padded_length(length: usize) -> usize {
 /// # Errors
 /// [`InvalidPadding`] if it is longer than 4 GiB.
 pub fn pad(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, InvalidPadding> {
+    pad_to(content, padded_length(content.len()))
+}
+
+/// Pads a content to `size` bytes.
+///
+/// # Errors
+/// [`InvalidPadding`] if it does not fit.
+pub(crate) fn pad_to(content: &[u8], size: usize) -> Result<Zeroizing<Vec<u8>>, InvalidPadding> {
     let length = u32::try_from(content.len()).map_err(|_| InvalidPadding)?;
-    let size = padded_length(content.len());
+    if content.len().saturating_add(HEADER) > size {
+        return Err(InvalidPadding);
+    }
     // Room for all of it at once: growing would leave copies behind.
     let mut padded = Zeroizing::new(Vec::with_capacity(size));
     padded.extend_from_slice(&length.to_be_bytes());

@@ -176,7 +176,7 @@ pub async fn sign_up(
     let keys = blocking(|| AccountKeys::generate(&mut random())).await?;
     let recovery_code = RecoveryCode::generate(&mut random());
     let recovery = recovery_code.secrets(&request.link.pin.0, name.as_str());
-    let vault = keys.seal(name.as_str(), &secrets, &recovery, &mut random()).map_err(account_error)?;
+    let vault = keys.seal(name.as_str(), &secrets, Some(&recovery), &mut random()).map_err(account_error)?;
 
     let device = FreshDevice::generate()?;
     let list = DeviceList::first(name.as_str(), device.listed()).sign(&keys.identity, &mut random());
@@ -309,6 +309,7 @@ impl FreshDevice {
             mls_key: self.signature.public(),
             authentication_key: self.authentication.public(),
             since_ms: self.since_ms,
+            sealed_name: Vec::new(),
         }
     }
 
@@ -424,7 +425,7 @@ fn account_error(error: AccountError) -> Error {
     match error {
         AccountError::Kdf(refused) => Error::ServerMisbehaves(refused.to_string()),
         AccountError::Locked => Error::BadCredentials,
-        AccountError::OutOfMemory => Error::Storage(error.to_string()),
+        AccountError::OutOfMemory | AccountError::NoRecoveryCode => Error::Storage(error.to_string()),
     }
 }
 

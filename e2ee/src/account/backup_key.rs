@@ -3,8 +3,9 @@
 //! The invariant: it never signs. This module must not know what a backup holds.
 
 use super::{KeyError, rsa_key};
-use rsa::{RsaPrivateKey, RsaPublicKey, pkcs8::SecretDocument, rand_core::CryptoRng};
+use rsa::{Oaep, RsaPrivateKey, RsaPublicKey, pkcs8::SecretDocument, rand_core::CryptoRng, sha2::Sha256};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// The private half of the backup pair. It is wiped when dropped.
 pub struct BackupKey(RsaPrivateKey);
@@ -28,6 +29,13 @@ impl BackupKey {
     /// PKCS#8 DER.
     pub(crate) fn to_private_der(&self) -> SecretDocument {
         rsa_key::private_to_der(&self.0)
+    }
+
+    /// Opens what [`BackupPublicKey::wrap`] made under the same label. Whoever could have it called with bytes of their
+    /// choice might learn from how long it takes: signatures are checked first.
+    pub(crate) fn unwrap(&self, label: &[u8], wrapped: &[u8], rng: &mut impl CryptoRng) -> Option<Zeroizing<Vec<u8>>> {
+        let padding = Oaep::<Sha256>::new_with_label(label);
+        self.0.decrypt_blinded(rng, padding, wrapped).ok().map(Zeroizing::new)
     }
 }
 
@@ -53,5 +61,12 @@ impl BackupPublicKey {
     /// The SubjectPublicKeyInfo (DER), 422 bytes.
     pub fn to_der(&self) -> Vec<u8> {
         rsa_key::public_to_der(&self.0)
+    }
+
+    /// Encrypts 32 bytes for the private half: 384 bytes.
+    #[expect(clippy::expect_used, reason = "OAEP refuses messages above 318 bytes only")]
+    pub(crate) fn wrap(&self, label: &[u8], secret: &[u8; 32], rng: &mut impl CryptoRng) -> Vec<u8> {
+        let padding = Oaep::<Sha256>::new_with_label(label);
+        self.0.encrypt(rng, padding, secret).expect("32 bytes fit an RSA-3072 key")
     }
 }

@@ -14,14 +14,16 @@ use std::{collections::HashSet, fmt};
 use subtle::ConstantTimeEq;
 
 /// Separates these signatures from everything else that an identity signs.
-const LABEL: &str = "waxwing device list v1";
-const HASH_LABEL: &str = "waxwing device list hash v1";
+const LABEL: &str = "waxwing device list v2";
+const HASH_LABEL: &str = "waxwing device list hash v2";
 /// The first byte of a signed list.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Nothing longer is a signed list.
 const LIMIT: usize = 32 * 1024;
 /// The most devices of one account.
 pub const DEVICE_LIMIT: usize = 32;
+/// The longest sealed name of a device, in bytes.
+pub const SEALED_NAME: usize = 128;
 
 /// A device as its account lists it.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct ListedDevice {
     pub authentication_key: [u8; 32],
     /// When it was listed first: milliseconds since 1970, by the clock of the device that signed.
     pub since_ms: u64,
+    /// What its account calls it, for the account's own devices ([`super::AccountKey`]); at most [`SEALED_NAME`] bytes,
+    /// none if it has no name.
+    pub sealed_name: Vec<u8>,
 }
 
 /// The devices of an account. As such it is only a claim: see [`DeviceList::verify`].
@@ -70,7 +75,8 @@ pub enum DeviceListError {
     /// It is of another account.
     #[error("the device list of another account")]
     OtherAccount,
-    /// It breaks a rule: no device or too many, an id or a key twice, or a first version that names a previous one.
+    /// It breaks a rule: no device or too many, an id or a key twice, a sealed name that is too long, or a first
+    /// version that names a previous one.
     #[error("a device list that breaks the rules")]
     Invalid,
 }
@@ -174,6 +180,7 @@ impl DeviceList {
             && (1..=DEVICE_LIMIT).contains(&self.devices.len())
             && ids.len() == self.devices.len()
             && keys.len() == 2 * self.devices.len()
+            && self.devices.iter().all(|device| device.sealed_name.len() <= SEALED_NAME)
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -183,7 +190,12 @@ impl DeviceList {
             .fixed(&self.previous)
             .number(self.devices.len() as u64);
         let add = |fields: Fields, device: &ListedDevice| {
-            fields.fixed(&device.id).fixed(&device.mls_key).fixed(&device.authentication_key).number(device.since_ms)
+            fields
+                .fixed(&device.id)
+                .fixed(&device.mls_key)
+                .fixed(&device.authentication_key)
+                .number(device.since_ms)
+                .variable(&device.sealed_name)
         };
         self.devices.iter().fold(head, add).finish()
     }
@@ -202,6 +214,7 @@ impl DeviceList {
                 mls_key: reader.array()?,
                 authentication_key: reader.array()?,
                 since_ms: reader.number()?,
+                sealed_name: reader.variable(LIMIT)?.to_vec(),
             });
         }
         reader.finish()?;
@@ -210,6 +223,27 @@ impl DeviceList {
 }
 
 impl VerifiedDeviceList {
+    /// The next list, with one more device.
+    pub fn with(&self, device: ListedDevice) -> DeviceList {
+        self.next(self.list.devices.iter().cloned().chain([device]).collect())
+    }
+
+    /// The next list, without these devices. One that nobody is left on does not [`DeviceList::verify`].
+    pub fn without(&self, ids: &[[u8; 16]]) -> DeviceList {
+        self.next(self.list.devices.iter().filter(|device| !ids.contains(&device.id)).cloned().collect())
+    }
+
+    /// The next list, on which the device is called something else; none if it is not listed.
+    pub fn renamed(&self, id: &[u8; 16], sealed_name: Vec<u8>) -> Option<DeviceList> {
+        let mut devices = self.list.devices.clone();
+        devices.iter_mut().find(|device| device.id == *id)?.sealed_name = sealed_name;
+        Some(self.next(devices))
+    }
+
+    fn next(&self, devices: Vec<ListedDevice>) -> DeviceList {
+        self.list.successor(&self.hash, devices)
+    }
+
     /// Checks that this list is the same as or comes after `older`. Versions in between may have been missed: then only
     /// the signature speaks for the gap.
     ///

@@ -4,9 +4,8 @@
 //! client spend above the ceiling. This module must not know where the parameters come from or go to.
 
 use super::AccountError;
-use crate::fields::Fields;
+use crate::{derive::derive, fields::Fields};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use hkdf::Hkdf;
 use rsa::{
     rand_core::CryptoRng,
     sha2::{Digest, Sha256},
@@ -150,15 +149,8 @@ pub struct AccountSecrets {
 
 impl AccountSecrets {
     /// HKDF-SHA-256 with a label for each half.
-    #[expect(clippy::expect_used, reason = "HKDF refuses outputs above 8160 bytes only")]
     pub(super) fn expand(salt: &[u8; 32], secret: &[u8]) -> Self {
-        let hkdf = Hkdf::<Sha256>::new(Some(salt), secret);
-        let half = |purpose: &str| {
-            let mut key = Zeroizing::new([0; 32]);
-            let info = Fields::labelled(SECRETS_LABEL).text(purpose).finish();
-            hkdf.expand(&info, key.as_mut()).expect("32 bytes are a valid length");
-            key
-        };
+        let half = |purpose: &str| derive(salt, secret, &Fields::labelled(SECRETS_LABEL).text(purpose).finish());
         Self { auth: half("auth"), wrap: half("wrap") }
     }
 }

@@ -1,65 +1,142 @@
-//! Identity rotation: an account's old identity vouches for the new one, so that contacts need not start anew.
+//! Rotations: an identity names the one that takes its place, so that contacts need not trust anew.
 //!
-//! The invariant: a statement says one step of one account only. This module must not know which identity is pinned.
+//! The invariant: an identity that comes out of [`verify`] or [`follow`] was named, in one or more steps, by the one
+//! that went in, for that account. This module must not know which identity is pinned, nor what a user makes of a
+//! change: who had stolen the old key can sign a rotation, too.
 
 use super::{IdentityKey, IdentityPublicKey, identity::SIGNATURE};
 use crate::fields::{Fields, Reader};
 use rsa::rand_core::CryptoRng;
+use subtle::ConstantTimeEq;
 
 /// Separates these signatures from everything else that an identity signs.
 const LABEL: &str = "waxwing identity rotation v1";
-/// The first byte of the encoding.
+/// The first byte of a statement.
 const VERSION: u8 = 1;
-/// Nothing longer is an identity key.
-const KEY_LIMIT: usize = 1024;
+/// Nothing longer is a public key.
+const KEY: usize = 1024;
+/// The most statements that are followed.
+pub const CHAIN_LIMIT: usize = 64;
+/// No statement is longer, in bytes.
+pub const STATEMENT_LIMIT: usize = 1 + 8 + 64 + 32 + 8 + KEY + SIGNATURE;
 
-/// Why bytes are no rotation of an identity; whoever sent them misbehaved.
+/// What a statement says. As such it is only a claim: see [`verify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRotation {
+    /// The account.
+    pub username: String,
+    /// The fingerprint of the identity that is given up, and signs.
+    pub former: [u8; 32],
+    /// The identity that takes its place.
+    pub identity: IdentityPublicKey,
+}
+
+/// Why a rotation is not taken; whoever sent it misbehaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RotationError {
     /// Not the encoding of a statement of this version.
     #[error("malformed identity rotation")]
     Malformed,
-    /// The old identity did not sign it.
-    #[error("the old identity did not sign the rotation")]
-    Signature,
     /// It is of another account.
     #[error("the identity rotation of another account")]
     OtherAccount,
+    /// It gives up another identity than the one it was checked against.
+    #[error("the identity rotation does not continue the identity that is known")]
+    OtherIdentity,
+    /// The former identity did not sign it.
+    #[error("the identity rotation is not signed by the former identity")]
+    Signature,
+    /// It leads back to an identity that was given up.
+    #[error("the identity rotation leads back to a former identity")]
+    Back,
+    /// There are more than [`CHAIN_LIMIT`].
+    #[error("too many identity rotations")]
+    TooMany,
 }
 
-/// Makes and checks statements of rotation.
-#[derive(Debug)]
-pub struct IdentityRotation;
-
-impl IdentityRotation {
-    /// States that `username` goes on under `new`.
-    pub fn sign(old: &IdentityKey, new: &IdentityPublicKey, username: &str, rng: &mut impl CryptoRng) -> Vec<u8> {
-        let statement = Fields::default().text(username).variable(&new.to_der()).finish();
-        let signature = old.sign(LABEL, &statement, rng);
-        Fields::default().fixed(&[VERSION]).fixed(&statement).fixed(&signature).finish()
-    }
-
-    /// Checks a statement that the identity `old` of `username` must have signed: returns the new identity.
-    ///
-    /// # Errors
-    /// Says what is wrong with the statement.
-    pub fn verify(bytes: &[u8], old: &IdentityPublicKey, username: &str) -> Result<IdentityPublicKey, RotationError> {
-        let (name, der, signature) = decode(bytes).ok_or(RotationError::Malformed)?;
-        let statement = Fields::default().text(name).variable(der).finish();
-        if !old.signed(LABEL, &statement, &signature) {
-            return Err(RotationError::Signature);
-        }
-        if name != username {
-            return Err(RotationError::OtherAccount);
-        }
-        IdentityPublicKey::from_der(der).map_err(|_| RotationError::Malformed)
-    }
+/// Has the old identity name the one that takes its place. The username has at most 64 bytes, or the result will not
+/// parse.
+pub fn sign(old: &IdentityKey, username: &str, new: &IdentityPublicKey, rng: &mut impl CryptoRng) -> Vec<u8> {
+    let statement = statement(username, &old.public().fingerprint(), new);
+    let signature = old.sign(LABEL, &statement, rng);
+    Fields::default().fixed(&[VERSION]).fixed(&statement).fixed(&signature).finish()
 }
 
-fn decode(bytes: &[u8]) -> Option<(&str, &[u8], [u8; SIGNATURE])> {
+/// What a statement claims: to find the key that [`verify`] needs.
+///
+/// # Errors
+/// [`RotationError::Malformed`].
+pub fn parse(bytes: &[u8]) -> Result<IdentityRotation, RotationError> {
+    decode(bytes).map(|(rotation, _)| rotation).ok_or(RotationError::Malformed)
+}
+
+/// Checks that the identity `old` of the account names another one, and gives that.
+///
+/// # Errors
+/// Says what is wrong with the statement.
+pub fn verify(bytes: &[u8], old: &IdentityPublicKey, username: &str) -> Result<IdentityPublicKey, RotationError> {
+    let (rotation, signature) = decode(bytes).ok_or(RotationError::Malformed)?;
+    if rotation.username != username {
+        return Err(RotationError::OtherAccount);
+    }
+    if !bool::from(rotation.former.ct_eq(&old.fingerprint())) {
+        return Err(RotationError::OtherIdentity);
+    }
+    if rotation.identity == *old {
+        return Err(RotationError::Back);
+    }
+    if !old.signed(LABEL, &statement(username, &rotation.former, &rotation.identity), &signature) {
+        return Err(RotationError::Signature);
+    }
+    Ok(rotation.identity)
+}
+
+/// Walks from the pinned identity to the newest one. The chain is in the order of time; it may begin before the pinned
+/// identity, and what lies before is not looked at. An empty chain, or one that ends with the pinned identity, leads to
+/// the pinned identity.
+///
+/// # Errors
+/// Says what is wrong with the chain: then the identity changed without a vouching.
+pub fn follow(
+    chain: &[Vec<u8>],
+    pinned: &IdentityPublicKey,
+    username: &str,
+) -> Result<IdentityPublicKey, RotationError> {
+    if chain.len() > CHAIN_LIMIT {
+        return Err(RotationError::TooMany);
+    }
+    let claims = chain.iter().map(|bytes| parse(bytes)).collect::<Result<Vec<_>, _>>()?;
+    let Some(start) = claims.iter().position(|claim| claim.former == pinned.fingerprint()) else {
+        let arrived = claims.last().is_none_or(|claim| claim.username == username && claim.identity == *pinned);
+        return if arrived { Ok(pinned.clone()) } else { Err(RotationError::OtherIdentity) };
+    };
+    let mut left = Vec::new();
+    let mut current = pinned.clone();
+    for bytes in chain.iter().skip(start) {
+        let next = verify(bytes, &current, username)?;
+        left.push(current);
+        if left.contains(&next) {
+            return Err(RotationError::Back);
+        }
+        current = next;
+    }
+    Ok(current)
+}
+
+fn statement(username: &str, former: &[u8; 32], identity: &IdentityPublicKey) -> Vec<u8> {
+    Fields::default().text(username).fixed(former).variable(&identity.to_der()).finish()
+}
+
+fn decode(bytes: &[u8]) -> Option<(IdentityRotation, [u8; SIGNATURE])> {
     let mut reader = Reader(bytes);
     (reader.array()? == [VERSION]).then_some(())?;
-    let (name, der, signature) = (reader.username()?, reader.variable(KEY_LIMIT)?, reader.array()?);
+    let username = reader.username()?.to_owned();
+    let former = reader.array()?;
+    let identity = IdentityPublicKey::from_der(reader.variable(KEY)?).ok()?;
+    let signature = reader.array()?;
     reader.finish()?;
-    Some((name, der, signature))
+    Some((IdentityRotation { username, former, identity }, signature))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! not know the group that they are judged against.
 
 use super::{MlsError, Refused};
-use crate::account::{DeviceList, IdentityPublicKey, IdentityRotation, VerifiedDeviceList};
+use crate::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList, rotation};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
 /// The version of the encoding.
@@ -19,7 +19,7 @@ pub struct SignedList {
     pub username: String,
     /// Its signed device list ([`DeviceList::sign`]).
     pub list: Vec<u8>,
-    /// How its identity came to be the one that signed the list, oldest first ([`IdentityRotation::sign`]). Statements
+    /// How its identity came to be the one that signed the list, oldest first ([`rotation::sign`]). Statements
     /// that are older than the identity in the group may be left in: [`Group::prepare`](super::Group::prepare) drops them.
     pub rotations: Vec<Vec<u8>>,
 }
@@ -41,7 +41,7 @@ impl SignedList {
         let mut keys: Vec<IdentityPublicKey> = Vec::new();
         for statement in &self.rotations {
             let old = keys.last().unwrap_or(identity);
-            let new = IdentityRotation::verify(statement, old, &self.username)
+            let new = rotation::verify(statement, old, &self.username)
                 .map_err(|_| Refused::Rotation(self.username.clone()))?;
             keys.push(new);
         }
@@ -50,7 +50,7 @@ impl SignedList {
 
     /// Without the statements that lead up to `identity`.
     pub(super) fn since(&self, identity: &IdentityPublicKey) -> Self {
-        let from_here = |statement: &Vec<u8>| IdentityRotation::verify(statement, identity, &self.username).is_ok();
+        let from_here = |statement: &Vec<u8>| rotation::verify(statement, identity, &self.username).is_ok();
         let start = self.rotations.iter().position(from_here).unwrap_or(self.rotations.len());
         Self { rotations: self.rotations.iter().skip(start).cloned().collect(), ..self.clone() }
     }

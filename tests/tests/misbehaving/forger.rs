@@ -52,7 +52,13 @@ impl Forger {
 
     pub(crate) fn device(&self) -> ListedDevice {
         let mls_key = self.signer.public().try_into().expect("32 bytes");
-        ListedDevice { id: self.id, mls_key, authentication_key: [self.id[0]; 32], since_ms: 1 }
+        ListedDevice {
+            id: self.id,
+            mls_key,
+            authentication_key: [self.id[0]; 32],
+            since_ms: 1,
+            sealed_name: Vec::new(),
+        }
     }
 
     /// The first device list, of these devices.
@@ -155,7 +161,7 @@ impl Forger {
         let prepared = group.prepare_add(&device, &known, std::slice::from_ref(&package.0))?;
         group.commit_accepted()?;
         let text = waxwing_e2ee::content::Body::Text("I am the one you know".into());
-        let text = waxwing_e2ee::content::Content { id: [9; 16], sent_at_ms: 1, body: text };
+        let text = waxwing_e2ee::content::Content { id: [9; 16], sent_at_ms: 1, body: text, seen: None };
         let message = group.encrypt(&device, &waxwing_e2ee::content::encode(&text)?)?;
         Ok((prepared.welcome.expect("a welcome").into(), message.into()))
     }

@@ -215,6 +215,8 @@ impl Reader<'_, '_> {
                 }
                 return Ok(());
             }
+            // Not for eyes: clients talk to each other.
+            Body::Sync(_) | Body::Ask { .. } | Body::Told(_) | Body::Silent => return Ok(()),
             _ => Content::Unknown,
         };
         let author = Some(from.username.as_str());

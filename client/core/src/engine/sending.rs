@@ -141,7 +141,7 @@ impl Engine {
         let mut id = [0; 16];
         random().fill_bytes(&mut id);
         let now = now_ms();
-        let body = content::Content { id, sent_at_ms: now, body: Body::Text(text.clone()) };
+        let body = content::Content { id, sent_at_ms: now, body: Body::Text(text.clone()), seen: None };
         let body = content::encode(&body).map_err(|error| Error::BadInput(error.to_string()))?;
         let author = self.own.username.clone();
         let (chat, message) = store::in_transaction(&mut self.db, |tx| {
@@ -173,7 +173,7 @@ impl Engine {
                 let mut id = [0; 16];
                 random().fill_bytes(&mut id);
                 let body = Body::Receipt { delivered: row.others };
-                let receipt = content::encode(&content::Content { id, sent_at_ms: now_ms(), body });
+                let receipt = content::encode(&content::Content { id, sent_at_ms: now_ms(), body, seen: None });
                 outbox::push(tx, row.chat, &receipt.map_err(|error| Error::BadInput(error.to_string()))?, None)?;
                 chats::set_receipted(tx, row.chat, row.others)?;
             }
@@ -369,7 +369,8 @@ impl Engine {
             if full_name.is_some() {
                 let mut id = [0; 16];
                 random().fill_bytes(&mut id);
-                let profile = content::Content { id, sent_at_ms: now_ms(), body: Body::Profile { full_name } };
+                let profile =
+                    content::Content { id, sent_at_ms: now_ms(), body: Body::Profile { full_name }, seen: None };
                 let profile = content::encode(&profile).map_err(|error| Error::BadInput(error.to_string()))?;
                 outbox::push(tx, row.chat, &profile, None)?;
             }
