@@ -63,6 +63,6 @@ mod tests {
     #[test]
     fn the_digest_is_what_it_was() {
         let hex: String = digest(&[b"a", b"b"]).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "GOLDEN");
+        assert_eq!(hex, "21852bc23731066229f087e1bb4665cc09f3b3e64686aa46bfe43038f0e7d9c3");
     }
 }

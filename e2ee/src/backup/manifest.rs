@@ -39,7 +39,7 @@ const SIGNATURE: usize = 64;
 pub struct Manifest {
     /// 1 for the first, one more for each change.
     pub version: u64,
-    /// The hash of the manifest before; zeros in the first.
+    /// The hash of the manifest before; zeros in the first, and in one that begins anew after the backup was deleted.
     pub previous: [u8; 32],
     /// The wrapped seed of the generation that seals it ([`GenerationKey::create`]).
     pub wrapped: Vec<u8>,
@@ -196,7 +196,7 @@ impl VerifiedManifest {
         let key = VerifyingKey::from_bytes(&device.authentication_key).map_err(|_| BackupError::Signature)?;
         key.verify_strict(&signed(username, encoded), &Signature::from_bytes(&signature))
             .map_err(|_| BackupError::Signature)?;
-        if head.version == 0 || (head.version == 1) != (head.previous == [0; 32]) {
+        if head.version == 0 || (head.version == 1 && head.previous != [0; 32]) {
             return Err(BackupError::Malformed);
         }
         Ok(Self { username: username.to_owned(), hash: hash(encoded), head })
@@ -227,8 +227,15 @@ impl VerifiedManifest {
         self.head.device
     }
 
-    /// Checks that this one is the same as, or comes after, the one that was seen last. Versions in between may have
-    /// been missed.
+    /// Whether it continues no manifest: the first one, or the first after the backup was deleted. One of its account's
+    /// devices says so, but perhaps since the server had hidden an older manifest from it: who knows of one tells the
+    /// user.
+    pub fn begins_anew(&self) -> bool {
+        self.head.previous == [0; 32]
+    }
+
+    /// Checks that this one is the same as, or comes after, the one that was seen last (0 and zeros if none was).
+    /// Versions in between may have been missed, and one that [`Self::begins_anew`] comes after all.
     ///
     /// # Errors
     /// An alarm for the user: [`BackupError::Rollback`], [`BackupError::Fork`].
@@ -238,7 +245,7 @@ impl VerifiedManifest {
             return Err(BackupError::Rollback { from: last_version, to: version });
         }
         let same = version == last_version && !bool::from(self.hash.ct_eq(last_hash));
-        let next = version - last_version == 1 && last_version > 0 && self.head.previous != *last_hash;
+        let next = version - last_version == 1 && !self.begins_anew() && self.head.previous != *last_hash;
         if same || next { Err(BackupError::Fork { version }) } else { Ok(()) }
     }
 

@@ -1,11 +1,13 @@
 use super::*;
+use crate::{account::AccountKey, backup::GenerationKey};
+use proptest::prelude::*;
 
 const ID: [u8; 16] = [7; 16];
 
 type Written = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
 
 fn content(body: Body) -> Content {
-    Content { id: ID, sent_at_ms: 1_800_000_000_000, body }
+    Content { id: ID, sent_at_ms: 1_800_000_000_000, body, seen: None }
 }
 
 /// Pads what a foreign client has written after the id and the time.
@@ -26,10 +28,35 @@ fn contents_survive_encoding() {
         Body::Profile { full_name: None },
         Body::Profile { full_name: Some("Alice Liddell".to_owned()) },
         Body::Receipt { delivered: u64::MAX },
+        sync(Sync::Read { conversation: [1; 16], era: u32::MAX, seq: u64::MAX }),
+        sync(Sync::Verified { username: "b".repeat(64), fingerprint: [2; 32], verified: true }),
+        sync(Sync::Trusted { username: "bob".to_owned(), fingerprint: [2; 32] }),
+        sync(Sync::Keys(keys(None))),
+        sync(Sync::Keys(keys(Some(GenerationKey::from_bytes(u32::MAX, &[4; 32]))))),
+        Body::Ask { from: 7, to: u64::MAX },
+        Body::Told(Told { from: 1, to: 1, messages: vec![] }),
+        Body::Told(Told { from: 1, to: 9, messages: vec![told(1, "hi"), told(9, &"x".repeat(TEXT))] }),
     ] {
-        let content = content(body);
-        assert_eq!(decode(&encode(&content).unwrap()), Ok(content));
+        for seen in [None, Some(Seen { seq: u64::MAX, digest: [8; 32] })] {
+            let content = Content { seen, ..content(body.clone()) };
+            let bytes = encode(&content).unwrap();
+            assert_eq!(decode(&bytes), Ok(content.clone()));
+            assert_eq!(from_bytes(&to_bytes(&content).unwrap()), Ok(content));
+        }
     }
+}
+
+fn sync(sync: Sync) -> Body {
+    Body::Sync(Box::new(sync))
+}
+
+fn keys(generation: Option<GenerationKey>) -> Keys {
+    Keys { account: AccountKey::from_bytes(&[3; 32]), generation }
+}
+
+fn told(seq: u64, text: &str) -> ToldMessage {
+    let author = "bob".to_owned();
+    ToldMessage { seq, id: [9; 16], author, sent_at_ms: 1_800_000_000_000, text: text.to_owned() }
 }
 
 #[test]
@@ -50,18 +77,48 @@ fn short_messages_look_alike() {
 
 #[test]
 fn what_only_a_newer_client_understands_is_recognised() {
-    let newer_kind = foreign(5, 1, |e| e.u64(99)?.map(1)?.str("a")?.u8(1)?.ok());
+    let newer_kind = foreign(5, 1, |e| e.u64(50)?.map(1)?.str("a")?.u8(1)?.ok());
     let newer_version = foreign(4, 2, |e| e.str("whatever")?.ok());
     for bytes in [newer_kind, newer_version] {
         assert_eq!(decode(&bytes), Ok(content(Body::Unknown)));
     }
+    for kind in [67, 1000] {
+        let silent = foreign(5, 1, |e| e.u64(kind)?.map(1)?.str("a")?.u8(1)?.ok());
+        assert_eq!(decode(&silent), Ok(content(Body::Silent)));
+    }
+    let newer_sync = foreign(5, 1, |e| e.u64(SYNC_KIND)?.array(2)?.u8(99)?.map(1)?.u8(0)?.u8(1)?.ok());
+    assert_eq!(decode(&newer_sync), Ok(content(sync(Sync::Unknown))));
+    assert_eq!(encode(&content(sync(Sync::Unknown))), Err(ContentError::Unknown));
+    assert_eq!(encode(&content(Body::Silent)), Err(ContentError::Unknown));
     assert_eq!(encode(&content(Body::Unknown)), Err(ContentError::Unknown));
 }
 
 #[test]
 fn appended_fields_are_skipped() {
-    let bytes = foreign(6, 1, |e| e.u64(TEXT_KIND)?.str("hello")?.array(1)?.u8(1)?.ok());
+    let bytes = foreign(7, 1, |e| e.u64(TEXT_KIND)?.str("hello")?.null()?.array(1)?.u8(1)?.ok());
     assert_eq!(decode(&bytes), Ok(content(Body::Text("hello".to_owned()))));
+    let bytes = foreign(5, 1, |e| e.u64(ASK_KIND)?.array(3)?.u8(1)?.u8(2)?.str("more")?.ok());
+    assert_eq!(decode(&bytes), Ok(content(Body::Ask { from: 1, to: 2 })));
+    let bytes = foreign(5, 1, |e| {
+        e.u64(SYNC_KIND)?.array(5)?.u8(3)?.str("bob")?.bytes(&[2; 32])?.str("more")?.str("and more")?.ok()
+    });
+    let trusted = Sync::Trusted { username: "bob".to_owned(), fingerprint: [2; 32] };
+    assert_eq!(decode(&bytes), Ok(content(sync(trusted))));
+}
+
+#[test]
+fn what_the_writer_saw_comes_with_every_content_of_this_version() {
+    let seen = Some(Seen { seq: 5, digest: [8; 32] });
+    let text = Content { seen, ..content(Body::Text("hi".to_owned())) };
+    let plain = encode(&content(Body::Text("hi".to_owned()))).unwrap();
+    let bytes = encode(&text).unwrap();
+    // The field is appended: what stands before it is as it was, but for the lengths.
+    assert_eq!(bytes[5..36], plain[5..36]);
+    assert_eq!(bytes[36..40], [0x82, 5, 0x58, 32]);
+    assert_eq!(bytes[40..72], [8; 32]);
+    // Also with a kind that only a later client knows.
+    let newer = foreign(6, 1, |e| e.u64(50)?.str("new")?.array(3)?.u8(5)?.bytes(&[8; 32])?.null()?.ok());
+    assert_eq!(decode(&newer), Ok(Content { seen, ..content(Body::Unknown) }));
 }
 
 #[test]
@@ -90,6 +147,20 @@ fn malformed_contents_are_refused() {
             Ok(())
         }),
         pad(&[0x9f, 1]).unwrap(),
+        // What was seen, with a digest that is too short.
+        foreign(6, 1, |e| e.u64(TEXT_KIND)?.str("a")?.array(2)?.u8(1)?.bytes(&[1; 31])?.ok()),
+        foreign(6, 1, |e| e.u64(TEXT_KIND)?.str("a")?.array(1)?.u8(1)?.ok()),
+        // A range that ends before it begins, a name that is none, messages out of order or out of the range.
+        foreign(5, 1, |e| e.u64(ASK_KIND)?.array(2)?.u8(2)?.u8(1)?.ok()),
+        foreign(5, 1, |e| e.u64(SYNC_KIND)?.array(0)?.ok()),
+        foreign(5, 1, |e| e.u64(SYNC_KIND)?.array(2)?.u8(1)?.u8(1)?.ok()),
+        foreign(5, 1, |e| e.u64(SYNC_KIND)?.array(3)?.u8(3)?.str("")?.bytes(&[2; 32])?.ok()),
+        foreign(5, 1, |e| e.u64(SYNC_KIND)?.array(3)?.u8(3)?.str(&"b".repeat(65))?.bytes(&[2; 32])?.ok()),
+        foreign(5, 1, |e| e.u64(TOLD_KIND)?.array(3)?.u8(1)?.u8(9)?.array(u64::MAX)?.ok()),
+        foreign(5, 1, |e| Told { from: 1, to: 9, messages: vec![told(2, "a"), told(2, "b")] }.write(e.u64(TOLD_KIND)?)),
+        foreign(5, 1, |e| Told { from: 1, to: 9, messages: vec![told(3, "a"), told(2, "b")] }.write(e.u64(TOLD_KIND)?)),
+        foreign(5, 1, |e| Told { from: 1, to: 9, messages: vec![told(10, "a")] }.write(e.u64(TOLD_KIND)?)),
+        foreign(5, 1, |e| Told { from: 2, to: 1, messages: vec![] }.write(e.u64(TOLD_KIND)?)),
     ];
     for bytes in malformed {
         assert_eq!(decode(&bytes), Err(ContentError::Malformed), "{:02x?}", &bytes[..40]);
@@ -102,5 +173,83 @@ fn malformed_contents_are_refused() {
         let mut bytes = good.clone();
         bytes[at] ^= 0xff;
         let _ = decode(&bytes);
+    }
+}
+
+#[test]
+fn a_long_answer_is_cut_into_messages_that_fit() {
+    let mut messages: Vec<_> =
+        (10..200).map(|seq| told(seq, &"x".repeat(if seq % 7 == 0 { TEXT } else { 900 }))).collect();
+    let expected = messages.clone();
+    // What does not belong into the answer.
+    messages.extend([told(9, "before"), told(300, "after"), told(11, "again"), told(250, &"x".repeat(TEXT + 1))]);
+    messages.push(ToldMessage { author: String::new(), ..told(251, "by nobody") });
+    let answers = Told::cut(10, 251, messages);
+    assert!(answers.len() > 10);
+    let mut next = 10;
+    for answer in &answers {
+        assert_eq!(answer.from, next);
+        next = answer.to + 1;
+        let content = content(Body::Told(answer.clone()));
+        let content = Content { seen: Some(Seen { seq: u64::MAX, digest: [8; 32] }), ..content };
+        assert_eq!(decode(&encode(&content).unwrap()), Ok(content));
+    }
+    assert_eq!(next, 252);
+    assert_eq!(answers.into_iter().flat_map(|answer| answer.messages).collect::<Vec<_>>(), expected);
+    assert_eq!(Told::cut(1, 5, vec![]), [Told { from: 1, to: 5, messages: vec![] }]);
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_refused() {
+    let messages: Vec<_> = (1..=3).map(|seq| told(seq, &"x".repeat(TEXT))).collect();
+    assert_eq!(encode(&content(Body::Told(Told { from: 1, to: 3, messages }))), Err(ContentError::TooLong));
+    let long = Told { from: 1, to: 3, messages: vec![told(1, &"x".repeat(TEXT + 1))] };
+    assert_eq!(encode(&content(Body::Told(long))), Err(ContentError::TooLong));
+}
+
+#[test]
+fn keys_are_never_printed() {
+    let shown = format!("{:?}", content(sync(Sync::Keys(keys(Some(GenerationKey::from_bytes(1, &[77; 32])))))));
+    assert!(!shown.contains("77") && !shown.contains("3, 3"), "{shown}");
+}
+
+#[test]
+fn the_encodings_of_what_devices_tell_each_other_are_what_they_were() {
+    let encoded = |body| to_bytes(&content(body)).unwrap()[28..].to_vec();
+    assert_eq!(encoded(Body::Ask { from: 1, to: 2 }), [0x18, 65, 0x82, 1, 2]);
+    let read = Sync::Read { conversation: [1; 16], era: 2, seq: 3 };
+    assert_eq!(encoded(sync(read)), [&[0x18, 64, 0x84, 1, 0x50][..], &[1; 16], &[2, 3]].concat());
+    let verified = Sync::Verified { username: "b".to_owned(), fingerprint: [2; 32], verified: false };
+    assert_eq!(encoded(sync(verified)), [&[0x18, 64, 0x84, 2, 0x61, b'b', 0x58, 32][..], &[2; 32], &[0xf4]].concat());
+    let trusted = Sync::Trusted { username: "b".to_owned(), fingerprint: [2; 32] };
+    assert_eq!(encoded(sync(trusted)), [&[0x18, 64, 0x83, 3, 0x61, b'b', 0x58, 32][..], &[2; 32]].concat());
+    let new = Sync::Keys(keys(Some(GenerationKey::from_bytes(1, &[4; 32]))));
+    let golden = [&[0x18, 64, 0x83, 4, 0x58, 32][..], &[3; 32], &[0x82, 1, 0x58, 32], &[4; 32]].concat();
+    assert_eq!(encoded(sync(new)), golden);
+    let told = Told { from: 1, to: 2, messages: vec![ToldMessage { sent_at_ms: 5, ..told(1, "a") }] };
+    let golden =
+        [&[0x18, 66, 0x83, 1, 2, 0x81, 0x85, 1, 0x50][..], &[9; 16], &[0x63], b"bob", &[5, 0x61, b'a']].concat();
+    assert_eq!(encoded(Body::Told(told)), golden);
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_peer_writes_decodes_within_bounds_or_is_refused(
+        fields in 0_u64..8,
+        kind in prop_oneof![0_u64..5, 60_u64..70, any::<u64>()],
+        rest in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let _ = decode(&rest);
+        let _ = from_bytes(&rest);
+        let bytes = foreign(fields, 1, |e| {
+            e.u64(kind)?.writer_mut().extend(rest);
+            Ok(())
+        });
+        if let Ok(content) = decode(&bytes) {
+            // What is understood is what would be written again.
+            if let Ok(again) = encode(&content) {
+                prop_assert_eq!(decode(&again), Ok(content));
+            }
+        }
     }
 }

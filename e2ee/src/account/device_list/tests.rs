@@ -2,7 +2,13 @@ use super::*;
 use crate::account::testing::{alice, mallory, rng};
 
 fn device(number: u8) -> ListedDevice {
-    ListedDevice { id: [number; 16], mls_key: [number; 32], authentication_key: [number | 0x80; 32], since_ms: 1 }
+    ListedDevice {
+        id: [number; 16],
+        mls_key: [number; 32],
+        authentication_key: [number | 0x80; 32],
+        since_ms: 1,
+        sealed_name: vec![number; usize::from(number)],
+    }
 }
 
 fn verified(list: &DeviceList) -> Result<VerifiedDeviceList, DeviceListError> {
@@ -67,6 +73,7 @@ fn a_list_that_breaks_the_rules_is_refused_though_signed() {
     assert_eq!(with(vec![ListedDevice { authentication_key: [1; 32], ..device(1) }]), invalid);
     assert!(with((1..=32).map(device).collect()).is_ok());
     assert_eq!(with((1..=33).map(device).collect()), invalid);
+    assert_eq!(with(vec![ListedDevice { sealed_name: vec![0; SEALED_NAME + 1], ..device(1) }]), invalid);
     assert_eq!(verified(&DeviceList { version: 0, ..first.list.clone() }), invalid);
     assert_eq!(verified(&DeviceList { previous: [1; 32], ..first.list.clone() }), invalid);
     assert_eq!(verified(&DeviceList { version: 2, ..first.list.clone() }), invalid);
@@ -79,6 +86,20 @@ fn a_count_beyond_the_bytes_takes_no_memory() {
     let at = encoded.len() - 8;
     encoded[at..].copy_from_slice(&u64::MAX.to_be_bytes());
     assert_eq!(DeviceList::decode(&encoded), None);
+}
+
+#[test]
+fn a_list_gains_loses_and_renames_devices() {
+    let first = first();
+    let second = verified(&first.with(device(2))).unwrap();
+    assert_eq!(second.follows(&first), Ok(Change::Newer));
+    assert_eq!(second.list.devices, [device(1), device(2)]);
+    let third = verified(&second.renamed(&[2; 16], vec![9; 94]).unwrap()).unwrap();
+    assert_eq!(third.list.devices, [device(1), ListedDevice { sealed_name: vec![9; 94], ..device(2) }]);
+    assert_eq!(third.renamed(&[3; 16], vec![]), None);
+    let fourth = verified(&third.without(&[[1; 16], [7; 16]])).unwrap();
+    assert_eq!(fourth.list.devices.iter().map(|device| device.id).collect::<Vec<_>>(), [[2; 16]]);
+    assert_eq!(verified(&fourth.without(&[[2; 16]])), Err(DeviceListError::Invalid));
 }
 
 #[test]

@@ -17,7 +17,7 @@ struct Sealed {
 
 fn sealed() -> Sealed {
     let (password, recovery) = (secrets(), secrets());
-    let sealed = alice().seal("alice", &password, &recovery, &mut rng()).unwrap();
+    let sealed = alice().seal("alice", &password, Some(&recovery), &mut rng()).unwrap();
     Sealed { password, recovery, sealed }
 }
 
@@ -53,7 +53,7 @@ fn wrong_secrets_names_and_kinds_are_all_the_same_error() {
     assert!(locked(open("alice", recovery_wrap, WrapKind::Password, &recovery)));
     assert!(locked(open("alice", recovery_wrap, WrapKind::Password, &password)));
     // A wrap of another vault of the same account and password: an old one, say.
-    let other = alice().seal("alice", &password, &recovery, &mut rng()).unwrap();
+    let other = alice().seal("alice", &password, Some(&recovery), &mut rng()).unwrap();
     assert!(locked(open("alice", &other.password_wrap, WrapKind::Password, &password)));
 }
 
@@ -85,4 +85,45 @@ fn sealing_anew_gives_new_bytes_and_nothing_in_clear() {
     assert!(one.vault.len() < LIMIT);
     assert!(!one.vault.windows(5).any(|window| window == b"alice"));
     assert!(!one.vault.windows(32).any(|window| window == alice().vault_secret()));
+}
+
+#[test]
+fn a_new_password_keeps_the_recovery_code_without_asking_for_it() {
+    let Sealed { password, recovery, sealed } = sealed();
+    let keys = AccountKeys::open("alice", &sealed.vault, &sealed.password_wrap, WrapKind::Password, &password).unwrap();
+    let changed = secrets();
+    let anew = keys.seal("alice", &changed, None, &mut rng()).unwrap();
+    let open = |wrap, kind, secrets| AccountKeys::open("alice", &anew.vault, wrap, kind, secrets);
+    assert!(open(&anew.password_wrap, WrapKind::Password, &changed).is_ok());
+    let recovered = open(&anew.recovery_wrap, WrapKind::Recovery, &recovery).unwrap();
+    assert!(locked(open(&anew.password_wrap, WrapKind::Password, &password)));
+    // The vault key is another one: old wraps open nothing any more.
+    assert!(locked(open(&sealed.password_wrap, WrapKind::Password, &password)));
+    assert!(locked(open(&sealed.recovery_wrap, WrapKind::Recovery, &recovery)));
+    // A new code takes the old one's place.
+    let code = secrets();
+    let last = recovered.seal("alice", &changed, Some(&code), &mut rng()).unwrap();
+    let open = |secrets| AccountKeys::open("alice", &last.vault, &last.recovery_wrap, WrapKind::Recovery, secrets);
+    assert!(open(&code).is_ok());
+    assert!(locked(open(&recovery)));
+}
+
+#[test]
+fn keys_without_a_recovery_code_are_not_sealed() {
+    assert_eq!(alice().seal("alice", &secrets(), None, &mut rng()), Err(AccountError::NoRecoveryCode));
+}
+
+#[test]
+fn rotated_keys_are_new_and_keep_the_recovery_code() {
+    let Sealed { password, recovery, sealed } = sealed();
+    let keys = AccountKeys::open("alice", &sealed.vault, &sealed.password_wrap, WrapKind::Password, &password).unwrap();
+    let rotated = keys.rotate(&mut rng());
+    assert_ne!(rotated.identity.public(), keys.identity.public());
+    assert_ne!(rotated.backup.public(), keys.backup.public());
+    assert_ne!(rotated.vault_secret(), keys.vault_secret());
+    assert_ne!(rotated.account_key(), keys.account_key());
+    let anew = rotated.seal("alice", &password, None, &mut rng()).unwrap();
+    let opened = AccountKeys::open("alice", &anew.vault, &anew.recovery_wrap, WrapKind::Recovery, &recovery).unwrap();
+    assert_eq!(opened.identity.public(), rotated.identity.public());
+    assert_eq!(opened.account_key(), rotated.account_key());
 }
