@@ -12,12 +12,12 @@ use waxwing_e2ee::{
         credential, derive_password, rotation,
     },
     backup::{
-        Body, Chat, Contact, GenerationKey, JoinKey, Manifest, Message, Position, Said, Segment, SegmentEntry, State,
+        Body, Chat, Contact, GenerationKey, Manifest, Message, Position, Said, Segment, SegmentEntry, State,
         StateEntry, seal_segment,
     },
     local,
+    mls::JoinKey,
 };
-use zeroize::Zeroizing;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rng = &mut UnwrapErr(getrandom::SysRng);
@@ -153,7 +153,7 @@ fn state(identity: Vec<u8>) -> State {
         name: "bob".into(),
         conversation: [0xc1; 16],
         era: 1,
-        join_key: Some(JoinKey(Zeroizing::new([0x7e; 32]))),
+        join_key: Some(JoinKey::from_bytes([0x7e; 32])),
         read: Some(Position { era: 1, seq: 3 }),
     };
     State::new(vec![contact], vec![chat], [("receipts".into(), "on".into())].into())

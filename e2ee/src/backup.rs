@@ -17,7 +17,7 @@ mod state;
 pub use generation::GenerationKey;
 pub use manifest::{Body, Manifest, SegmentEntry, SignedManifest, StateEntry, VerifiedManifest};
 pub use segment::{Message, Said, Segment, open_segment, seal_segment};
-pub use state::{Chat, Contact, JoinKey, Position, State};
+pub use state::{Chat, Contact, Position, State};
 
 /// The longest sealed segment, in bytes.
 pub const SEGMENT: usize = 384 * 1024;

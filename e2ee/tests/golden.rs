@@ -160,7 +160,7 @@ fn the_backup_opens_from_the_vault_on() {
     assert_eq!(state.contacts[0].identity, golden.bytes("identity_key"));
     assert_eq!(state.contacts[0].verified, Some([0xfe; 32]));
     assert_eq!(state.chats[0].read, Some(Position { era: 1, seq: 3 }));
-    assert_eq!(state.chats[0].join_key.as_ref().unwrap().0.as_slice(), [0x7e; 32]);
+    assert_eq!(state.chats[0].join_key.as_ref().unwrap().as_bytes(), &[0x7e; 32]);
     assert_eq!(state.settings["receipts"], "on");
 }
 

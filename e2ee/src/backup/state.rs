@@ -7,6 +7,7 @@ use super::{
     BackupError, decoded, encoded,
     segment::{PLAINTEXT, split, version_of},
 };
+use crate::mls::JoinKey;
 use minicbor::{CborLen, Decode, Encode};
 use std::{collections::BTreeMap, fmt};
 use zeroize::Zeroizing;
@@ -66,7 +67,7 @@ pub struct Chat {
     #[n(2)]
     pub era: u32,
     /// Opens the conversation's GroupInfo, if a device knows it.
-    #[n(3)]
+    #[cbor(n(3), cbor_len = "join_key_length")]
     pub join_key: Option<JoinKey>,
     /// How far the user has read.
     #[n(4)]
@@ -83,10 +84,6 @@ pub struct Position {
     #[n(1)]
     pub seq: u64,
 }
-
-/// The join key of a conversation: wiped when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct JoinKey(pub Zeroizing<[u8; 32]>);
 
 impl State {
     /// A state.
@@ -144,33 +141,9 @@ impl fmt::Debug for Chat {
     }
 }
 
-impl fmt::Debug for JoinKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JoinKey(secret)")
-    }
-}
-
-impl<C> Encode<C> for JoinKey {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.bytes(self.0.as_slice())?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for JoinKey {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        let key = d.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("no join key"))?;
-        Ok(Self(Zeroizing::new(key)))
-    }
-}
-
-impl<C> CborLen<C> for JoinKey {
-    fn cbor_len(&self, _: &mut C) -> usize {
-        34
-    }
+/// `cbor_len` of a join key: 32 bytes and their head, or null.
+fn join_key_length<C>(key: &Option<JoinKey>, _: &mut C) -> usize {
+    if key.is_some() { 34 } else { 1 }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ fn chat(name: &str) -> Chat {
         name: name.to_owned(),
         conversation: [4; 16],
         era: 2,
-        join_key: Some(JoinKey(Zeroizing::new([0xab; 32]))),
+        join_key: Some(JoinKey::from_bytes([0xab; 32])),
         read: Some(Position { era: 2, seq: 77 }),
     }
 }
