@@ -46,3 +46,5 @@ pub const MANIFEST: usize = 512 * 1024;
 pub const SEGMENTS_PER_ACCOUNT: usize = 4096;
 /// The most statements about former identities in an account record.
 pub const ROTATIONS: usize = 16;
+/// The longest statement about a former identity: it holds two public keys and a signature.
+pub const STATEMENT: usize = 4096;

@@ -517,7 +517,8 @@ impl ReviseAccount {
                         .all(|one| one.0.len() <= limits::VAULT)
             })
             && self.identity.iter().all(|new| {
-                [&new.identity_key, &new.backup_key, &new.statement].iter().all(|one| one.0.len() <= limits::PUBLIC_KEY)
+                [&new.identity_key, &new.backup_key].iter().all(|one| one.0.len() <= limits::PUBLIC_KEY)
+                    && new.statement.0.len() <= limits::STATEMENT
             })
     }
 }

@@ -7,7 +7,6 @@
 use super::{IdentityKey, IdentityPublicKey, identity::SIGNATURE};
 use crate::fields::{Fields, Reader};
 use rsa::rand_core::CryptoRng;
-use subtle::ConstantTimeEq;
 
 /// Separates these signatures from everything else that an identity signs.
 const LABEL: &str = "waxwing identity rotation v1";
@@ -18,15 +17,16 @@ const KEY: usize = 1024;
 /// The most statements that are followed.
 pub const CHAIN_LIMIT: usize = 64;
 /// No statement is longer, in bytes.
-pub const STATEMENT_LIMIT: usize = 1 + 8 + 64 + 32 + 8 + KEY + SIGNATURE;
+pub const STATEMENT_LIMIT: usize = 1 + 8 + 64 + 2 * (8 + KEY) + SIGNATURE;
 
 /// What a statement says. As such it is only a claim: see [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityRotation {
     /// The account.
     pub username: String,
-    /// The fingerprint of the identity that is given up, and signs.
-    pub former: [u8; 32],
+    /// The identity that is given up, and signs. It stands here whole: who meets the account later needs it for the
+    /// leaves that it has certified.
+    pub former: IdentityPublicKey,
     /// The identity that takes its place.
     pub identity: IdentityPublicKey,
 }
@@ -57,7 +57,7 @@ pub enum RotationError {
 /// Has the old identity name the one that takes its place. The username has at most 64 bytes, or the result will not
 /// parse.
 pub fn sign(old: &IdentityKey, username: &str, new: &IdentityPublicKey, rng: &mut impl CryptoRng) -> Vec<u8> {
-    let statement = statement(username, &old.public().fingerprint(), new);
+    let statement = statement(username, &old.public(), new);
     let signature = old.sign(LABEL, &statement, rng);
     Fields::default().fixed(&[VERSION]).fixed(&statement).fixed(&signature).finish()
 }
@@ -79,7 +79,7 @@ pub fn verify(bytes: &[u8], old: &IdentityPublicKey, username: &str) -> Result<I
     if rotation.username != username {
         return Err(RotationError::OtherAccount);
     }
-    if !bool::from(rotation.former.ct_eq(&old.fingerprint())) {
+    if rotation.former != *old {
         return Err(RotationError::OtherIdentity);
     }
     if rotation.identity == *old {
@@ -106,7 +106,7 @@ pub fn follow(
         return Err(RotationError::TooMany);
     }
     let claims = chain.iter().map(|bytes| parse(bytes)).collect::<Result<Vec<_>, _>>()?;
-    let Some(start) = claims.iter().position(|claim| claim.former == pinned.fingerprint()) else {
+    let Some(start) = claims.iter().position(|claim| claim.former == *pinned) else {
         let arrived = claims.last().is_none_or(|claim| claim.username == username && claim.identity == *pinned);
         return if arrived { Ok(pinned.clone()) } else { Err(RotationError::OtherIdentity) };
     };
@@ -123,15 +123,30 @@ pub fn follow(
     Ok(current)
 }
 
-fn statement(username: &str, former: &[u8; 32], identity: &IdentityPublicKey) -> Vec<u8> {
-    Fields::default().text(username).fixed(former).variable(&identity.to_der()).finish()
+/// The identities that lead to `identity`, oldest first: as far back as each vouched for the next without a gap.
+pub fn former(chain: &[Vec<u8>], identity: &IdentityPublicKey, username: &str) -> Vec<IdentityPublicKey> {
+    let mut found: Vec<IdentityPublicKey> = Vec::new();
+    for bytes in chain.iter().rev().take(CHAIN_LIMIT) {
+        let next = found.last().unwrap_or(identity);
+        let Ok(claim) = parse(bytes) else { break };
+        if verify(bytes, &claim.former, username).as_ref() != Ok(next) || found.contains(&claim.former) {
+            break;
+        }
+        found.push(claim.former);
+    }
+    found.reverse();
+    found
+}
+
+fn statement(username: &str, former: &IdentityPublicKey, identity: &IdentityPublicKey) -> Vec<u8> {
+    Fields::default().text(username).variable(&former.to_der()).variable(&identity.to_der()).finish()
 }
 
 fn decode(bytes: &[u8]) -> Option<(IdentityRotation, [u8; SIGNATURE])> {
     let mut reader = Reader(bytes);
     (reader.array()? == [VERSION]).then_some(())?;
     let username = reader.username()?.to_owned();
-    let former = reader.array()?;
+    let former = IdentityPublicKey::from_der(reader.variable(KEY)?).ok()?;
     let identity = IdentityPublicKey::from_der(reader.variable(KEY)?).ok()?;
     let signature = reader.array()?;
     reader.finish()?;

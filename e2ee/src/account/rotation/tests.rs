@@ -30,7 +30,7 @@ fn the_old_identity_names_the_new_one() {
     let statement = step(first(), second());
     assert_eq!(verify(&statement, &first().public(), "alice"), Ok(second().public()));
     let claim = parse(&statement).unwrap();
-    assert_eq!((claim.username.as_str(), claim.former), ("alice", first().public().fingerprint()));
+    assert_eq!((claim.username.as_str(), claim.former), ("alice", first().public()));
     assert_eq!(claim.identity, second().public());
     assert!(statement.len() <= STATEMENT_LIMIT);
 }
@@ -41,7 +41,7 @@ fn nobody_else_names_it_and_for_no_other_account() {
     assert_eq!(verify(&statement, &first().public(), "bob"), Err(RotationError::OtherAccount));
     assert_eq!(verify(&statement, &second().public(), "alice"), Err(RotationError::OtherIdentity));
     // Mallory claims to be Alice's old identity.
-    let body = super::statement("alice", &first().public().fingerprint(), &mallory().identity.public());
+    let body = super::statement("alice", &first().public(), &mallory().identity.public());
     let signature = mallory().identity.sign(LABEL, &body, &mut rng());
     let forged = Fields::default().fixed(&[VERSION]).fixed(&body).fixed(&signature).finish();
     assert_eq!(verify(&forged, &first().public(), "alice"), Err(RotationError::Signature));
