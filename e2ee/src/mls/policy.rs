@@ -9,16 +9,18 @@
 //! merge, others not, and the group would fork. Identity keys are only looked up, by the fingerprint that the group
 //! itself fixes. This module must not know pins, contacts or the clock.
 
+mod raised;
+
+pub(super) use raised::Raised;
+
 use super::{GroupRules, Kind, MlsError, Refused, SUITE, SignedList, rules::RULES_EXTENSION, signed_list};
 use crate::account::{IdentityPublicKey, VerifiedDeviceList, credential};
 use openmls::prelude::{
     Capabilities, Credential, CredentialType, ExtensionType, KeyPackage, KeyPackageIn, LeafNode, MlsGroup,
     OpenMlsCrypto, Proposal, ProtocolVersion, Sender, StagedCommit,
 };
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, HashSet},
-};
+use raised::Extended;
+use std::collections::{BTreeMap, HashSet};
 
 /// From the private-use range of RFC 9420. Not `basic`: a client that does not know these rules must refuse the leaf
 /// rather than show its bytes as a name.
@@ -84,40 +86,6 @@ impl Seat {
     }
 }
 
-/// What the lists of a commit make of the rules.
-pub(super) struct Raised {
-    /// The join key is still the old one.
-    pub rules: GroupRules,
-    lists: BTreeMap<String, VerifiedDeviceList>,
-    newer: Vec<SignedList>,
-    /// Identities that the old ones vouch for.
-    vouched: Vec<(String, IdentityPublicKey)>,
-}
-
-impl Raised {
-    fn list(&self, username: &str) -> Result<&VerifiedDeviceList, Refused> {
-        self.lists.get(username).ok_or_else(|| Refused::NoList(username.to_owned()))
-    }
-
-    fn lists(&self, seat: &Seat) -> Result<(), Refused> {
-        let username = &seat.member.username;
-        if seat.is_in(self.list(username)?) { Ok(()) } else { Err(Refused::Unlisted(username.clone())) }
-    }
-}
-
-/// What is known, and what a commit itself brings.
-struct Extended<'a> {
-    known: &'a dyn Identities,
-    vouched: &'a [(String, IdentityPublicKey)],
-}
-
-impl Identities for Extended<'_> {
-    fn identity(&self, username: &str, fingerprint: &[u8; 32]) -> Option<IdentityPublicKey> {
-        let vouched = self.vouched.iter().find(|(name, key)| name == username && key.fingerprint() == *fingerprint);
-        vouched.map(|(_, key)| key.clone()).or_else(|| self.known.identity(username, fingerprint))
-    }
-}
-
 /// The rules of one group, with the keys to check its leaves.
 pub(super) struct Gate<'a> {
     rules: &'a GroupRules,
@@ -159,48 +127,6 @@ impl<'a> Gate<'a> {
         self.joiner(joiner, &raised)
     }
 
-    /// The lists as this group needs them: without rotations that it has seen.
-    pub(super) fn pending(&self, lists: &[SignedList]) -> Result<Vec<SignedList>, MlsError> {
-        let needed = |list: &SignedList| match list.rotations.is_empty() {
-            true => Ok(list.clone()),
-            false => Ok(list.since(&self.identity(&list.username)?)),
-        };
-        lists.iter().map(needed).collect()
-    }
-
-    /// Judges the lists that a commit carries.
-    pub(super) fn raise(&self, lists: &[SignedList]) -> Result<Raised, MlsError> {
-        let mut raised =
-            Raised { rules: self.rules.clone(), lists: BTreeMap::new(), newer: Vec::new(), vouched: Vec::new() };
-        for signed in lists {
-            let username = &signed.username;
-            let known = self.rules.participant(username).ok_or_else(|| Refused::ForeignAccount(username.clone()))?;
-            let identity = self.identity(username)?;
-            let rotated = signed.rotated(&identity)?;
-            let (_, list) = signed.verify(&identity)?;
-            match list.list.version.cmp(&known.list_version) {
-                Ordering::Less => return Err(Refused::OldList(username.clone()).into()),
-                // A new identity comes with a new list.
-                Ordering::Equal if !rotated.is_empty() => return Err(Refused::Rotation(username.clone()).into()),
-                Ordering::Equal if list.hash != known.list_hash => {
-                    return Err(Refused::ForkedList(username.clone()).into());
-                }
-                Ordering::Equal => {}
-                Ordering::Greater => {
-                    let next = list.list.version - known.list_version == 1;
-                    if next && list.list.previous != known.list_hash {
-                        return Err(Refused::ForkedList(username.clone()).into());
-                    }
-                    raised.rules.raise(&list, &rotated)?;
-                    raised.newer.push(signed.clone());
-                }
-            }
-            raised.vouched.extend(rotated.into_iter().map(|key| (username.clone(), key)));
-            raised.lists.insert(username.clone(), list);
-        }
-        Ok(raised)
-    }
-
     /// Judges a commit, which came with this authenticated data, before it is merged: a received one or our own.
     pub(super) fn commit(
         &self,
@@ -220,7 +146,7 @@ impl<'a> Gate<'a> {
                 let by = before.get(&index.u32()).ok_or(Refused::NoSuchMember)?;
                 self.by_member(&before, by, raised, commit)
             }
-            Sender::NewMemberCommit => self.from_outside(&before, raised, commit),
+            Sender::NewMemberCommit => self.by_joiner(&before, raised, commit),
             Sender::External(_) | Sender::NewMemberProposal => Err(Refused::Outsider.into()),
         }
     }
@@ -305,7 +231,7 @@ impl<'a> Gate<'a> {
     }
 
     /// A device that joins by itself, and may clear away its own old leaf. It cannot change the rules: a member has to.
-    fn from_outside(
+    fn by_joiner(
         &self,
         before: &BTreeMap<u32, Seat>,
         raised: Raised,

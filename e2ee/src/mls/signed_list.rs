@@ -32,8 +32,12 @@ impl SignedList {
     /// [`Refused::Rotation`] or [`Refused::DeviceList`].
     pub fn verify(&self, identity: &IdentityPublicKey) -> Result<(IdentityPublicKey, VerifiedDeviceList), Refused> {
         let key = self.rotated(identity)?.pop().unwrap_or_else(|| identity.clone());
-        let list = DeviceList::verify(&self.list, &key, &self.username)?;
+        let list = self.signed_by(&key)?;
         Ok((key, list))
+    }
+
+    pub(super) fn signed_by(&self, identity: &IdentityPublicKey) -> Result<VerifiedDeviceList, Refused> {
+        Ok(DeviceList::verify(&self.list, identity, &self.username)?)
     }
 
     /// The identities after `identity`, one for each rotation.

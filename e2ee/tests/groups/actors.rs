@@ -1,8 +1,9 @@
 //! Alice, Bob and Carol with their devices, and what a modified client does behind the back of ours.
 
 use openmls::prelude::{
-    Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, ExtensionType, KeyPackage, Lifetime,
-    MlsGroup, MlsMessageOut, tls_codec::Serialize,
+    Capabilities, Ciphersuite, CommitBuilder, Credential, CredentialType, CredentialWithKey, ExtensionType, Initial,
+    KeyPackage, KeyPackageIn, Lifetime, MlsGroup, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut,
+    tls_codec::{Deserialize, Serialize},
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::RustCrypto;
@@ -13,9 +14,11 @@ use rusqlite::Connection;
 use std::sync::LazyLock;
 use waxwing_e2ee::account::{IdentityKey, IdentityPublicKey, credential};
 use waxwing_e2ee::mls::{
-    Device, Group, GroupRules, Identities, Kind, Member, Mls, MlsError, Participant, Prepared, Received, Refused, Role,
-    SignatureKey, key_package, migrate,
+    Change, Device, Group, GroupRules, Identities, JoinKey, Kind, Member, Mls, MlsError, Participant, Prepared,
+    Received, Refused, Role, SignatureKey, SignedList, key_package, migrate,
 };
+
+pub mod accounts;
 
 pub const SUITE: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
 pub const CHAT: [u8; 16] = [0xc4; 16];
@@ -44,23 +47,29 @@ impl Identities for Known {
     }
 }
 
+/// An account as its newest device list has it, with this identity.
 pub fn participant(username: &str, identity: &IdentityKey) -> Participant {
-    Participant {
-        username: username.to_owned(),
-        identity: identity.public().fingerprint(),
-        list_version: 1,
-        list_hash: [0; 32],
-        role: Role::Member,
-    }
+    let (list_version, list_hash) = match accounts::has(username) {
+        true => (accounts::newest(username).list.version, accounts::newest(username).hash),
+        false => (1, [0; 32]),
+    };
+    let (username, identity) = (username.to_owned(), identity.public().fingerprint());
+    Participant { username, identity, list_version, list_hash, role: Role::Member, former: Vec::new() }
+}
+
+pub fn join_key() -> JoinKey {
+    JoinKey::generate(&mut rng())
 }
 
 /// The rules of the chat of Alice and Bob.
 pub fn alice_and_bob() -> GroupRules {
-    GroupRules::new(Kind::Direct, vec![participant("alice", &ALICE), participant("bob", &BOB)]).unwrap()
+    let participants = vec![participant("alice", &ALICE), participant("bob", &BOB)];
+    GroupRules::new(Kind::Direct, participants, join_key()).unwrap()
 }
 
 /// A device with its own database.
 pub struct Phone {
+    pub id: [u8; 16],
     pub db: Connection,
     pub device: Device,
     pub public: [u8; 32],
@@ -68,8 +77,15 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// A device whose credential `identity` has signed.
-    pub fn new(username: &str, id: u8, identity: &IdentityKey) -> Self {
+    /// A device that its account lists.
+    pub fn new(username: &str, id: u8, identity: &'static IdentityKey) -> Self {
+        let phone = Self::unlisted(username, id, identity);
+        accounts::enter(username, identity, &phone);
+        phone
+    }
+
+    /// A device whose credential `identity` has signed, and that stands in no list.
+    pub fn unlisted(username: &str, id: u8, identity: &IdentityKey) -> Self {
         Self::with_credential(|public| credential::certify(identity, username, &[id; 16], public, &mut rng()))
     }
 
@@ -89,7 +105,7 @@ impl Phone {
         let public = key.public();
         key.store(&Mls::new(&db)).unwrap();
         let device = Device::new(key, &certify(&public)).unwrap();
-        Self { db, device, public, known: Known::everyone() }
+        Self { id: device.id, db, device, public, known: Known::everyone() }
     }
 
     pub fn member(&self) -> Member {
@@ -118,6 +134,25 @@ impl Phone {
         work(&mut group, &raw, &signer)
     }
 
+    /// A commit that nobody has judged, with whatever authenticated data.
+    pub fn raw_commit(
+        &mut self,
+        authenticated: Vec<u8>,
+        change: impl for<'a> FnOnce(CommitBuilder<'a, Initial>, &Raw) -> CommitBuilder<'a, Initial>,
+    ) -> Vec<u8> {
+        self.raw(|group, raw, signer| {
+            group.set_aad(authenticated);
+            let bundle = change(group.commit_builder(), raw)
+                .load_psks(raw.storage())
+                .unwrap()
+                .build(raw.rand(), raw.crypto(), signer, |_| true)
+                .unwrap()
+                .stage_commit(raw)
+                .unwrap();
+            bytes(&bundle.into_commit())
+        })
+    }
+
     /// A key package that our own client would not make.
     pub fn raw_key_package(&self, suite: Ciphersuite, lifetime: Lifetime, credential: &[u8]) -> Vec<u8> {
         let raw = Raw::new(&self.db);
@@ -144,8 +179,32 @@ impl Phone {
         Ok(tx.commit()?)
     }
 
+    /// Prepares a commit with the newest lists of all who take part.
+    pub fn prepare(&mut self, add: &[Vec<u8>], remove: &[Member]) -> Result<Prepared, MlsError> {
+        self.with(|group, device, known| {
+            let names = group.rules().participants().iter().map(|one| one.username.clone());
+            let lists: Vec<SignedList> =
+                names.filter(|name| accounts::has(name)).map(|name| accounts::signed(&name)).collect();
+            group.prepare(device, known, Change { lists: &lists, add, remove, update: false })
+        })
+    }
+
+    /// Prepares a commit with these lists.
+    pub fn prepare_with(
+        &mut self,
+        lists: &[SignedList],
+        add: &[Vec<u8>],
+        remove: &[Member],
+    ) -> Result<Prepared, MlsError> {
+        self.with(|group, device, known| group.prepare(device, known, Change { lists, add, remove, update: false }))
+    }
+
     pub fn prepare_add(&mut self, packages: &[Vec<u8>]) -> Result<Prepared, MlsError> {
-        self.with(|group, device, known| group.prepare_add(device, known, packages))
+        self.prepare(packages, &[])
+    }
+
+    pub fn prepare_update(&mut self) -> Result<Prepared, MlsError> {
+        self.with(|group, device, known| group.prepare(device, known, Change { update: true, ..Change::default() }))
     }
 
     /// Adds, as if the server had taken the commit at once.
@@ -155,14 +214,16 @@ impl Phone {
         prepared
     }
 
+    /// Removes devices that their accounts have struck from their lists.
     pub fn remove(&mut self, members: &[Member]) -> Vec<u8> {
-        let prepared = self.with(|group, device, known| group.prepare_remove(device, known, members)).unwrap();
+        members.iter().for_each(accounts::strike);
+        let prepared = self.prepare(&[], members).unwrap();
         self.accepted();
         prepared.commit
     }
 
     pub fn update(&mut self) -> Vec<u8> {
-        let prepared = self.with(|group, device, known| group.prepare_update(device, known)).unwrap();
+        let prepared = self.prepare_update().unwrap();
         self.accepted();
         prepared.commit
     }
@@ -191,6 +252,18 @@ impl Phone {
     pub fn in_chat(&mut self) -> bool {
         Group::load(&Mls::new(&self.db), &CHAT).unwrap().is_some()
     }
+}
+
+/// What members are told of a commit by a member that shows no newer list.
+pub fn committed(by: &Phone, added: &[&Phone], removed: &[&Phone]) -> Received {
+    commit_with(by, added, removed, &[])
+}
+
+/// What members are told of a commit by a member that shows the newest lists of these accounts.
+pub fn commit_with(by: &Phone, added: &[&Phone], removed: &[&Phone], newer: &[&str]) -> Received {
+    let members = |phones: &[&Phone]| phones.iter().map(|phone| phone.member()).collect();
+    let lists = newer.iter().map(|username| accounts::signed(username)).collect();
+    Received::Commit { added: members(added), removed: members(removed), by: by.member(), lists, external: false }
 }
 
 /// What members of Direct chats are told by a message.
@@ -223,6 +296,21 @@ pub fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, MlsError>, why: Ref
     let error = outcome.expect_err("refused");
     assert!(error.is_fault_of_entry());
     assert!(matches!(&error, MlsError::Refused(refused) if *refused == why), "{error}, not: {why}");
+}
+
+/// The authenticated data of a commit that shows these lists.
+pub fn shown(lists: &[SignedList]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = minicbor::Encoder::new(&mut bytes);
+    encoder.array(2).unwrap().u8(1).unwrap().array(lists.len() as u64).unwrap();
+    for list in lists {
+        encoder.array(3).unwrap().str(&list.username).unwrap().bytes(&list.list).unwrap();
+        encoder.array(list.rotations.len() as u64).unwrap();
+        for rotation in &list.rotations {
+            encoder.bytes(rotation).unwrap();
+        }
+    }
+    bytes
 }
 
 /// openmls on a database, as anybody could use it.
@@ -271,6 +359,18 @@ impl Codec for Cbor {
     }
 }
 
+pub fn package(bytes: &[u8]) -> KeyPackageIn {
+    match MlsMessageIn::tls_deserialize_exact(bytes).unwrap().extract() {
+        MlsMessageBodyIn::KeyPackage(package) => package,
+        _ => panic!("not a key package"),
+    }
+}
+
+/// A key package that nobody has judged.
+pub fn unjudged(raw: &Raw, bytes: &[u8]) -> KeyPackage {
+    package(bytes).validate(raw.crypto(), Default::default()).unwrap()
+}
+
 pub fn bytes(message: &MlsMessageOut) -> Vec<u8> {
     message.tls_serialize_detached().unwrap()
 }
@@ -282,7 +382,7 @@ pub fn credential_with_key(credential: &[u8], public: &[u8]) -> CredentialWithKe
     }
 }
 
-fn capabilities(suite: Ciphersuite) -> Capabilities {
+pub fn capabilities(suite: Ciphersuite) -> Capabilities {
     Capabilities::builder()
         .ciphersuites(vec![suite])
         .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::LastResort])

@@ -1,12 +1,13 @@
 //! Messages between members who behave.
 
 use crate::actors::*;
-use waxwing_e2ee::mls::{Group, Mls, MlsError, Received};
+use waxwing_e2ee::mls::{Group, GroupRules, Kind, Mls, MlsError, Received};
 
 #[test]
 fn two_devices_chat_both_ways() {
     let (mut alice, mut bob) = (Phone::alice(1), Phone::bob(2));
-    alice.create(&alice_and_bob());
+    let rules = alice_and_bob();
+    alice.create(&rules);
     bob.join(&alice.add(&[bob.key_package()]).welcome.unwrap()).unwrap();
 
     let entry = alice.send("hello Bob");
@@ -16,7 +17,8 @@ fn two_devices_chat_both_ways() {
     assert_eq!(alice.view(), bob.view());
     assert_eq!(alice.members(), [alice.member(), bob.member()]);
     assert_eq!(bob.with(|group, _, _| Ok((group.epoch(), *group.id()))).unwrap(), (1, CHAT));
-    assert_eq!(bob.with(|group, _, _| Ok(group.rules().clone())).unwrap(), alice_and_bob());
+    assert_eq!(bob.with(|group, _, _| Ok(group.rules().clone())).unwrap(), rules);
+    assert_eq!(bob.with(|group, _, _| Ok(group.join_key().clone())).unwrap(), *rules.join_key());
 }
 
 #[test]
@@ -35,7 +37,7 @@ fn ones_own_entries_are_recognised() {
     let (mut alice, ..) = trio();
     let entry = alice.send("to myself");
     assert_eq!(alice.receive(&entry).unwrap(), Received::Own);
-    let commit = alice.with(|group, device, known| group.prepare_update(device, known)).unwrap().commit;
+    let commit = alice.prepare_update().unwrap().commit;
     // Only the server's answer says whether it was accepted.
     assert_eq!(alice.receive(&commit).unwrap(), Received::Own);
     assert_eq!(alice.with(|group, _, _| Ok(group.epoch())).unwrap(), 1);
@@ -111,17 +113,15 @@ fn one_transaction_takes_a_page_with_a_bad_entry_in_it() {
 #[test]
 fn the_loser_of_a_race_takes_the_winners_commit_and_tries_again() {
     let (mut alice, mut laptop, mut bob) = trio();
-    let winner = alice.with(|group, device, known| group.prepare_update(device, known)).unwrap().commit;
-    let _loser = bob.with(|group, device, known| group.prepare_update(device, known)).unwrap();
+    let winner = alice.prepare_update().unwrap().commit;
+    let _loser = bob.prepare_update().unwrap();
     alice.accepted();
     laptop.receive(&winner).unwrap();
     bob.receive(&winner).unwrap();
     assert!(!bob.with(|group, _, _| Ok(group.has_pending_commit())).unwrap());
     let again = bob.update();
-    let by = bob.member();
     for phone in [&mut alice, &mut laptop] {
-        let expected = Received::Commit { added: vec![], removed: vec![], by: by.clone() };
-        assert_eq!(phone.receive(&again).unwrap(), expected);
+        assert_eq!(phone.receive(&again).unwrap(), committed(&bob, &[], &[]));
     }
     assert_works(&mut [&mut bob, &mut alice, &mut laptop]);
 }
@@ -129,14 +129,13 @@ fn the_loser_of_a_race_takes_the_winners_commit_and_tries_again() {
 #[test]
 fn a_pending_commit_survives_a_restart_and_can_be_forgotten() {
     let (mut alice, mut laptop, mut bob) = trio();
-    let prepare = |phone: &mut Phone| phone.with(|group, device, known| group.prepare_update(device, known));
-    let first = prepare(&mut alice).unwrap();
+    let first = alice.prepare_update().unwrap();
     // Each call loads the group anew, as after a restart.
-    assert!(matches!(prepare(&mut alice), Err(MlsError::CommitPending)));
+    assert!(matches!(alice.prepare_update(), Err(MlsError::CommitPending)));
     let entry = alice.send("meanwhile");
     bob.receive(&entry).unwrap();
     alice.with(|group, _, _| group.commit_rejected()).unwrap();
-    let second = prepare(&mut alice).unwrap();
+    let second = alice.prepare_update().unwrap();
     assert_ne!(first, second);
     alice.accepted();
     bob.receive(&second.commit).unwrap();
@@ -157,9 +156,8 @@ fn views_agree_within_an_epoch_and_change_with_it() {
 
 #[test]
 fn notes_to_self_are_a_group_of_ones_own_devices() {
-    let rules = waxwing_e2ee::mls::GroupRules::new(waxwing_e2ee::mls::Kind::Direct, vec![participant("alice", &ALICE)])
-        .unwrap();
     let (mut phone, mut laptop) = (Phone::alice(1), Phone::alice(2));
+    let rules = GroupRules::new(Kind::Direct, vec![participant("alice", &ALICE)], join_key()).unwrap();
     phone.create(&rules);
     phone.send("alone");
     laptop.join(&phone.add(&[laptop.key_package()]).welcome.unwrap()).unwrap();

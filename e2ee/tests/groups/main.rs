@@ -4,6 +4,10 @@
 
 mod actors;
 mod chat;
+mod external;
 mod gate;
+mod lists;
 mod membership;
+mod rotation;
+mod rules;
 mod storage;

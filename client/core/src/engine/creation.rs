@@ -173,7 +173,7 @@ fn make_group(
         commit: prepared.commit.into(),
         welcome: prepared.welcome.map(|payload| Welcome { recipients, payload: payload.into() }),
         removed: Vec::new(),
-        group_info: None,
+        group_info: prepared.group_info.map(Into::into),
     }))
 }
 
