@@ -1,6 +1,6 @@
 //! One connection, from its TLS handshake to its last byte: reading requests, keeping them in order, writing answers.
 //!
-//! Invariants: sends and commits reach the store in the order in which they arrived, without waiting for each other; other
+//! Invariants: sends, commits and joins reach the store in the order in which they arrived, without waiting for each other; other
 //! requests are handled one after another; what is unanswered or unwritten is bounded, by not reading further. One task per
 //! connection and none per message. It must not know what requests mean: that is the session's and the handlers' part.
 
@@ -160,6 +160,14 @@ async fn serve_device<R: AsyncRead + Unpin>(
     device: Device,
     draining: &mut watch::Receiver<bool>,
 ) -> End {
+    // First counted, then looked up again: whoever removes the device meanwhile ends a connection that is counted.
+    let _presence = context.hub.connect(device.id, outbox);
+    match context.store.device(device.id).await {
+        Ok(Some(_)) => {}
+        Ok(None) => return End::Removed,
+        // The first request will meet the failure, and report it.
+        Err(_) => {}
+    }
     // Its first polls happen in the order of pushing, which is what brings appends to the store in order.
     let mut appends = FuturesUnordered::new();
     let mut other: Option<Running<'_>> = None;
@@ -196,7 +204,7 @@ async fn serve_device<R: AsyncRead + Unpin>(
                             subscription.get_or_insert_with(|| context.hub.subscribe(device.id, outbox));
                             outbox.answer(id, Ok(Response::Done));
                         }
-                        Request::Send { .. } | Request::Commit { .. } => {
+                        Request::Send { .. } | Request::Commit { .. } | Request::Join { .. } => {
                             appends.push(async move { (id, handler::handle(context, device, request).await) });
                         }
                         request => held = Some(ClientFrame { id, request }),

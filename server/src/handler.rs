@@ -10,8 +10,12 @@ mod inbox;
 mod key_package;
 
 use crate::{
-    connection::Answer, password::PasswordError, relay::Context, sealing::SealingError, session::Device,
-    store::StoreError,
+    connection::Answer,
+    password::PasswordError,
+    relay::Context,
+    sealing::SealingError,
+    session::Device,
+    store::{Join, StoreError},
 };
 use waxwing_protocol::{ErrorCode, Refusal, Request, Response};
 
@@ -68,6 +72,11 @@ pub(crate) async fn handle(context: &Context, device: Device, request: Request) 
         Request::Commit { conversation, number, commits, handshake } => {
             conversation::commit(store, device, conversation, number, commits, handshake).await
         }
+        Request::Join { conversation, commits, commit, group_info } => {
+            conversation::join(store, device, conversation, commits, Join { commit, group_info }).await
+        }
+        Request::Conversations { after } => conversation::all(store, device, after).await,
+        Request::GroupInfo(id) => conversation::group_info(store, device, id).await,
         Request::Fetch { conversation, after } => conversation::fetch(store, device, conversation, after).await,
         Request::Acknowledge { conversation, seq } => conversation::acknowledge(store, device, conversation, seq).await,
         Request::Heads { after } => conversation::heads(store, device, after).await,
@@ -81,10 +90,7 @@ pub(crate) async fn handle(context: &Context, device: Device, request: Request) 
         | Request::Authenticate { .. }
         | Request::ReviseAccount(_)
         | Request::DeleteAccount => Err(ErrorCode::BadRequest.into()),
-        Request::Conversations { .. }
-        | Request::GroupInfo(_)
-        | Request::Join { .. }
-        | Request::AskToJoin(_)
+        Request::AskToJoin(_)
         | Request::PutSegment { .. }
         | Request::FetchSegment(_)
         | Request::PutManifest { .. }

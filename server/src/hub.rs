@@ -1,7 +1,8 @@
-//! The hub: which devices listen on a connection of this process, and handing them what the store has committed.
+//! The hub: which devices are connected to this process and which of them listen, and handing these what the store has
+//! committed.
 //!
-//! Invariants: one connection per device, the newest; publishing never blocks and encodes each event once. It must not
-//! know sessions, stores or what is in an entry.
+//! Invariants: one connection per device listens, the newest; publishing never blocks and encodes each event once; all
+//! connections of a device can be ended. It must not know sessions, stores or what is in an entry.
 
 use crate::{
     connection::outbox::{End, Outbox},
@@ -9,9 +10,9 @@ use crate::{
 };
 use minicbor::{Encode, Encoder};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     convert::Infallible,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use waxwing_protocol::{ConversationId, DeviceId, Entry, InboxItem};
 
@@ -19,6 +20,16 @@ use waxwing_protocol::{ConversationId, DeviceId, Entry, InboxItem};
 #[derive(Debug, Default)]
 pub struct Hub {
     listeners: RwLock<HashMap<DeviceId, Arc<Outbox>>>,
+    /// All signed-in connections, whether they listen or not.
+    connected: Mutex<HashMap<DeviceId, Vec<Arc<Outbox>>>>,
+}
+
+/// A signed-in connection's place in the hub; it leaves on drop.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    hub: Arc<Hub>,
+    device: DeviceId,
+    outbox: Arc<Outbox>,
 }
 
 /// A device's place in the hub; it leaves on drop.
@@ -33,6 +44,20 @@ impl Hub {
     /// An empty hub.
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// Counts a connection among the device's from now on.
+    pub(crate) fn connect(self: &Arc<Self>, device: DeviceId, outbox: &Arc<Outbox>) -> Presence {
+        let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.entry(device).or_default().push(Arc::clone(outbox));
+        Presence { hub: Arc::clone(self), device, outbox: Arc::clone(outbox) }
+    }
+
+    /// Ends all connections of devices that were removed.
+    pub fn sign_out(&self, devices: &[DeviceId]) {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        let outboxes = devices.iter().filter_map(|device| connected.get(device)).flatten();
+        outboxes.for_each(|outbox| outbox.close(End::Removed));
     }
 
     /// Lets a device hear events on this outbox from now on; its earlier connection is closed.
@@ -77,6 +102,18 @@ impl Publish for Hub {
 
     fn inbox(&self, device: DeviceId, item: &InboxItem) {
         self.publish(&[device], |e| item.encode(event(e, 1, 1)?, &mut ()));
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut connected = self.hub.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let hash_map::Entry::Occupied(mut outboxes) = connected.entry(self.device) {
+            outboxes.get_mut().retain(|one| !Arc::ptr_eq(one, &self.outbox));
+            if outboxes.get().is_empty() {
+                outboxes.remove();
+            }
+        }
     }
 }
 
@@ -125,5 +162,21 @@ mod tests {
         assert_eq!(hub.listeners.read().unwrap().len(), 1);
         drop(second);
         assert!(hub.listeners.read().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn all_connections_of_a_removed_device_end_and_no_others() {
+        let (hub, device) = (Hub::new(), DeviceId([1; 16]));
+        let outboxes: [Arc<Outbox>; 3] = Default::default();
+        let [first, second, other] = &outboxes;
+        let presences =
+            [hub.connect(device, first), hub.connect(device, second), hub.connect(DeviceId([2; 16]), other)];
+        hub.sign_out(&[device, DeviceId([3; 16])]);
+        assert_eq!(next(first).await, Err(End::Removed));
+        assert_eq!(next(second).await, Err(End::Removed));
+        other.push_event(&[7]);
+        assert_eq!(next(other).await, Ok(vec![7]));
+        drop(presences);
+        assert!(hub.connected.lock().unwrap().is_empty());
     }
 }

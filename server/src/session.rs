@@ -9,7 +9,7 @@ use crate::{
     relay::{Context, now_ms},
     store::AccountId,
 };
-use waxwing_protocol::{DeviceId, ErrorCode, Hello, Refusal, Request, Response, ServerHello, VERSIONS};
+use waxwing_protocol::{DeviceId, ErrorCode, Hello, Refusal, Request, Response, ServerHello, Username, VERSIONS};
 
 /// Before the hello.
 pub(crate) struct Greeting;
@@ -17,9 +17,10 @@ pub(crate) struct Greeting;
 /// After the hello: may sign up, log in or authenticate.
 pub(crate) struct Anonymous;
 
-/// After a login: may enrol a device.
+/// After a login: may change the account and enrol a device.
 pub(crate) struct AccountProven {
     pub(crate) account: AccountId,
+    pub(crate) username: Username,
 }
 
 /// A signed-in device.
@@ -92,6 +93,10 @@ impl AccountProven {
                 Ok(device) => (Session::Device(device), Ok(Response::Done)),
                 Err(failure) => (Session::AccountProven(self), Err(refusal(failure))),
             },
+            Request::ReviseAccount(request) => {
+                let answer = account::revise(context, &self, *request).await.map_err(refusal);
+                (Session::AccountProven(self), answer)
+            }
             _ => (Session::AccountProven(self), Err(ErrorCode::NotAuthenticated.into())),
         }
     }

@@ -41,6 +41,8 @@ pub(crate) enum End {
     SlowReader,
     #[error("replaced by a newer connection of the device")]
     Replaced,
+    #[error("the device was removed from its account")]
+    Removed,
     #[error("the server is shutting down")]
     Draining,
 }

@@ -1,4 +1,4 @@
-//! Accounts: signing up, proving to own one, adding devices, looking one up.
+//! Accounts: signing up, proving to own one, adding devices, changing it, looking one up.
 //!
 //! To whoever is not signed in, an account that exists and one that does not look alike.
 
@@ -7,10 +7,14 @@ use crate::{
     relay::{Context, now_ms},
     sealing::{DataKey, Purpose, SealingError},
     session::{AccountProven, Device},
-    store::{EnrolOutcome, NewAccount, SealedEmail, SealedVault, SignUpOutcome, Store, StoreError},
+    store::{
+        AccountRevision, EnrolOutcome, NewAccount, ReviseOutcome, RevisedCredentials, SealedEmail, SealedVault,
+        SignUpOutcome, Store, StoreError,
+    },
 };
 use waxwing_protocol::{
-    Authenticator, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, SignUp, Username, Vault,
+    Authenticator, Bytes, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, ReviseAccount, Secret,
+    SignUp, Username, Vault,
 };
 
 /// What a client of today chooses; unknown usernames are answered with it.
@@ -44,6 +48,30 @@ impl Decoy {
     }
 }
 
+/// Hashes an auth secret and seals the hash.
+async fn sealed_hash(
+    context: &Context,
+    purpose: Purpose,
+    username: &Username,
+    secret: Secret,
+) -> Result<Vec<u8>, Failure> {
+    let hash = context.passwords.hash(secret).await?;
+    Ok(context.data_key.seal(purpose, username, hash.as_bytes())?)
+}
+
+/// Seals the vault and its wraps once more.
+fn sealed_vault(
+    key: &DataKey,
+    username: &Username,
+    [vault, password_wrap, recovery_wrap]: [&Bytes; 3],
+) -> Result<SealedVault, SealingError> {
+    Ok(SealedVault {
+        vault: key.seal(Purpose::Vault, username, &vault.0)?,
+        password_wrap: key.seal(Purpose::PasswordWrap, username, &password_wrap.0)?,
+        recovery_wrap: key.seal(Purpose::RecoveryWrap, username, &recovery_wrap.0)?,
+    })
+}
+
 /// Makes an account and its first device.
 pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device, Failure> {
     let invite = context.sign_up.admit(&request.admission)?;
@@ -52,8 +80,8 @@ pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device
     }
     let key = &context.data_key;
     let username = &request.username;
-    let password_hash = context.passwords.hash(request.password_secret).await?;
-    let recovery_hash = context.passwords.hash(request.recovery_secret).await?;
+    let password_hash = sealed_hash(context, Purpose::PasswordHash, username, request.password_secret).await?;
+    let recovery_hash = sealed_hash(context, Purpose::RecoveryHash, username, request.recovery_secret).await?;
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let full_name = given(request.full_name).map(|name| key.seal(Purpose::FullName, username, name.as_bytes()));
     let email = given(request.email).map(|email| {
@@ -65,13 +93,9 @@ pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device
         full_name: full_name.transpose()?,
         email: email.transpose()?,
         kdf: request.kdf,
-        password_hash: key.seal(Purpose::PasswordHash, username, password_hash.as_bytes())?,
-        recovery_hash: key.seal(Purpose::RecoveryHash, username, recovery_hash.as_bytes())?,
-        sealed: SealedVault {
-            vault: key.seal(Purpose::Vault, username, &request.vault.0)?,
-            password_wrap: key.seal(Purpose::PasswordWrap, username, &request.password_wrap.0)?,
-            recovery_wrap: key.seal(Purpose::RecoveryWrap, username, &request.recovery_wrap.0)?,
-        },
+        password_hash,
+        recovery_hash,
+        sealed: sealed_vault(key, username, [&request.vault, &request.password_wrap, &request.recovery_wrap])?,
         username: request.username,
         identity_key: request.identity_key.0,
         backup_key: request.backup_key.0,
@@ -129,7 +153,7 @@ pub(crate) async fn login(
         wrap: key.open(wrap, &username, sealed_wrap)?.into(),
         account: record.record,
     };
-    Ok((AccountProven { account: record.account }, vault))
+    Ok((AccountProven { account: record.account, username }, vault))
 }
 
 /// Adds a device to the account that was proven.
@@ -143,6 +167,46 @@ pub(crate) async fn enrol_device(
     match context.store.enrol_device(account, request.device, request.version, list, now_ms()).await? {
         EnrolOutcome::Enrolled => Ok(Device { id: device, account }),
         EnrolOutcome::Conflict => Err(ErrorCode::DeviceListConflict.into()),
+    }
+}
+
+/// Changes the account that was proven. The devices that it removes are signed out before this is answered.
+pub(crate) async fn revise(
+    context: &Context,
+    proven: &AccountProven,
+    request: ReviseAccount,
+) -> Result<Response, Failure> {
+    let ReviseAccount { version, device_list, removed, credentials, identity } = request;
+    let username = &proven.username;
+    let credentials = match credentials {
+        None => None,
+        Some(new) if !sane(&new.kdf) => return Err(ErrorCode::BadRequest.into()),
+        Some(new) => Some(RevisedCredentials {
+            password_hash: sealed_hash(context, Purpose::PasswordHash, username, new.password_secret).await?,
+            recovery_hash: match new.recovery_secret {
+                Some(secret) => Some(sealed_hash(context, Purpose::RecoveryHash, username, secret).await?),
+                None => None,
+            },
+            sealed: sealed_vault(&context.data_key, username, [&new.vault, &new.password_wrap, &new.recovery_wrap])?,
+            kdf: new.kdf,
+        }),
+    };
+    let revision = AccountRevision {
+        account: proven.account,
+        version,
+        device_list: device_list.0,
+        removed: removed.clone(),
+        credentials,
+        identity,
+        now_ms: now_ms(),
+    };
+    match context.store.revise_account(revision).await? {
+        ReviseOutcome::Revised => {
+            context.hub.sign_out(&removed);
+            Ok(Response::Done)
+        }
+        ReviseOutcome::Conflict => Err(ErrorCode::DeviceListConflict.into()),
+        ReviseOutcome::UnknownDevice => Err(ErrorCode::BadRequest.into()),
     }
 }
 

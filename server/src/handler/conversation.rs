@@ -1,10 +1,10 @@
-//! Conversations: creating, appending, fetching, acknowledging. The store decides; this names its outcomes for the wire.
+//! Conversations: creating, appending, joining, fetching, acknowledging. The store decides; this names its outcomes for the wire.
 
 use super::Failure;
 use crate::{
     relay::now_ms,
     session::Device,
-    store::{Append, AppendBody, AppendOutcome, CreateOutcome, NewConversation, Store},
+    store::{Append, AppendBody, AppendOutcome, CreateOutcome, Join, NewConversation, Store},
 };
 use waxwing_protocol::{Bytes, ConversationId, CreateConversation, ErrorCode, Handshake, Refusal, Response};
 
@@ -48,6 +48,16 @@ pub(super) async fn commit(
     append(store, device, conversation, number, commits, AppendBody::Commit(handshake)).await
 }
 
+pub(super) async fn join(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+    commits: u64,
+    join: Join,
+) -> Result<Response, Failure> {
+    append(store, device, conversation, 0, commits, AppendBody::Join(join)).await
+}
+
 async fn append(
     store: &dyn Store,
     device: Device,
@@ -66,6 +76,20 @@ async fn append(
         AppendOutcome::BadRecipients => Err(ErrorCode::BadRequest.into()),
         AppendOutcome::Busy { retry_after_ms } => Err(Refusal::retry_after(ErrorCode::Busy, retry_after_ms).into()),
     }
+}
+
+/// All conversations of the device's account.
+pub(super) async fn all(store: &dyn Store, device: Device, after: Option<ConversationId>) -> Result<Response, Failure> {
+    Ok(Response::Conversations(store.conversations(device.id, after).await?))
+}
+
+pub(super) async fn group_info(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+) -> Result<Response, Failure> {
+    let group_info = store.group_info(device.id, conversation).await?;
+    group_info.map(Response::GroupInfo).ok_or_else(|| ErrorCode::UnknownConversation.into())
 }
 
 pub(super) async fn fetch(

@@ -13,14 +13,16 @@
 
 pub mod accounts;
 pub mod conversations;
+pub mod joining;
 pub mod key_packages;
 pub mod log;
 pub mod members;
 pub mod notices;
+pub mod revisions;
 
 use super::{
-    AccountId, Append, AppendBody, AppendOutcome, CreateOutcome, NewAccount, NewConversation, Publish, SealedEmail,
-    SealedVault, SharedStore, SignUpOutcome,
+    AccountId, AccountRevision, Append, AppendBody, AppendOutcome, CreateOutcome, Join, NewAccount, NewConversation,
+    Publish, ReviseOutcome, SealedEmail, SealedVault, SharedStore, SignUpOutcome,
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
@@ -53,6 +55,12 @@ macro_rules! store_conformance {
             accounts::a_failed_sign_up_uses_no_invite
             accounts::the_incarnation_stays
             accounts::a_closed_store_says_so
+            revisions::a_revision_replaces_what_it_names
+            revisions::a_revision_takes_the_next_version_only
+            revisions::new_identities_are_vouched_for
+            revisions::a_removed_device_leaves_nothing
+            revisions::entries_wait_for_no_removed_device
+            revisions::a_removed_device_cannot_act
             key_packages::one_time_packages_are_handed_out_once
             key_packages::the_last_resort_stays
             key_packages::the_stock_is_limited
@@ -83,6 +91,15 @@ macro_rules! store_conformance {
             members::a_removed_device_reads_its_removal_and_goes
             members::a_device_that_comes_back_goes_on_counting
             members::concurrent_commits_have_one_winner
+            members::a_replaced_device_starts_anew
+            members::commits_may_name_devices_that_are_gone
+            joining::a_listed_device_lets_itself_in
+            joining::the_same_join_again_is_the_same_join
+            joining::a_member_may_start_anew
+            joining::joins_and_commits_take_turns
+            joining::strangers_cannot_join_or_look
+            joining::group_infos_follow_the_commits
+            joining::the_roster_is_listed_in_pages
             notices::enrolment_tells_each_sharing_device_once
             notices::inbox_seqs_are_never_used_again
             notices::inbox_pages_are_limited
@@ -215,6 +232,26 @@ impl Stage {
         self.store.append(append).await.unwrap()
     }
 
+    /// Lets a device in by its own commit, so many milliseconds after `START_MS`.
+    pub async fn join(
+        &self,
+        device: DeviceId,
+        id: ConversationId,
+        (commit, commits): (&str, u64),
+        after_ms: u64,
+    ) -> AppendOutcome {
+        let join = Join { commit: commit.as_bytes().to_vec().into(), group_info: Some(commit.as_bytes().to_vec().into()) };
+        let body = AppendBody::Join(join);
+        let append = Append { device, conversation: id, number: 0, commits, body, now_ms: START_MS + after_ms };
+        self.store.append(append).await.unwrap()
+    }
+
+    /// Revises an account's device list so that it no longer names these devices.
+    pub async fn remove(&self, person: &Person, version: u64, removed: &[DeviceId]) -> ReviseOutcome {
+        let revision = AccountRevision { removed: removed.to_vec(), ..revision(person, version) };
+        self.store.revise_account(revision).await.unwrap()
+    }
+
     /// The seqs that a fetch gives.
     pub async fn seqs(&self, device: DeviceId, id: ConversationId, after: u64) -> Vec<u64> {
         let page = self.store.fetch(device, id, after).await.unwrap().expect("a member");
@@ -267,6 +304,19 @@ pub fn new_account(name: &str, device: u8) -> NewAccount {
         device_list: b"list 1".to_vec(),
         device: new_device(device),
         invite: None,
+        now_ms: START_MS,
+    }
+}
+
+/// A revision of somebody's account that changes nothing but the list, to `list <version>`.
+pub fn revision(person: &Person, version: u64) -> AccountRevision {
+    AccountRevision {
+        account: person.account,
+        version,
+        device_list: format!("list {version}").into_bytes(),
+        removed: Vec::new(),
+        credentials: None,
+        identity: None,
         now_ms: START_MS,
     }
 }

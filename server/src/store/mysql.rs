@@ -8,9 +8,10 @@ mod account;
 mod append;
 mod batch;
 mod conversation;
-mod enrolment;
+mod devices;
 mod error;
 mod inbox;
+mod joining;
 mod key_package;
 mod log;
 mod migrate;
@@ -22,8 +23,8 @@ pub use migrate::{MigrationReport, migrate};
 pub use options::{MysqlOptions, MysqlTls, MysqlUrlError};
 
 use super::{
-    AccountId, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount, NewConversation,
-    NewInvite, Publish, SignUpOutcome, Store, StoreError,
+    AccountId, AccountRevision, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount,
+    NewConversation, NewInvite, Publish, ReviseOutcome, SignUpOutcome, Store, StoreError,
 };
 use append::Writers;
 use async_trait::async_trait;
@@ -33,8 +34,8 @@ use sqlx::{Connection, MySql, Transaction};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 use waxwing_protocol::{
-    AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, DeviceId, InboxItem, Incarnation,
-    KeyPackageStock, NewDevice, Page, Username,
+    AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
+    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, Username,
 };
 
 /// The least `max_allowed_packet`: the longest handshake is just below 1 MiB.
@@ -136,6 +137,10 @@ impl Store for MysqlStore {
         error::retried(|| self.database.enrol_device(account, &device, version, &device_list, now_ms)).await
     }
 
+    async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError> {
+        error::retried(|| self.database.revise_account(&revision)).await
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         self.database.device(device).await
     }
@@ -167,6 +172,22 @@ impl Store for MysqlStore {
 
     async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
         self.writers.append(append).await
+    }
+
+    async fn conversations(
+        &self,
+        device: DeviceId,
+        after: Option<ConversationId>,
+    ) -> Result<Vec<ConversationInfo>, StoreError> {
+        self.database.conversations(device, after).await
+    }
+
+    async fn group_info(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<GroupInfo>, StoreError> {
+        self.database.group_info(device, conversation).await
     }
 
     async fn fetch(

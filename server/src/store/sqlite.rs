@@ -6,7 +6,9 @@
 mod accounts;
 mod batch;
 mod conversations;
+mod devices;
 mod inbox;
+mod joining;
 mod key_packages;
 mod log;
 mod readers;
@@ -18,8 +20,8 @@ mod writer;
 pub use schema::{MigrationReport, OpenError, migrate};
 
 use super::{
-    AccountId, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount, NewConversation,
-    NewInvite, Publish, SignUpOutcome, Store, StoreError,
+    AccountId, AccountRevision, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount,
+    NewConversation, NewInvite, Publish, ReviseOutcome, SignUpOutcome, Store, StoreError,
 };
 use async_trait::async_trait;
 use batch::Batch;
@@ -27,8 +29,8 @@ use readers::Readers;
 use std::{path::Path, sync::Arc};
 use tokio::sync::oneshot;
 use waxwing_protocol::{
-    AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, DeviceId, InboxItem, Incarnation,
-    KeyPackageStock, NewDevice, Page, Username,
+    AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
+    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, Username,
 };
 use writer::{Task, Writer};
 
@@ -99,8 +101,12 @@ impl Store for SqliteStore {
         self.write(move |batch| batch.enrol_device(account, &device, version, &device_list, now_ms)).await
     }
 
+    async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError> {
+        self.write(move |batch| batch.revise_account(&revision)).await
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
-        self.readers.read(move |connection| accounts::device(connection, device)).await
+        self.readers.read(move |connection| devices::device(connection, device)).await
     }
 
     async fn publish_key_packages(
@@ -131,6 +137,22 @@ impl Store for SqliteStore {
 
     async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
         self.write(move |batch| batch.append(&append)).await
+    }
+
+    async fn conversations(
+        &self,
+        device: DeviceId,
+        after: Option<ConversationId>,
+    ) -> Result<Vec<ConversationInfo>, StoreError> {
+        self.readers.read(move |connection| joining::conversations(connection, device, after)).await
+    }
+
+    async fn group_info(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<GroupInfo>, StoreError> {
+        self.readers.read(move |connection| joining::group_info(connection, device, conversation)).await
     }
 
     async fn fetch(

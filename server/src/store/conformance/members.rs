@@ -155,3 +155,43 @@ pub async fn concurrent_commits_have_one_winner(database: &dyn FreshDatabase) {
     assert!(outcomes == (accepted(2, 1000), stale) || outcomes == (stale, accepted(2, 1000)), "{outcomes:?}");
     assert_eq!(stage.store.fetch(alice.device, id, 0).await.unwrap().unwrap().commits, 2);
 }
+
+/// A device that lost its state is removed and added by one commit: it starts anew, and its send numbers go on.
+pub async fn a_replaced_device_starts_anew(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    assert_eq!(stage.send(bob.device, id, 1, 1).await, accepted(2, 0));
+    let replacement = || handshake(&[bob.device], &[bob.device]);
+    let early = stage.commit(alice.device, id, (1, 1), replacement(), 999).await;
+    assert_eq!(early, AppendOutcome::Busy { retry_after_ms: 1 }, "nobody goes for good");
+    assert_eq!(stage.commit(alice.device, id, (1, 1), replacement(), 1000).await, accepted(3, 1000));
+    assert_eq!(stage.send(alice.device, id, 2, 2).await, accepted(4, 0));
+    let page = stage.store.fetch(bob.device, id, 0).await.unwrap().unwrap();
+    assert_eq!((page.entries.len(), page.tail, page.head, page.sent), (1, 4, 4, 1));
+    assert_eq!(stage.send(bob.device, id, 2, 2).await, accepted(5, 0));
+    let welcome = stage.store.fetch_inbox(bob.device, 1).await.unwrap();
+    let payload = b"welcome".to_vec().into();
+    let notice = InboxNotice::Welcome { conversation: id, seq: 3, commits: 2, payload };
+    assert_eq!(welcome, [InboxItem { seq: 2, notice }]);
+    // The commit itself is not for it, as it is for no device that comes in by one.
+    let published = stage.published.at_least(5).await;
+    let commits = published.iter().filter(|one| {
+        matches!(one, Published::Entry(to, _, entry) if entry.seq == 3 && to.contains(&bob.device))
+    });
+    assert_eq!(commits.count(), 0, "{published:?}");
+    let itself = stage.commit(alice.device, id, (3, 2), handshake(&[alice.device], &[alice.device]), 3000).await;
+    assert_eq!(itself, AppendOutcome::BadRecipients);
+}
+
+/// A commit that removes a device whose account has removed it already is a commit like any other.
+pub async fn commits_may_name_devices_that_are_gone(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    let tablet = stage.enrol(&bob, 3, 2).await;
+    stage.commit(alice.device, id, (1, 1), handshake(&[tablet], &[]), 1000).await;
+    stage.remove(&bob, 3, &[tablet]).await;
+    let out = stage.commit(bob.device, id, (1, 2), handshake(&[], &[tablet]), 2000).await;
+    assert_eq!(out, accepted(3, 2000));
+    let again = stage.commit(bob.device, id, (2, 3), handshake(&[tablet], &[tablet]), 3000).await;
+    assert_eq!(again, AppendOutcome::BadRecipients, "it cannot be welcomed");
+}

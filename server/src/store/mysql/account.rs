@@ -1,13 +1,16 @@
-//! Accounts, their devices' public keys, and invites. It owns the tables `account` and `invite` and must not know what
-//! the sealed columns contain.
+//! Accounts and invites. It owns the tables `account` and `invite`, and the rule that the name of an account that has ended
+//! stays taken and is otherwise like one that nobody had. It must not know what the sealed columns contain.
 
 use super::Database;
+use super::devices::insert_device;
 use super::error::is_duplicate;
-use super::row::{bytes, signed};
-use crate::store::{AccountId, DeviceRow, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError};
+use super::row::signed;
+use crate::store::{
+    AccountId, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError, account::rotations,
+};
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySql, Row, Transaction};
-use waxwing_protocol::{AccountRecord, DeviceId, KdfParameters, NewDevice, Username};
+use waxwing_protocol::{AccountRecord, KdfParameters, Username};
 
 impl Database {
     pub(super) async fn create_account(&self, account: &NewAccount) -> Result<SignUpOutcome, StoreError> {
@@ -39,7 +42,7 @@ impl Database {
     }
 
     pub(super) async fn login_record(&self, username: &Username) -> Result<Option<LoginRecord>, StoreError> {
-        let row = sqlx::query("SELECT * FROM account WHERE username = ?")
+        let row = sqlx::query("SELECT * FROM account WHERE username = ? AND deleted_ms IS NULL")
             .bind(username.as_str())
             .fetch_optional(&self.pool)
             .await?;
@@ -67,28 +70,15 @@ impl Database {
     }
 
     pub(super) async fn account(&self, username: &Username) -> Result<Option<AccountRecord>, StoreError> {
-        sqlx::query("SELECT identity_key, device_list, backup_key FROM account WHERE username = ?")
-            .bind(username.as_str())
-            .fetch_optional(&self.pool)
-            .await?
-            .map(|row| record(username, &row))
-            .transpose()
-    }
-
-    pub(super) async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
-        let row: Option<(i64, String, Vec<u8>)> = sqlx::query_as(
-            "SELECT a.id, a.username, d.authentication_key FROM device d JOIN account a ON a.id = d.account \
-             WHERE d.id = ?",
+        sqlx::query(
+            "SELECT identity_key, device_list, backup_key, rotations FROM account \
+             WHERE username = ? AND deleted_ms IS NULL",
         )
-        .bind(&device.0[..])
+        .bind(username.as_str())
         .fetch_optional(&self.pool)
-        .await?;
-        let Some((account, username, key)) = row else { return Ok(None) };
-        Ok(Some(DeviceRow {
-            account: AccountId(account),
-            username: username.parse().map_err(|_| StoreError::Inconsistent("account"))?,
-            authentication_key: bytes(&key, "device")?,
-        }))
+        .await?
+        .map(|row| record(username, &row))
+        .transpose()
     }
 
     pub(super) async fn create_invite(&self, invite: &NewInvite) -> Result<(), StoreError> {
@@ -105,12 +95,13 @@ impl Database {
 }
 
 fn record(username: &Username, row: &MySqlRow) -> Result<AccountRecord, StoreError> {
+    let rotations = rotations(row.try_get("rotations")?).ok_or(StoreError::Inconsistent("account"))?;
     Ok(AccountRecord {
         username: username.clone(),
         identity_key: row.try_get::<Vec<u8>, _>("identity_key")?.into(),
         device_list: row.try_get::<Vec<u8>, _>("device_list")?.into(),
         backup_key: row.try_get::<Vec<u8>, _>("backup_key")?.into(),
-        rotations: Vec::new(),
+        rotations,
     })
 }
 
@@ -144,21 +135,4 @@ async fn insert_account(
     .execute(&mut **transaction)
     .await?;
     i64::try_from(inserted.last_insert_id()).map(AccountId).map_err(|_| StoreError::Inconsistent("account"))
-}
-
-/// Adds a device to an account; a duplicate id is the caller's to recognise.
-pub(super) async fn insert_device(
-    transaction: &mut Transaction<'_, MySql>,
-    account: AccountId,
-    device: &NewDevice,
-    now_ms: u64,
-) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO device (id, account, authentication_key, inbox_seq, enrolled_ms) VALUES (?, ?, ?, 0, ?)")
-        .bind(&device.id.0[..])
-        .bind(account.0)
-        .bind(device.authentication_key.as_ref())
-        .bind(signed(now_ms))
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
 }

@@ -5,11 +5,12 @@
 
 use super::conversation::{APPLICATION, COMMIT, recipients};
 use super::inbox::Notice;
+use super::joining::set_group_info;
 use super::row::{ROWS, bytes, length, padded, parts, push_list, signed, unsigned};
-use crate::store::{Append, AppendBody, AppendOutcome, Publish, StoreError};
+use crate::store::{Append, AppendBody, AppendOutcome, Join, Publish, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, EntryBody, Handshake, InboxNotice};
+use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, EntryBody, InboxNotice};
 
 /// How many of its latest send numbers the server can still answer a device for.
 const SEND_WINDOW: u64 = 256;
@@ -20,8 +21,8 @@ const COMMIT_PAUSE_MS: u64 = 1000;
 
 /// id, creator, created_seq, head, tail, commits, committed_ms.
 type ConversationRow = (Vec<u8>, Vec<u8>, i64, i64, i64, i64, i64);
-/// conversation, device, start_seq, cursor_seq, sent, left_at.
-type MemberRow = (Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>);
+/// conversation, device, start_seq, cursor_seq, sent, left_at, join_digest, join_ms.
+type MemberRow = (Vec<u8>, Vec<u8>, i64, i64, i64, Option<i64>, Option<Vec<u8>>, Option<i64>);
 /// conversation, device, number, seq, time_ms.
 type ReceiptRow = (Vec<u8>, Vec<u8>, i64, i64, i64);
 
@@ -52,6 +53,8 @@ struct Member {
     cursor: u64,
     sent: u64,
     left_at: Option<u64>,
+    /// The commit by which it let itself in (its digest and time), which is at `start` + 1.
+    join: Option<([u8; 32], u64)>,
     changed: bool,
 }
 
@@ -70,10 +73,7 @@ struct Accepted<'a> {
 
 impl<'a> Accepted<'a> {
     fn payload(&self) -> &'a Bytes {
-        match &self.append.body {
-            AppendBody::Application(payload) => payload,
-            AppendBody::Commit(handshake) => &handshake.commit,
-        }
+        self.append.body.payload()
     }
 }
 
@@ -82,8 +82,8 @@ pub(super) struct Batch<'a> {
     conversations: BTreeMap<ConversationId, Conversation>,
     /// What earlier send numbers became: (seq, time).
     receipts: HashMap<(ConversationId, DeviceId, u64), (u64, u64)>,
-    /// Devices that a welcome here names and whose accounts are in its conversation, with the highest number that they
-    /// ever sent there.
+    /// Devices that a welcome here names or that let themselves in, and whose accounts are in the conversation, with the
+    /// highest number that they ever sent there.
     eligible: BTreeMap<(ConversationId, DeviceId), u64>,
     accepted: Vec<Accepted<'a>>,
     /// Welcomes, to be posted before the commit.
@@ -124,11 +124,12 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         let mut select = QueryBuilder::<MySql>::new(
-            "SELECT conversation, device, start_seq, cursor_seq, sent, left_at FROM membership WHERE conversation IN ",
+            "SELECT conversation, device, start_seq, cursor_seq, sent, left_at, join_digest, join_ms \
+             FROM membership WHERE conversation IN ",
         );
         push_list(&mut select, self.conversations.keys().map(|id| &id.0[..]));
         let rows: Vec<MemberRow> = select.build_query_as().fetch_all(&mut **transaction).await?;
-        for (id, device, start, cursor, sent, left_at) in rows {
+        for (id, device, start, cursor, sent, left_at, digest, join_ms) in rows {
             let Some(conversation) = self.conversations.get_mut(&ConversationId(bytes(&id, "membership")?)) else {
                 continue;
             };
@@ -137,6 +138,10 @@ impl<'a> Batch<'a> {
                 cursor: unsigned(cursor, "membership")?,
                 sent: unsigned(sent, "membership")?,
                 left_at: left_at.map(|seq| unsigned(seq, "membership")).transpose()?,
+                join: match digest.zip(join_ms) {
+                    Some((digest, join_ms)) => Some((bytes(&digest, "membership")?, unsigned(join_ms, "membership")?)),
+                    None => None,
+                },
                 changed: false,
             };
             conversation.members.insert(DeviceId(bytes(&device, "membership")?), member);
@@ -185,8 +190,14 @@ impl<'a> Batch<'a> {
         appends: &[Append],
     ) -> Result<(), StoreError> {
         for append in appends {
-            let AppendBody::Commit(handshake) = &append.body else { continue };
-            let Some(named) = recipients(handshake).filter(|named| !named.is_empty()) else { continue };
+            let named = match &append.body {
+                AppendBody::Application(_) => continue,
+                AppendBody::Commit(handshake) => recipients(handshake).unwrap_or_default(),
+                AppendBody::Join(_) => BTreeSet::from([append.device]),
+            };
+            if named.is_empty() {
+                continue;
+            }
             // Commits are rare (one a second and conversation), so they may cost a statement each.
             let mut select = QueryBuilder::<MySql>::new(
                 "SELECT d.id, COALESCE((SELECT MAX(r.number) FROM receipt r \
@@ -206,6 +217,9 @@ impl<'a> Batch<'a> {
 
     /// Decides about one append, and remembers what it changes.
     pub(super) fn judge(&mut self, append: &'a Append) -> AppendOutcome {
+        if let AppendBody::Join(join) = &append.body {
+            return self.judge_join(append, join);
+        }
         let id = append.conversation;
         let Some(conversation) = self.conversations.get_mut(&id) else { return AppendOutcome::UnknownConversation };
         let sender = conversation.members.get(&append.device).filter(|member| member.left_at.is_none());
@@ -220,14 +234,20 @@ impl<'a> Batch<'a> {
         }
         let mut added = BTreeSet::new();
         if let AppendBody::Commit(handshake) = &append.body {
-            if let Some(retry_after_ms) = pause(conversation, handshake, append.now_ms) {
+            let named = recipients(handshake);
+            let stays = |device| named.as_ref().is_some_and(|named| named.contains(device));
+            let removes = handshake.removed.iter().any(|device| conversation.is_in(device) && !stays(device));
+            if let Some(retry_after_ms) = pause(conversation, append.now_ms).filter(|_| !removes) {
                 return AppendOutcome::Busy { retry_after_ms };
             }
             let allowed = |named: &BTreeSet<DeviceId>| {
-                let new = |device| self.eligible.contains_key(&(id, device)) && !conversation.is_in(&device);
+                let new = |device| {
+                    self.eligible.contains_key(&(id, device))
+                        && (!conversation.is_in(&device) || handshake.removed.contains(&device))
+                };
                 !handshake.removed.contains(&append.device) && named.iter().copied().all(new)
             };
-            let Some(named) = recipients(handshake).filter(allowed) else { return AppendOutcome::BadRecipients };
+            let Some(named) = named.filter(allowed) else { return AppendOutcome::BadRecipients };
             added = named;
         }
 
@@ -235,7 +255,9 @@ impl<'a> Batch<'a> {
         conversation.head = seq;
         conversation.changed = true;
         let present = conversation.members.iter().filter(|(_, member)| member.left_at.is_none());
-        let recipients = present.map(|(device, _)| *device).filter(|device| *device != append.device).collect();
+        // A device that starts anew after this entry has no use for it.
+        let hears = |device: &DeviceId| *device != append.device && !added.contains(device);
+        let recipients = present.map(|(device, _)| *device).filter(hears).collect();
         if let Some(sender) = conversation.members.get_mut(&append.device) {
             sender.sent = append.number;
             sender.changed = true;
@@ -256,7 +278,7 @@ impl<'a> Batch<'a> {
                 // One that comes back goes on counting its sends.
                 let before = conversation.members.get(device).map_or(0, |member| member.sent);
                 let sent = before.max(self.eligible.get(&(id, *device)).copied().unwrap_or(0));
-                let member = Member { start: seq, cursor: seq, sent, left_at: None, changed: true };
+                let member = Member { start: seq, cursor: seq, sent, left_at: None, join: None, changed: true };
                 conversation.members.insert(*device, member);
             }
             if let Some(welcome) = handshake.welcome.as_ref().filter(|_| !added.is_empty()) {
@@ -265,6 +287,39 @@ impl<'a> Batch<'a> {
                 self.notices.push(Notice { devices: added.into_iter().collect(), notice, now_ms: time_ms });
             }
         }
+        AppendOutcome::Accepted { seq, time_ms }
+    }
+
+    /// Decides about a commit by which a device lets itself in.
+    fn judge_join(&mut self, append: &'a Append, join: &Join) -> AppendOutcome {
+        let id = append.conversation;
+        let Some(conversation) = self.conversations.get_mut(&id) else { return AppendOutcome::UnknownConversation };
+        let Some(&sent) = self.eligible.get(&(id, append.device)) else { return AppendOutcome::UnknownConversation };
+        let digest = join.digest();
+        let member = conversation.members.get(&append.device).filter(|member| member.left_at.is_none());
+        if let Some(Member { start, join: Some((before, time_ms)), .. }) = member
+            && *before == digest
+        {
+            return AppendOutcome::Accepted { seq: start + 1, time_ms: *time_ms };
+        }
+        if append.commits != conversation.commits {
+            return AppendOutcome::Stale { commits: conversation.commits };
+        }
+        if let Some(retry_after_ms) = pause(conversation, append.now_ms) {
+            return AppendOutcome::Busy { retry_after_ms };
+        }
+
+        let (seq, time_ms) = (conversation.head + 1, append.now_ms);
+        (conversation.head, conversation.changed) = (seq, true);
+        (conversation.commits, conversation.committed_ms) = (conversation.commits + 1, time_ms);
+        // What it sent in this batch is not in `eligible` yet.
+        let sent = conversation.members.remove(&append.device).map_or(sent, |before| before.sent.max(sent));
+        let present = conversation.members.iter().filter(|(_, member)| member.left_at.is_none());
+        let recipients = present.map(|(device, _)| *device).collect();
+        let join = Some((digest, time_ms));
+        let member = Member { start: seq - 1, cursor: seq, sent, left_at: None, join, changed: true };
+        conversation.members.insert(append.device, member);
+        self.accepted.push(Accepted { append, seq, recipients });
         AppendOutcome::Accepted { seq, time_ms }
     }
 
@@ -307,6 +362,7 @@ impl<'a> Batch<'a> {
         }
         self.write_conversations(transaction).await?;
         self.write_members(transaction).await?;
+        self.write_group_infos(transaction).await?;
         self.write_dropped(transaction).await
     }
 
@@ -340,16 +396,19 @@ impl<'a> Batch<'a> {
             .collect();
         for part in members.chunks(ROWS) {
             let mut upsert = QueryBuilder::<MySql>::new(
-                "INSERT INTO membership (conversation, device, start_seq, cursor_seq, sent, left_at) ",
+                "INSERT INTO membership \
+                 (conversation, device, start_seq, cursor_seq, sent, left_at, join_digest, join_ms) ",
             );
             upsert.push_values(padded(part), |mut row, (id, device, member)| {
                 row.push_bind(&id.0[..]).push_bind(&device.0[..]).push_bind(signed(member.start));
                 row.push_bind(signed(member.cursor)).push_bind(signed(member.sent));
-                row.push_bind(member.left_at.map(signed));
+                row.push_bind(member.left_at.map(signed)).push_bind(member.join.map(|(digest, _)| digest.to_vec()));
+                row.push_bind(member.join.map(|(_, join_ms)| signed(join_ms)));
             });
             upsert.push(
                 " ON DUPLICATE KEY UPDATE start_seq = VALUES(start_seq), cursor_seq = VALUES(cursor_seq), \
-                 sent = VALUES(sent), left_at = VALUES(left_at)",
+                 sent = VALUES(sent), left_at = VALUES(left_at), join_digest = VALUES(join_digest), \
+                 join_ms = VALUES(join_ms)",
             );
             upsert.build().execute(&mut **transaction).await?;
         }
@@ -359,6 +418,18 @@ impl<'a> Batch<'a> {
                 .bind(&device.0[..])
                 .execute(&mut **transaction)
                 .await?;
+        }
+        Ok(())
+    }
+
+    async fn write_group_infos(&self, transaction: &mut Transaction<'_, MySql>) -> Result<(), StoreError> {
+        // The newest commit of each conversation counts.
+        let commits = self.accepted.iter().filter_map(|accepted| {
+            let group_info = accepted.append.body.group_info()?;
+            Some((accepted.append.conversation, group_info))
+        });
+        for (conversation, group_info) in commits.collect::<BTreeMap<_, _>>() {
+            set_group_info(transaction, conversation, group_info).await?;
         }
         Ok(())
     }
@@ -392,15 +463,20 @@ impl<'a> Batch<'a> {
             row.push_bind(&append.conversation.0[..]).push_bind(signed(*seq)).push_bind(&append.device.0[..]);
             row.push_bind(signed(append.number)).push_bind(match &append.body {
                 AppendBody::Application(_) => APPLICATION,
-                AppendBody::Commit(_) => COMMIT,
+                AppendBody::Commit(_) | AppendBody::Join(_) => COMMIT,
             });
             let payload = accepted.payload().as_ref();
             row.push_bind(signed(append.now_ms)).push_bind(length(payload)).push_bind(payload);
         });
         entries.build().execute(&mut **transaction).await?;
+        // Joins have no number.
+        let numbered: Vec<_> = part.iter().filter(|accepted| accepted.append.number > 0).collect();
+        if numbered.is_empty() {
+            return Ok(());
+        }
         let mut receipts =
             QueryBuilder::<MySql>::new("INSERT INTO receipt (conversation, device, slot, number, seq, time_ms) ");
-        receipts.push_values(part, |mut row, Accepted { append, seq, .. }| {
+        receipts.push_values(padded(&numbered), |mut row, Accepted { append, seq, .. }| {
             row.push_bind(&append.conversation.0[..]).push_bind(&append.device.0[..]);
             row.push_bind(signed(append.number % SEND_WINDOW)).push_bind(signed(append.number));
             row.push_bind(signed(*seq)).push_bind(signed(append.now_ms));
@@ -416,7 +492,7 @@ impl<'a> Batch<'a> {
             let payload = accepted.payload().clone();
             let body = match &accepted.append.body {
                 AppendBody::Application(_) => EntryBody::Application(payload),
-                AppendBody::Commit(_) => EntryBody::Commit(payload),
+                AppendBody::Commit(_) | AppendBody::Join(_) => EntryBody::Commit(payload),
             };
             let entry = Entry { seq: accepted.seq, time_ms: accepted.append.now_ms, body };
             publish.entry(&accepted.recipients, accepted.append.conversation, &entry);
@@ -424,11 +500,10 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// How long a commit has to wait, if at all. Removals are not made to wait, nor is anybody by a clock that was set back.
-fn pause(conversation: &Conversation, handshake: &Handshake, now_ms: u64) -> Option<u32> {
-    let removes = handshake.removed.iter().any(|device| conversation.is_in(device));
+/// How long a commit has to wait, if at all. Nobody waits because a clock was set back.
+fn pause(conversation: &Conversation, now_ms: u64) -> Option<u32> {
     let end = conversation.committed_ms.saturating_add(COMMIT_PAUSE_MS);
-    if removes || conversation.commits == 0 || now_ms.saturating_add(COMMIT_PAUSE_MS) < conversation.committed_ms {
+    if conversation.commits == 0 || now_ms.saturating_add(COMMIT_PAUSE_MS) < conversation.committed_ms {
         return None;
     }
     let wait = end.checked_sub(now_ms)?.min(COMMIT_PAUSE_MS);

@@ -4,6 +4,7 @@
 use super::Database;
 use super::error::{is_duplicate, retried};
 use super::inbox::{Notice, announce, post};
+use super::joining::set_group_info;
 use super::row::{bytes, length, signed, unsigned};
 use crate::store::{CreateOutcome, NewConversation, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
@@ -35,11 +36,17 @@ impl Database {
             return Ok(if again { CreateOutcome::Created { seq } } else { CreateOutcome::Exists(new.id) });
         }
         let ConversationKind::Direct(with) = &new.kind;
-        let other: Option<i64> = sqlx::query_scalar("SELECT id FROM account WHERE username = ?")
-            .bind(with.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?;
-        let Some(other) = other else { return Ok(CreateOutcome::UnknownAccount) };
+        // Locked, so that nobody removes a device, or the account, before its conversation is there.
+        let accounts: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT id, username FROM account WHERE (id = ? OR username = ?) AND deleted_ms IS NULL \
+             ORDER BY id LOCK IN SHARE MODE",
+        )
+        .bind(new.account.0)
+        .bind(with.as_str())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let other = accounts.into_iter().find(|(_, name)| name == with.as_str());
+        let Some((other, _)) = other else { return Ok(CreateOutcome::UnknownAccount) };
         let pair = (new.account.0.min(other), new.account.0.max(other));
         let existing: Option<Vec<u8>> = sqlx::query_scalar(
             "SELECT conversation FROM direct_conversation WHERE low_account = ? AND high_account = ?",
@@ -172,6 +179,7 @@ async fn insert(
         .bind(handshake.commit.as_ref())
         .execute(&mut **transaction)
         .await?;
+        set_group_info(transaction, new.id, handshake.group_info.as_ref()).await?;
     }
     Ok(())
 }

@@ -163,8 +163,8 @@ impl Database {
 
     pub(super) async fn acknowledge_inbox(&self, device: DeviceId, seq: u64) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
-        let welcomes: Vec<(Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT conversation, welcome_seq FROM inbox WHERE device = ? AND seq <= ? AND conversation IS NOT NULL",
+        let welcomes = sqlx::query_as(
+            "SELECT conversation, welcome_seq FROM inbox WHERE device = ? AND seq <= ? AND welcome_seq IS NOT NULL",
         )
         .bind(&device.0[..])
         .bind(signed(seq))
@@ -175,21 +175,7 @@ impl Database {
             .bind(signed(seq))
             .execute(&mut *transaction)
             .await?;
-        for (conversation, welcome_seq) in welcomes {
-            // Two last readers at once may both leave it: `expire_inbox` finds it then.
-            let used = sqlx::query("SELECT seq FROM inbox WHERE conversation = ? AND welcome_seq = ? LIMIT 1")
-                .bind(&conversation)
-                .bind(welcome_seq)
-                .fetch_optional(&mut *transaction)
-                .await?;
-            if used.is_none() {
-                sqlx::query("DELETE FROM welcome WHERE conversation = ? AND seq = ?")
-                    .bind(&conversation)
-                    .bind(welcome_seq)
-                    .execute(&mut *transaction)
-                    .await?;
-            }
-        }
+        delete_unused(&mut transaction, welcomes).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -207,6 +193,45 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// Deletes all that is in the inboxes of devices.
+pub(super) async fn empty_inboxes(
+    transaction: &mut Transaction<'_, MySql>,
+    devices: &BTreeSet<DeviceId>,
+) -> Result<(), StoreError> {
+    let mut select = QueryBuilder::<MySql>::new(
+        "SELECT DISTINCT conversation, welcome_seq FROM inbox WHERE welcome_seq IS NOT NULL AND device IN ",
+    );
+    push_list(&mut select, devices.iter().map(|device| &device.0[..]));
+    let welcomes = select.build_query_as().fetch_all(&mut **transaction).await?;
+    let mut delete = QueryBuilder::<MySql>::new("DELETE FROM inbox WHERE device IN ");
+    push_list(&mut delete, devices.iter().map(|device| &device.0[..]));
+    delete.build().execute(&mut **transaction).await?;
+    delete_unused(transaction, welcomes).await
+}
+
+/// Deletes those welcomes that no inbox refers to. Two last readers at once may both leave one: `expire_inbox` finds it
+/// then.
+async fn delete_unused(
+    transaction: &mut Transaction<'_, MySql>,
+    welcomes: Vec<(Vec<u8>, i64)>,
+) -> Result<(), StoreError> {
+    for (conversation, seq) in welcomes {
+        let used = sqlx::query("SELECT seq FROM inbox WHERE conversation = ? AND welcome_seq = ? LIMIT 1")
+            .bind(&conversation)
+            .bind(seq)
+            .fetch_optional(&mut **transaction)
+            .await?;
+        if used.is_none() {
+            sqlx::query("DELETE FROM welcome WHERE conversation = ? AND seq = ?")
+                .bind(&conversation)
+                .bind(seq)
+                .execute(&mut **transaction)
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 fn item(row: &MySqlRow) -> Result<InboxItem, StoreError> {

@@ -57,10 +57,11 @@ impl Database {
         except: DeviceId,
     ) -> Result<Option<Vec<ClaimedKeyPackage>>, StoreError> {
         let mut transaction = self.begin().await?;
-        let account: Option<i64> = sqlx::query_scalar("SELECT id FROM account WHERE username = ?")
-            .bind(username.as_str())
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let account: Option<i64> =
+            sqlx::query_scalar("SELECT id FROM account WHERE username = ? AND deleted_ms IS NULL")
+                .bind(username.as_str())
+                .fetch_optional(&mut *transaction)
+                .await?;
         let Some(account) = account else { return Ok(None) };
         let devices: Vec<(Vec<u8>, Option<Vec<u8>>)> =
             sqlx::query_as("SELECT id, last_resort FROM device WHERE account = ? AND id <> ? ORDER BY id FOR UPDATE")

@@ -129,13 +129,20 @@ impl Database {
 }
 
 /// Locks a conversation; its head and tail.
-async fn lock(transaction: &mut Transaction<'_, MySql>, id: &[u8]) -> Result<Option<(i64, i64)>, StoreError> {
+pub(super) async fn lock(
+    transaction: &mut Transaction<'_, MySql>,
+    id: &[u8],
+) -> Result<Option<(i64, i64)>, StoreError> {
     let row = sqlx::query_as("SELECT head, tail FROM conversation WHERE id = ? FOR UPDATE");
     Ok(row.bind(id).fetch_optional(&mut **transaction).await?)
 }
 
-/// Deletes the entries up to `seq` of a locked conversation, which has more; returns how many.
-async fn drop_until(transaction: &mut Transaction<'_, MySql>, id: &[u8], seq: i64) -> Result<u64, StoreError> {
+/// Deletes the entries up to `seq` of a locked conversation; returns how many.
+pub(super) async fn drop_until(
+    transaction: &mut Transaction<'_, MySql>,
+    id: &[u8],
+    seq: i64,
+) -> Result<u64, StoreError> {
     let gone = sqlx::query("DELETE FROM entry WHERE conversation = ? AND seq <= ?")
         .bind(id)
         .bind(seq)

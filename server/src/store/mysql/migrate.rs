@@ -15,7 +15,7 @@ macro_rules! steps {
 }
 
 /// In order; the version of a step is its place, counted from 1.
-const STEPS: [(&str, &str); 13] = steps![
+const STEPS: [(&str, &str); 21] = steps![
     "0001_server_state",
     "0002_account",
     "0003_device",
@@ -29,6 +29,14 @@ const STEPS: [(&str, &str); 13] = steps![
     "0011_welcome",
     "0012_inbox",
     "0013_invite",
+    "0014_account_end",
+    "0015_group_info",
+    "0016_membership_join",
+    "0017_inbox_asker",
+    "0018_key_package_time",
+    "0019_device_last_resort_time",
+    "0020_manifest",
+    "0021_segment",
 ];
 
 /// The schema version of this program.

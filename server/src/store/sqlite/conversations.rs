@@ -15,10 +15,7 @@ impl Batch<'_> {
     /// See [`crate::store::Store::create_conversation`].
     pub(super) fn create_conversation(&mut self, new: &NewConversation) -> Result<CreateOutcome, StoreError> {
         let same = self
-            .statement(
-                "SELECT d.public_id, c.created_seq FROM conversation c JOIN device d ON d.id = c.creator
-                 WHERE c.public_id = ?1",
-            )?
+            .statement("SELECT creator, created_seq FROM conversation WHERE public_id = ?1")?
             .query_row([new.id.0], |row| Ok((DeviceId(row.get(0)?), row.get(1)?)))
             .optional()?;
         match same {
@@ -52,7 +49,7 @@ impl Batch<'_> {
             new.id.0,
             pair[0],
             pair[1],
-            creator,
+            new.creator.0,
             seq,
             new.now_ms,
             new.handshake.as_ref().map(|_| new.now_ms)
@@ -62,9 +59,10 @@ impl Batch<'_> {
             self.statement("INSERT OR IGNORE INTO roster (conversation, account) VALUES (?1, ?2)")?
                 .execute([row, account])?;
         }
-        self.insert_member(row, creator, 0)?;
+        self.insert_member(row, creator, (0, 0), None)?;
         if let Some(handshake) = &new.handshake {
             self.insert_entry(row, seq, new.now_ms, true, (creator, 0), &handshake.commit)?;
+            self.set_group_info(row, handshake.group_info.as_ref())?;
             let body = EntryBody::Commit(handshake.commit.clone());
             let entry = Entry { seq, time_ms: new.now_ms, body };
             // Nobody else is in it yet: who comes in by this entry starts after it.
@@ -90,7 +88,8 @@ impl Batch<'_> {
         Ok(Some(joiners))
     }
 
-    /// The devices of a later commit's welcome; none if one of them may not be added.
+    /// The devices of a later commit's welcome; none if one of them may not be added: it is unknown, its account is not in the
+    /// roster, or it is in already and the commit does not remove it.
     pub(super) fn joiners(
         &mut self,
         conversation: i64,
@@ -102,11 +101,12 @@ impl Batch<'_> {
         let mut find = self.statement(
             "SELECT d.id FROM device d JOIN roster r ON r.conversation = ?2 AND r.account = d.account
              LEFT JOIN member m ON m.conversation = ?2 AND m.device = d.id
-             WHERE d.public_id = ?1 AND (m.device IS NULL OR m.left_at IS NOT NULL)",
+             WHERE d.public_id = ?1 AND (?3 OR m.device IS NULL OR m.left_at IS NOT NULL)",
         )?;
         let mut joiners = Vec::new();
         for device in handshake.welcome.iter().flat_map(|welcome| &welcome.recipients) {
-            let row = find.query_row(params![device.0, conversation], |row| row.get(0)).optional()?;
+            let removed = handshake.removed.contains(device);
+            let row = find.query_row(params![device.0, conversation, removed], |row| row.get(0)).optional()?;
             let Some(row) = row else { return Ok(None) };
             joiners.push((row, *device));
         }
@@ -127,7 +127,7 @@ impl Batch<'_> {
             .execute(params![id.0, seq, commits, welcome.payload.0])?;
         let welcome_row = self.connection.last_insert_rowid();
         for (row, device) in joiners {
-            let sent = self.insert_member(conversation, *row, seq)?;
+            let sent = self.insert_member(conversation, *row, (seq, seq), None)?;
             // A conversation that is just being made is not remembered yet, and will be read whole.
             if let Some(log) = self.logs.remembered(id) {
                 log.members.retain(|member| member.device != *device);
@@ -141,15 +141,24 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Puts a device in, from after `start`. Returns its highest send number: one that comes back goes on counting.
-    fn insert_member(&self, conversation: i64, device: i64, start: u64) -> Result<u64, StoreError> {
+    /// Puts a device in, from after `start`, by a join of its own if there is one (its digest and time). Returns its
+    /// highest send number: one that comes back, or starts anew, goes on counting.
+    pub(super) fn insert_member(
+        &self,
+        conversation: i64,
+        device: i64,
+        (start, cursor): (u64, u64),
+        join: Option<([u8; 32], u64)>,
+    ) -> Result<u64, StoreError> {
         let sent = self
             .statement("SELECT coalesce(max(number), 0) FROM sent WHERE conversation = ?1 AND device = ?2")?
             .query_row([conversation, device], |row| row.get(0))?;
+        let (digest, join_ms) = join.unzip();
         self.statement(
-            "INSERT OR REPLACE INTO member (conversation, device, start, cursor, sent) VALUES (?1, ?2, ?3, ?3, ?4)",
+            "INSERT OR REPLACE INTO member (conversation, device, start, cursor, sent, join_digest, join_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![conversation, device, start, sent])?;
+        .execute(params![conversation, device, start, cursor, sent, digest, join_ms])?;
         Ok(sent)
     }
 

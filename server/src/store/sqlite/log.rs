@@ -19,6 +19,9 @@ const COMMIT_PAUSE_MS: u64 = 1000;
 impl Batch<'_> {
     /// See [`crate::store::Store::append`].
     pub(super) fn append(&mut self, append: &Append) -> Result<AppendOutcome, StoreError> {
+        if let AppendBody::Join(join) = &append.body {
+            return self.join(append, join);
+        }
         let Some(log) = self.logs.find(self.connection, append.conversation)? else {
             return Ok(AppendOutcome::UnknownConversation);
         };
@@ -34,17 +37,16 @@ impl Batch<'_> {
         if append.commits != log.commits {
             return Ok(AppendOutcome::Stale { commits: log.commits });
         }
-        let (payload, handshake) = match &append.body {
-            AppendBody::Application(payload) => (payload, None),
-            AppendBody::Commit(handshake) => (&handshake.commit, Some(handshake)),
-        };
-        let (is_commit, head) = (handshake.is_some(), log.head);
+        let handshake = if let AppendBody::Commit(handshake) = &append.body { Some(handshake) } else { None };
+        let (payload, is_commit, head) = (append.body.payload(), handshake.is_some(), log.head);
         let removed = handshake.map_or(&[][..], |handshake| &handshake.removed);
-        if is_commit && !removed.iter().any(|device| log.member(*device).is_some()) {
-            let elapsed = log.last_commit_ms.map_or(COMMIT_PAUSE_MS, |last| since(last, append.now_ms));
-            if let Some(wait @ 1..) = COMMIT_PAUSE_MS.checked_sub(elapsed) {
-                return Ok(AppendOutcome::Busy { retry_after_ms: u32::try_from(wait).unwrap_or(u32::MAX) });
-            }
+        let welcomed = handshake.and_then(|handshake| handshake.welcome.as_ref());
+        let welcomed = welcomed.map_or(&[][..], |welcome| &welcome.recipients);
+        if is_commit
+            && !removed.iter().any(|device| log.member(*device).is_some() && !welcomed.contains(device))
+            && let Some(busy) = busy(log.last_commit_ms, append.now_ms)
+        {
+            return Ok(busy);
         }
         let added = handshake.map_or(Ok(Some(Vec::new())), |handshake| self.joiners(conversation, handshake))?;
         let Some(added) = added.filter(|_| !removed.contains(&append.device)) else {
@@ -58,11 +60,16 @@ impl Batch<'_> {
         )?
         .execute(params![conversation, sender, append.number % SEND_WINDOW, append.number, seq, time_ms])?;
 
+        if let Some(group_info) = append.body.group_info() {
+            self.set_group_info(conversation, group_info)?;
+        }
+
         let log = self.logs.change(self.connection, append.conversation)?;
         let log = log.ok_or(StoreError::Inconsistent("conversation"))?;
         log.head = seq;
-        let present = log.members.iter().filter(|member| member.left_at.is_none());
-        let recipients: Vec<_> = present.map(|member| member.device).filter(|one| *one != append.device).collect();
+        let present = log.members.iter().filter(|member| member.left_at.is_none()).map(|member| member.device);
+        // A device that starts anew after this entry has no use for it.
+        let recipients = present.filter(|one| *one != append.device && !welcomed.contains(one)).collect();
         if let Some(sender) = log.change_member(append.device) {
             sender.sent = append.number;
         }
@@ -150,6 +157,12 @@ impl Batch<'_> {
         self.logs.forget(self.connection)?;
         Ok(u64::try_from(gone).unwrap_or(u64::MAX))
     }
+}
+
+/// The refusal of a commit that comes too soon after the last one.
+pub(super) fn busy(last_commit_ms: Option<u64>, now_ms: u64) -> Option<AppendOutcome> {
+    let wait @ 1.. = COMMIT_PAUSE_MS.checked_sub(since(last_commit_ms?, now_ms))? else { return None };
+    Some(AppendOutcome::Busy { retry_after_ms: u32::try_from(wait).unwrap_or(u32::MAX) })
 }
 
 /// How long ago `last` was. A clock that was set back must not stop a conversation.

@@ -15,7 +15,10 @@ use std::{
 use waxwing_protocol::Incarnation;
 
 /// In their order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[include_str!("../../../../migrations/sqlite/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../../../migrations/sqlite/0002_devices_and_backups.sql"),
+];
 
 /// "Waxw", in the file's header.
 const APPLICATION_ID: i64 = 0x5761_7877;
@@ -86,9 +89,17 @@ pub fn migrate(path: &Path) -> Result<MigrationReport, OpenError> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let from = version(&connection)?;
     write_durably(&connection)?;
+    // A table is changed by making it anew, during which others refer to nothing. What counts is how it ends.
+    connection.execute_batch("PRAGMA foreign_keys = OFF")?;
     for (sql, to) in MIGRATIONS.iter().zip(1_usize..).skip(from) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(sql)?;
+        if transaction.prepare("PRAGMA foreign_key_check")?.exists([])? {
+            return Err(OpenError::Database(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY),
+                Some(format!("rows without what they refer to, in the migration to version {to}")),
+            )));
+        }
         transaction.pragma_update(None, "user_version", i64::try_from(to).unwrap_or(i64::MAX))?;
         transaction.commit()?;
     }

@@ -19,6 +19,9 @@ use std::{
 };
 use tokio::task::{Unconstrained, unconstrained};
 
+/// The schema's version.
+const NEWEST: usize = 2;
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -178,9 +181,9 @@ async fn closing_finishes_what_was_accepted() {
 fn migrating_again_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("waxwing.db");
-    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 0, to: 1 });
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 0, to: NEWEST });
     let incarnation = open(&path).unwrap().incarnation;
-    assert_eq!(retry_while_in_use(|| migrate(&path)).unwrap(), MigrationReport { from: 1, to: 1 });
+    assert_eq!(retry_while_in_use(|| migrate(&path)).unwrap(), MigrationReport { from: NEWEST, to: NEWEST });
     assert_eq!(open(&path).unwrap().incarnation, incarnation);
 }
 
@@ -201,12 +204,12 @@ fn a_migration_that_was_killed_is_completed() {
     let path = folder.path().join("waxwing.db");
     // Killed before the first transaction.
     fs::write(&path, b"").unwrap();
-    assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 0, needed: 1 })));
-    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 0, to: 1 });
+    assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 0, needed: NEWEST })));
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 0, to: NEWEST });
     // Killed before the incarnation.
     Connection::open(&path).unwrap().execute("DELETE FROM server", []).unwrap();
     assert!(matches!(open(&path), Err(OpenError::Unmigrated { .. })));
-    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 1, to: 1 });
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: NEWEST, to: NEWEST });
     open(&path).unwrap();
 }
 
@@ -247,9 +250,9 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let folder = Folder::new();
     let path = folder.path();
     let set = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-    set("PRAGMA user_version = 2");
-    assert!(matches!(open(&path), Err(OpenError::Newer { found: 2, known: 1 })));
-    assert!(matches!(migrate(&path), Err(OpenError::Newer { found: 2, known: 1 })));
+    set("PRAGMA user_version = 99");
+    assert!(matches!(open(&path), Err(OpenError::Newer { found: 99, known: NEWEST })));
+    assert!(matches!(migrate(&path), Err(OpenError::Newer { found: 99, known: NEWEST })));
     set("PRAGMA user_version = 0");
     assert!(matches!(migrate(&path), Err(OpenError::Foreign)));
     set("PRAGMA user_version = 1; PRAGMA application_id = 7");

@@ -1,0 +1,1 @@
+ALTER TABLE device ADD COLUMN last_resort_ms BIGINT NOT NULL DEFAULT 0

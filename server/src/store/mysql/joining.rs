@@ -1,0 +1,75 @@
+//! What devices of a participating account see of a conversation that they may not be in, and how they ask to be let in. It
+//! owns the table `group_info`. It must not know what is inside.
+
+use super::Database;
+use super::row::{bytes, unsigned};
+use crate::store::StoreError;
+use sqlx::{MySql, Transaction};
+use waxwing_protocol::{Bytes, ConversationId, ConversationInfo, ConversationKind, DeviceId, GroupInfo, limits};
+
+impl Database {
+    pub(super) async fn conversations(
+        &self,
+        device: DeviceId,
+        after: Option<ConversationId>,
+    ) -> Result<Vec<ConversationInfo>, StoreError> {
+        let rows: Vec<(Vec<u8>, String, i64, i64)> = sqlx::query_as(
+            "SELECT c.id, o.username, c.head, m.device IS NOT NULL \
+             FROM device d JOIN participant p ON p.account = d.account JOIN conversation c ON c.id = p.conversation \
+             JOIN direct_conversation w ON w.conversation = c.id \
+             JOIN account o ON o.id = CASE w.low_account WHEN d.account THEN w.high_account ELSE w.low_account END \
+             LEFT JOIN membership m ON m.conversation = c.id AND m.device = d.id AND m.left_at IS NULL \
+             WHERE d.id = ? AND c.id > ? ORDER BY c.id LIMIT ?",
+        )
+        .bind(&device.0[..])
+        .bind(after.map(|id| id.0.to_vec()).unwrap_or_default())
+        .bind(i64::from(limits::PAGE_ENTRIES))
+        .fetch_all(&self.pool)
+        .await?;
+        let info = |(id, other, head, member): (Vec<u8>, String, i64, i64)| {
+            Ok(ConversationInfo {
+                conversation: ConversationId(bytes(&id, "conversation")?),
+                kind: ConversationKind::Direct(other.parse().map_err(|_| StoreError::Inconsistent("account"))?),
+                head: unsigned(head, "conversation")?,
+                member: member != 0,
+            })
+        };
+        rows.into_iter().map(info).collect()
+    }
+
+    pub(super) async fn group_info(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<GroupInfo>, StoreError> {
+        let row: Option<(i64, Option<Vec<u8>>)> = sqlx::query_as(
+            "SELECT c.commits, g.sealed FROM conversation c JOIN participant p ON p.conversation = c.id \
+             JOIN device d ON d.account = p.account AND d.id = ? LEFT JOIN group_info g ON g.conversation = c.id \
+             WHERE c.id = ?",
+        )
+        .bind(&device.0[..])
+        .bind(&conversation.0[..])
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((commits, sealed)) = row else { return Ok(None) };
+        Ok(Some(GroupInfo { commits: unsigned(commits, "conversation")?, sealed: sealed.map(Bytes) }))
+    }
+}
+
+/// Keeps the group after the newest commit of a locked conversation, or forgets the one before it.
+pub(super) async fn set_group_info(
+    transaction: &mut Transaction<'_, MySql>,
+    conversation: ConversationId,
+    sealed: Option<&Bytes>,
+) -> Result<(), StoreError> {
+    let query = match sealed {
+        Some(sealed) => sqlx::query(
+            "INSERT INTO group_info (conversation, sealed) VALUES (?, ?) ON DUPLICATE KEY UPDATE sealed = VALUES(sealed)",
+        )
+        .bind(&conversation.0[..])
+        .bind(sealed.as_ref()),
+        None => sqlx::query("DELETE FROM group_info WHERE conversation = ?").bind(&conversation.0[..]),
+    };
+    query.execute(&mut **transaction).await?;
+    Ok(())
+}
