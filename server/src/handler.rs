@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod authentication;
+mod backup;
 mod conversation;
 mod inbox;
 mod key_package;
@@ -76,6 +77,7 @@ pub(crate) async fn handle(context: &Context, device: Device, request: Request) 
             conversation::join(store, device, conversation, commits, Join { commit, group_info }).await
         }
         Request::Conversations { after } => conversation::all(store, device, after).await,
+        Request::AskToJoin(id) => conversation::ask_to_join(store, device, id).await,
         Request::GroupInfo(id) => conversation::group_info(store, device, id).await,
         Request::Fetch { conversation, after } => conversation::fetch(store, device, conversation, after).await,
         Request::Acknowledge { conversation, seq } => conversation::acknowledge(store, device, conversation, seq).await,
@@ -90,12 +92,15 @@ pub(crate) async fn handle(context: &Context, device: Device, request: Request) 
         | Request::Authenticate { .. }
         | Request::ReviseAccount(_)
         | Request::DeleteAccount => Err(ErrorCode::BadRequest.into()),
-        Request::AskToJoin(_)
-        | Request::PutSegment { .. }
-        | Request::FetchSegment(_)
-        | Request::PutManifest { .. }
-        | Request::FetchManifest
-        | Request::DeleteBackup => Err(ErrorCode::Unsupported.into()),
+        Request::PutSegment { id, payload } => {
+            backup::put_segment(store, device, id, payload, context.backup_quota).await
+        }
+        Request::FetchSegment(id) => backup::segment(store, device, id).await,
+        Request::PutManifest { version, manifest, segments } => {
+            backup::put_manifest(store, device, version, manifest, segments).await
+        }
+        Request::FetchManifest => backup::manifest(store, device, context.backup_quota).await,
+        Request::DeleteBackup => backup::delete(store, device).await,
     }
     .map_err(refusal)
 }

@@ -51,6 +51,8 @@ pub struct RelayConfig {
     pub sign_up: SignUpRule,
     /// After how many days entries and inbox items go, whoever has them; 0 keeps them.
     pub retention_days: u32,
+    /// The bytes that the segments of one account's backup may take.
+    pub backup_quota: u64,
     /// Connections beyond this many are closed at once.
     pub max_connections: usize,
 }
@@ -97,6 +99,7 @@ pub(crate) struct Context {
     pub(crate) data_key: DataKey,
     pub(crate) decoy: Decoy,
     pub(crate) sign_up: SignUpRule,
+    pub(crate) backup_quota: u64,
 }
 
 /// A relay that is ready to serve.
@@ -128,6 +131,7 @@ impl Relay {
             decoy,
             data_key: config.data_key,
             sign_up: config.sign_up,
+            backup_quota: config.backup_quota,
         };
         Ok(Self {
             context: Arc::new(context),

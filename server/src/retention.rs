@@ -1,4 +1,4 @@
-//! Forgetting: what is older than the retention time goes, whoever has it.
+//! Forgetting: what is older than the retention time goes, whoever has it, and so do key packages that get too old.
 //!
 //! It runs beside the relay for as long as that serves, and must not know what it deletes.
 
@@ -20,7 +20,11 @@ pub(crate) async fn run(store: SharedStore, days: u32, now_ms: impl Fn() -> u64)
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(before_ms) = cutoff(now_ms(), days) else { return std::future::pending().await };
+        let now_ms = now_ms();
+        if let Err(error) = store.expire_key_packages(now_ms).await {
+            tracing::error!(%error, "could not expire old key packages");
+        }
+        let Some(before_ms) = cutoff(now_ms, days) else { continue };
         match store.expire(before_ms).await {
             Ok(entries) => tracing::info!(entries, "expired old entries"),
             Err(error) => tracing::error!(%error, "could not expire old entries"),

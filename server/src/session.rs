@@ -17,7 +17,7 @@ pub(crate) struct Greeting;
 /// After the hello: may sign up, log in or authenticate.
 pub(crate) struct Anonymous;
 
-/// After a login: may change the account and enrol a device.
+/// After a login: may change or delete the account and enrol a device.
 pub(crate) struct AccountProven {
     pub(crate) account: AccountId,
     pub(crate) username: Username,
@@ -96,6 +96,10 @@ impl AccountProven {
             Request::ReviseAccount(request) => {
                 let answer = account::revise(context, &self, *request).await.map_err(refusal);
                 (Session::AccountProven(self), answer)
+            }
+            // Afterwards there is nothing that was proven.
+            Request::DeleteAccount => {
+                (Session::Anonymous(Anonymous), account::delete(context, self).await.map_err(refusal))
             }
             _ => (Session::AccountProven(self), Err(ErrorCode::NotAuthenticated.into())),
         }

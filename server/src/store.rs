@@ -5,6 +5,7 @@
 //! connections or passwords: it gets hashes and ciphertexts, and stores them.
 
 mod account;
+mod backup;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod conversation;
@@ -12,13 +13,14 @@ pub mod mysql;
 pub mod sqlite;
 
 pub use account::*;
+pub use backup::*;
 pub use conversation::*;
 
 use async_trait::async_trait;
 use std::sync::Arc;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, Entry,
-    GroupInfo, InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, Username,
+    GroupInfo, InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, SegmentId, Username,
 };
 
 /// Where committed entries and inbox items are announced; called in the order of their seqs, after the commit.
@@ -44,6 +46,11 @@ pub enum StoreError {
     Closed,
 }
 
+/// How old a key package may become here. Clients give them 84 days.
+pub const KEY_PACKAGE_MS: u64 = 80 * 24 * 60 * 60 * 1000;
+/// How old a last-resort key package may become before its device is asked for another.
+pub const LAST_RESORT_MS: u64 = 60 * 24 * 60 * 60 * 1000;
+
 /// A store. All methods are safe to call from many tasks at once.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -67,6 +74,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<EnrolOutcome, StoreError>;
     /// Changes an account and its device list in one step, if the version is the stored list's + 1.
     async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError>;
+    /// Deletes the account, its devices and backup, and all that only they had; its name stays taken. Returns the devices
+    /// that it had, or none if it is gone already.
+    async fn delete_account(&self, account: AccountId, now_ms: u64) -> Result<Option<Vec<DeviceId>>, StoreError>;
     /// An enrolled device.
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError>;
 
@@ -76,9 +86,11 @@ pub trait Store: Send + Sync + 'static {
         device: DeviceId,
         one_time: Vec<Bytes>,
         last_resort: Option<Bytes>,
+        now_ms: u64,
     ) -> Result<KeyPackageStock, StoreError>;
-    /// What the device has left.
-    async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError>;
+    /// What the device has left. A last-resort package that is older than [`LAST_RESORT_MS`] counts as none, so that it is
+    /// replaced in time.
+    async fn key_package_stock(&self, device: DeviceId, now_ms: u64) -> Result<KeyPackageStock, StoreError>;
     /// One key package per device of the account, each one-time one given out once; `except` is the asking device.
     async fn claim_key_packages(
         &self,
@@ -99,6 +111,14 @@ pub trait Store: Send + Sync + 'static {
     /// What a device lets itself in with; none if its account is not in the conversation.
     async fn group_info(&self, device: DeviceId, conversation: ConversationId)
     -> Result<Option<GroupInfo>, StoreError>;
+    /// Tells the devices in the conversation that this one wants to be added (again); those that know and have not handled
+    /// it yet are not told twice. False if its account is not in the conversation.
+    async fn ask_to_join(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError>;
     /// Entries after a seq, within the page limits; none if the device is not in the conversation.
     async fn fetch(
         &self,
@@ -116,10 +136,23 @@ pub trait Store: Send + Sync + 'static {
     async fn heads(&self, device: DeviceId, after: Option<ConversationId>)
     -> Result<Vec<ConversationHead>, StoreError>;
 
+    /// Stores a segment of a backup.
+    async fn put_segment(&self, segment: NewSegment) -> Result<SegmentOutcome, StoreError>;
+    /// A segment of the backup of the device's account.
+    async fn segment(&self, device: DeviceId, id: SegmentId) -> Result<Option<Bytes>, StoreError>;
+    /// Replaces a backup's manifest, and deletes the segments that nobody needs any more.
+    async fn put_manifest(&self, manifest: NewManifest) -> Result<ManifestOutcome, StoreError>;
+    /// The backup of the device's account; none if the device was removed.
+    async fn backup(&self, device: DeviceId) -> Result<Option<BackupRecord>, StoreError>;
+    /// Deletes the backup of the device's account, but for the version of its manifest; false if the device was removed.
+    async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError>;
+
     /// Stores an invite.
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError>;
     /// Deletes entries and inbox items stored before this moment, whoever has them; returns how many entries went.
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError>;
+    /// Deletes key packages that are older than [`KEY_PACKAGE_MS`]: they are about to lose their validity.
+    async fn expire_key_packages(&self, now_ms: u64) -> Result<(), StoreError>;
     /// Whether the database answers.
     async fn ping(&self) -> Result<(), StoreError>;
     /// Finishes what was accepted and closes. Later calls end in `Closed`.

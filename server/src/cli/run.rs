@@ -65,6 +65,7 @@ fn relay_config(installation: &Installation) -> Result<RelayConfig, Failure> {
         data_key: DataKey::from_bytes(secrets.data_key),
         sign_up,
         retention_days: config.retention_days,
+        backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         max_connections: config.max_connections,
     })
 }

@@ -210,6 +210,14 @@ pub(crate) async fn revise(
     }
 }
 
+/// Deletes the account that was proven, and ends its connections.
+pub(crate) async fn delete(context: &Context, proven: AccountProven) -> Result<Response, Failure> {
+    let devices = context.store.delete_account(proven.account, now_ms()).await?;
+    context.hub.sign_out(&devices.unwrap_or_default());
+    tracing::info!("an account was deleted by its owner");
+    Ok(Response::Done)
+}
+
 /// An account's public record.
 pub(super) async fn account(store: &dyn Store, username: Username) -> Result<Response, Failure> {
     let record = store.account(&username).await?;

@@ -83,6 +83,17 @@ pub(super) async fn all(store: &dyn Store, device: Device, after: Option<Convers
     Ok(Response::Conversations(store.conversations(device.id, after).await?))
 }
 
+pub(super) async fn ask_to_join(
+    store: &dyn Store,
+    device: Device,
+    conversation: ConversationId,
+) -> Result<Response, Failure> {
+    match store.ask_to_join(device.id, conversation, now_ms()).await? {
+        true => Ok(Response::Done),
+        false => Err(ErrorCode::UnknownConversation.into()),
+    }
+}
+
 pub(super) async fn group_info(
     store: &dyn Store,
     device: Device,

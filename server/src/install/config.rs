@@ -9,11 +9,12 @@ use toml::de::{DeTable, DeValue};
 use waxwing_protocol::{Address, DEFAULT_PORT};
 
 /// Each setting, and the environment variable that overrides it.
-pub const SETTINGS: [(&str, &str); 13] = [
+pub const SETTINGS: [(&str, &str); 14] = [
     ("listen", "WAXWING_LISTEN"),
     ("public", "WAXWING_PUBLIC"),
     ("sign_up", "WAXWING_SIGN_UP"),
     ("retention_days", "WAXWING_RETENTION_DAYS"),
+    ("backup_quota_mib", "WAXWING_BACKUP_QUOTA_MIB"),
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
     ("log.format", "WAXWING_LOG_FORMAT"),
     ("log.level", "WAXWING_LOG_LEVEL"),
@@ -144,6 +145,8 @@ pub struct Config {
     pub sign_up: SignUp,
     /// Days that undelivered entries are kept.
     pub retention_days: u32,
+    /// Mebibytes that the backup of one account may take.
+    pub backup_quota_mib: u32,
     /// Connections at one time.
     pub max_connections: usize,
     /// How log lines look.
@@ -163,6 +166,7 @@ impl Default for Config {
             public: Vec::new(),
             sign_up: SignUp::Invite,
             retention_days: 30,
+            backup_quota_mib: 1024,
             max_connections: 10_000,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -239,6 +243,7 @@ impl Config {
             "public" => self.public = parse_public(value)?,
             "sign_up" => self.sign_up = value.parse()?,
             "retention_days" => self.retention_days = number(value, 0, 3650)?,
+            "backup_quota_mib" => self.backup_quota_mib = number(value, 0, 1024 * 1024)?,
             "max_connections" => self.max_connections = number(value, 1, 1_000_000)?,
             "log.format" => self.log_format = value.parse()?,
             "log.level" => self.log_level = value.parse()?,
@@ -286,6 +291,7 @@ impl Config {
             public = public.join(", "),
             sign_up = self.sign_up,
             retention_days = self.retention_days,
+            backup_quota_mib = self.backup_quota_mib,
             max_connections = self.max_connections,
             log_format = self.log_format,
             log_level = self.log_level,

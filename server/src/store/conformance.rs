@@ -12,7 +12,9 @@
 )]
 
 pub mod accounts;
+pub mod backups;
 pub mod conversations;
+pub mod deletion;
 pub mod joining;
 pub mod key_packages;
 pub mod log;
@@ -61,10 +63,21 @@ macro_rules! store_conformance {
             revisions::a_removed_device_leaves_nothing
             revisions::entries_wait_for_no_removed_device
             revisions::a_removed_device_cannot_act
+            deletion::a_deleted_account_is_like_one_that_never_was
+            deletion::a_deleted_name_stays_taken
+            deletion::the_other_side_keeps_its_log
+            deletion::conversations_of_nobody_go
+            backups::segments_come_back
+            backups::the_quota_holds
+            backups::manifests_follow_each_other
+            backups::useless_segments_go_with_a_manifest
+            backups::a_deleted_backup_keeps_its_version
+            backups::backups_are_the_accounts_own
             key_packages::one_time_packages_are_handed_out_once
             key_packages::the_last_resort_stays
             key_packages::the_stock_is_limited
             key_packages::a_claim_leaves_the_asking_device_out
+            key_packages::old_packages_are_not_handed_out
             conversations::creation_invites_the_other_device
             conversations::creation_again_is_the_same_creation
             conversations::two_creators_race
@@ -98,6 +111,7 @@ macro_rules! store_conformance {
             joining::a_member_may_start_anew
             joining::joins_and_commits_take_turns
             joining::strangers_cannot_join_or_look
+            joining::who_asks_is_announced_once
             joining::group_infos_follow_the_commits
             joining::the_roster_is_listed_in_pages
             notices::enrolment_tells_each_sharing_device_once
@@ -240,7 +254,8 @@ impl Stage {
         (commit, commits): (&str, u64),
         after_ms: u64,
     ) -> AppendOutcome {
-        let join = Join { commit: commit.as_bytes().to_vec().into(), group_info: Some(commit.as_bytes().to_vec().into()) };
+        let join =
+            Join { commit: commit.as_bytes().to_vec().into(), group_info: Some(commit.as_bytes().to_vec().into()) };
         let body = AppendBody::Join(join);
         let append = Append { device, conversation: id, number: 0, commits, body, now_ms: START_MS + after_ms };
         self.store.append(append).await.unwrap()

@@ -6,8 +6,10 @@
 
 mod account;
 mod append;
+mod backup;
 mod batch;
 mod conversation;
+mod deletion;
 mod devices;
 mod error;
 mod inbox;
@@ -23,8 +25,9 @@ pub use migrate::{MigrationReport, migrate};
 pub use options::{MysqlOptions, MysqlTls, MysqlUrlError};
 
 use super::{
-    AccountId, AccountRevision, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount,
-    NewConversation, NewInvite, Publish, ReviseOutcome, SignUpOutcome, Store, StoreError,
+    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+    LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
+    ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
 use append::Writers;
 use async_trait::async_trait;
@@ -35,7 +38,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
-    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, Username,
+    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, SegmentId, Username,
 };
 
 /// The least `max_allowed_packet`: the longest handshake is just below 1 MiB.
@@ -141,6 +144,10 @@ impl Store for MysqlStore {
         error::retried(|| self.database.revise_account(&revision)).await
     }
 
+    async fn delete_account(&self, account: AccountId, now_ms: u64) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        error::retried(|| self.database.delete_account(account, now_ms)).await
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         self.database.device(device).await
     }
@@ -150,12 +157,13 @@ impl Store for MysqlStore {
         device: DeviceId,
         one_time: Vec<Bytes>,
         last_resort: Option<Bytes>,
+        now_ms: u64,
     ) -> Result<KeyPackageStock, StoreError> {
-        error::retried(|| self.database.publish_key_packages(device, &one_time, last_resort.as_ref())).await
+        error::retried(|| self.database.publish_key_packages(device, &one_time, last_resort.as_ref(), now_ms)).await
     }
 
-    async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
-        self.database.key_package_stock(device).await
+    async fn key_package_stock(&self, device: DeviceId, now_ms: u64) -> Result<KeyPackageStock, StoreError> {
+        self.database.key_package_stock(device, now_ms).await
     }
 
     async fn claim_key_packages(
@@ -190,6 +198,15 @@ impl Store for MysqlStore {
         self.database.group_info(device, conversation).await
     }
 
+    async fn ask_to_join(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        error::retried(|| self.database.ask_to_join(device, conversation, now_ms)).await
+    }
+
     async fn fetch(
         &self,
         device: DeviceId,
@@ -219,12 +236,36 @@ impl Store for MysqlStore {
         self.database.heads(device, after).await
     }
 
+    async fn put_segment(&self, segment: NewSegment) -> Result<SegmentOutcome, StoreError> {
+        error::retried(|| self.database.put_segment(&segment)).await
+    }
+
+    async fn segment(&self, device: DeviceId, id: SegmentId) -> Result<Option<Bytes>, StoreError> {
+        self.database.segment(device, id).await
+    }
+
+    async fn put_manifest(&self, manifest: NewManifest) -> Result<ManifestOutcome, StoreError> {
+        error::retried(|| self.database.put_manifest(&manifest)).await
+    }
+
+    async fn backup(&self, device: DeviceId) -> Result<Option<BackupRecord>, StoreError> {
+        self.database.backup(device).await
+    }
+
+    async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError> {
+        error::retried(|| self.database.delete_backup(device)).await
+    }
+
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {
         error::retried(|| self.database.create_invite(&invite)).await
     }
 
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {
         self.database.expire(before_ms).await
+    }
+
+    async fn expire_key_packages(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.database.expire_key_packages(now_ms).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

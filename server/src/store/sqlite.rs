@@ -4,8 +4,10 @@
 //! committed with synchronous=FULL, and published before it is answered. It must not know who is connected.
 
 mod accounts;
+mod backups;
 mod batch;
 mod conversations;
+mod deletion;
 mod devices;
 mod inbox;
 mod joining;
@@ -20,17 +22,18 @@ mod writer;
 pub use schema::{MigrationReport, OpenError, migrate};
 
 use super::{
-    AccountId, AccountRevision, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount,
-    NewConversation, NewInvite, Publish, ReviseOutcome, SignUpOutcome, Store, StoreError,
+    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+    LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
+    ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
 use async_trait::async_trait;
 use batch::Batch;
 use readers::Readers;
 use std::{path::Path, sync::Arc};
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
-    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, Username,
+    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, SegmentId, Username,
 };
 use writer::{Task, Writer};
 
@@ -46,6 +49,8 @@ pub struct SqliteStore {
     incarnation: Incarnation,
     readers: Arc<Readers>,
     writer: Writer,
+    /// One segment of a backup at a time: it may be as large as hundreds of messages, which share its transaction.
+    segments: Mutex<()>,
 }
 
 impl SqliteStore {
@@ -56,7 +61,7 @@ impl SqliteStore {
     pub fn open(path: &Path, publish: Arc<dyn Publish>) -> Result<Self, OpenError> {
         let (connection, incarnation, lock) = schema::open(path)?;
         let writer = Writer::start(connection, lock, publish).map_err(OpenError::Io)?;
-        Ok(Self { incarnation, readers: Arc::new(Readers::new(path)), writer })
+        Ok(Self { incarnation, readers: Arc::new(Readers::new(path)), writer, segments: Mutex::default() })
     }
 
     /// Runs `work` in the writer's next transaction. It may run twice, so it must leave its input alone.
@@ -67,6 +72,13 @@ impl SqliteStore {
         let (reply, answer) = oneshot::channel();
         self.writer.submit(Box::new(Task::new(work, reply))).await?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Deletes what dropped segments of backups have left, a little in each of many transactions, so that senders need not
+    /// wait for it. What a stop of the program leaves is found the next time.
+    async fn delete_payloads(&self) -> Result<(), StoreError> {
+        while self.write(|batch| batch.delete_payloads()).await? {}
+        Ok(())
     }
 }
 
@@ -105,6 +117,12 @@ impl Store for SqliteStore {
         self.write(move |batch| batch.revise_account(&revision)).await
     }
 
+    async fn delete_account(&self, account: AccountId, now_ms: u64) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        let devices = self.write(move |batch| batch.delete_account(account, now_ms)).await?;
+        self.delete_payloads().await?;
+        Ok(devices)
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         self.readers.read(move |connection| devices::device(connection, device)).await
     }
@@ -114,12 +132,13 @@ impl Store for SqliteStore {
         device: DeviceId,
         one_time: Vec<Bytes>,
         last_resort: Option<Bytes>,
+        now_ms: u64,
     ) -> Result<KeyPackageStock, StoreError> {
-        self.write(move |batch| batch.publish_key_packages(device, &one_time, last_resort.as_ref())).await
+        self.write(move |batch| batch.publish_key_packages(device, &one_time, last_resort.as_ref(), now_ms)).await
     }
 
-    async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
-        self.readers.read(move |connection| key_packages::stock(connection, device)).await
+    async fn key_package_stock(&self, device: DeviceId, now_ms: u64) -> Result<KeyPackageStock, StoreError> {
+        self.readers.read(move |connection| key_packages::stock(connection, device, now_ms)).await
     }
 
     async fn claim_key_packages(
@@ -155,6 +174,15 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| joining::group_info(connection, device, conversation)).await
     }
 
+    async fn ask_to_join(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        self.write(move |batch| batch.ask_to_join(device, conversation, now_ms)).await
+    }
+
     async fn fetch(
         &self,
         device: DeviceId,
@@ -184,6 +212,31 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| log::heads(connection, device, after)).await
     }
 
+    async fn put_segment(&self, segment: NewSegment) -> Result<SegmentOutcome, StoreError> {
+        let _alone = self.segments.lock().await;
+        self.write(move |batch| batch.put_segment(&segment)).await
+    }
+
+    async fn segment(&self, device: DeviceId, id: SegmentId) -> Result<Option<Bytes>, StoreError> {
+        self.readers.read(move |connection| backups::segment(connection, device, id)).await
+    }
+
+    async fn put_manifest(&self, manifest: NewManifest) -> Result<ManifestOutcome, StoreError> {
+        let outcome = self.write(move |batch| batch.put_manifest(&manifest)).await?;
+        self.delete_payloads().await?;
+        Ok(outcome)
+    }
+
+    async fn backup(&self, device: DeviceId) -> Result<Option<BackupRecord>, StoreError> {
+        self.readers.read(move |connection| backups::backup(connection, device)).await
+    }
+
+    async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError> {
+        let known = self.write(move |batch| batch.delete_backup(device)).await?;
+        self.delete_payloads().await?;
+        Ok(known)
+    }
+
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {
         self.write(move |batch| batch.create_invite(&invite)).await
     }
@@ -197,7 +250,12 @@ impl Store for SqliteStore {
             gone += self.write(move |batch| batch.delete_entries(&part)).await?;
         }
         self.write(move |batch| batch.expire_inbox(before_ms)).await?;
+        self.delete_payloads().await?;
         Ok(gone)
+    }
+
+    async fn expire_key_packages(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.write(move |batch| batch.expire_key_packages(now_ms)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

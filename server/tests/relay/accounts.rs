@@ -20,10 +20,6 @@ async fn a_new_account_logs_in_elsewhere_and_enrols_a_device_there() {
     let parameters = second.ask(Request::LoginParameters(name("alice"))).await;
     let kdf = KdfParameters { salt: vec![9; 16].into(), memory_kib: 65536, iterations: 3, parallelism: 4 };
     assert_eq!(parameters, Ok(Response::LoginParameters(LoginParameters { kdf })));
-    let enrol = |version, number| {
-        let device_list = vec![6; 700].into();
-        Request::EnrolDevice(Box::new(EnrolDevice { device: new_device(number), version, device_list }))
-    };
     assert_eq!(second.ask(enrol(2, 2)).await, Err(ErrorCode::NotAuthenticated.into()));
     match second.ask(login("alice", 1)).await {
         Ok(Response::Vault(vault)) => {

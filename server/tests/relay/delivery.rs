@@ -5,21 +5,6 @@ use std::collections::HashMap;
 use waxwing_protocol::*;
 use waxwing_server::store::Publish as _;
 
-const CHAT: ConversationId = ConversationId([7; 16]);
-
-/// Opens the chat of the peer's account with bob's device 2: one commit, one welcome.
-async fn open_chat(alice: &mut Peer) {
-    let welcome = Welcome { recipients: vec![device(2)], payload: b"welcome".to_vec().into() };
-    let handshake =
-        Handshake { commit: b"commit".to_vec().into(), welcome: Some(welcome), removed: vec![], group_info: None };
-    let kind = ConversationKind::Direct(name("bob"));
-    let create = CreateConversation { id: CHAT, kind, handshake: Some(handshake) };
-    match alice.ask(Request::CreateConversation(Box::new(create))).await {
-        Ok(Response::Accepted { seq: 1, .. }) => {}
-        other => panic!("{other:?}"),
-    }
-}
-
 #[tokio::test]
 async fn three_hundred_pipelined_sends_arrive_in_order() {
     let server = Server::start().await;

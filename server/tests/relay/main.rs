@@ -1,6 +1,9 @@
 //! The relay as its peers meet it: real sockets, real TLS, embedded storage.
 
 mod accounts;
+mod backups;
 mod delivery;
+mod joining;
 mod peer;
+mod revisions;
 mod transport;

@@ -58,7 +58,8 @@ impl Server {
         };
         let pin = identity.pin().unwrap();
         let data_key = DataKey::from_bytes(DATA_KEY);
-        let config = RelayConfig { identity, data_key, sign_up, retention_days: 30, max_connections };
+        let config =
+            RelayConfig { identity, data_key, sign_up, retention_days: 30, backup_quota: 1 << 20, max_connections };
         let relay = Relay::new(config, hub.clone(), store.clone()).unwrap();
         let listener = Relay::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -87,6 +88,14 @@ impl Server {
         peer.write(&encode(&Hello { lowest: 1, highest: 1 }).0).await;
         let hello = decode_server_hello(&peer.read().await.unwrap()).unwrap();
         assert!(matches!(hello, ServerHello::Accepted { version: 1, .. }), "{hello:?}");
+        peer
+    }
+
+    /// A peer that has proven to own this account by its password's secret.
+    pub(crate) async fn proven(&self, name: &str, secret: u8) -> Peer {
+        let mut peer = self.peer().await;
+        let vault = peer.ask(login(name, secret)).await;
+        assert!(matches!(vault, Ok(Response::Vault(_))), "{vault:?}");
         peer
     }
 
@@ -210,6 +219,13 @@ impl Peer {
         answer
     }
 
+    /// The device of this number, signed in.
+    pub(crate) async fn signed_in(mut self, number: u8) -> Self {
+        let authenticate = self.authenticate(number);
+        assert_eq!(self.ask(authenticate).await, Ok(Response::Done));
+        self
+    }
+
     /// What a device of this number would send to sign in here.
     pub(crate) fn authenticate(&self, number: u8) -> Request {
         let exporter = self.stream.get_ref().1.export_keying_material([0; 32], EXPORTER_LABEL, None).unwrap();
@@ -264,4 +280,30 @@ pub(crate) fn login(username: &str, secret: u8) -> Request {
 
 pub(crate) fn message(conversation: ConversationId, number: u64, commits: u64) -> Request {
     Request::Send { conversation, number, commits, payload: number.to_be_bytes().to_vec().into() }
+}
+
+pub(crate) const CHAT: ConversationId = ConversationId([7; 16]);
+
+/// Opens the chat of the peer's account with bob's device 2: one commit, one welcome.
+pub(crate) async fn open_chat(alice: &mut Peer) {
+    let welcome = Welcome { recipients: vec![device(2)], payload: b"welcome".to_vec().into() };
+    let handshake =
+        Handshake { commit: b"commit".to_vec().into(), welcome: Some(welcome), removed: vec![], group_info: None };
+    let kind = ConversationKind::Direct(name("bob"));
+    let create = CreateConversation { id: CHAT, kind, handshake: Some(handshake) };
+    match alice.ask(Request::CreateConversation(Box::new(create))).await {
+        Ok(Response::Accepted { seq: 1, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn enrol(version: u64, number: u8) -> Request {
+    let device_list = vec![6; 700].into();
+    Request::EnrolDevice(Box::new(EnrolDevice { device: new_device(number), version, device_list }))
+}
+
+/// A revision that changes nothing but the list, and removes these devices from it.
+pub(crate) fn revise(version: u64, removed: &[u8]) -> ReviseAccount {
+    let removed = removed.iter().copied().map(device).collect();
+    ReviseAccount { version, device_list: vec![7; 600].into(), removed, credentials: None, identity: None }
 }

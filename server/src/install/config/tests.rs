@@ -13,6 +13,7 @@ fn mysql() -> Config {
         public: parse_public("chat.example.org, [::1]:99").unwrap(),
         sign_up: SignUp::Secret,
         retention_days: 7,
+        backup_quota_mib: 64,
         log_format: LogFormat::Json,
         log_level: LogLevel::Debug,
         database: Database::Mysql,

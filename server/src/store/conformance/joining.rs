@@ -3,7 +3,8 @@
 use super::{FreshDatabase, Published, START_MS, Stage, handshake};
 use crate::store::{AppendOutcome, CreateOutcome};
 use waxwing_protocol::{
-    ConversationId, ConversationInfo, ConversationKind, Entry, EntryBody, GroupInfo, limits::PAGE_ENTRIES,
+    ConversationId, ConversationInfo, ConversationKind, Entry, EntryBody, GroupInfo, InboxItem, InboxNotice,
+    limits::PAGE_ENTRIES,
 };
 
 fn accepted(seq: u64, after_ms: u64) -> AppendOutcome {
@@ -25,7 +26,7 @@ pub async fn a_listed_device_lets_itself_in(database: &dyn FreshDatabase) {
     assert_eq!((page.head, page.tail, page.commits, page.sent), (3, 3, 2, 0));
     assert_eq!(stage.store.heads(tablet, None).await.unwrap(), [], "its cursor is its commit");
     let commit = Entry { seq: 3, time_ms: START_MS + 1000, body: EntryBody::Commit(b"join".to_vec().into()) };
-    assert_eq!(stage.store.fetch(bob.device, id, 2).await.unwrap().unwrap().entries, [commit.clone()]);
+    assert_eq!(stage.store.fetch(bob.device, id, 2).await.unwrap().unwrap().entries, std::slice::from_ref(&commit));
     // Once for the welcome, the notices of the tablet, the message, the commit.
     let published = stage.published.at_least(5).await;
     let told = |one: &Published| {
@@ -61,10 +62,7 @@ pub async fn the_same_join_again_is_the_same_join(database: &dyn FreshDatabase) 
     assert_eq!(stage.join(tablet, id, ("join", 1), 9000).await, accepted(2, 1000));
     assert_eq!(stage.join(tablet, id, ("other", 1), 9000).await, AppendOutcome::Stale { commits: 3 });
     assert_eq!(stage.store.fetch(alice.device, id, 3).await.unwrap().unwrap().head, 3);
-    let both = tokio::join!(
-        stage.join(tablet, id, ("again", 3), 9000),
-        stage.join(tablet, id, ("again", 3), 9000),
-    );
+    let both = tokio::join!(stage.join(tablet, id, ("again", 3), 9000), stage.join(tablet, id, ("again", 3), 9000),);
     assert_eq!(both, (accepted(4, 9000), accepted(4, 9000)));
 }
 
@@ -118,6 +116,50 @@ pub async fn strangers_cannot_join_or_look(database: &dyn FreshDatabase) {
     }
     assert_eq!(stage.store.conversations(carol.device, None).await.unwrap(), []);
     assert_eq!(stage.store.fetch(alice.device, id, 0).await.unwrap().unwrap().head, 1);
+}
+
+/// A device that cannot read the conversation asks: everybody in it hears of that, once until it is handled.
+pub async fn who_asks_is_announced_once(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    let tablet = stage.enrol(&bob, 3, 2).await;
+    let carol = stage.person("carol", 4).await;
+    for device in [alice.device, bob.device] {
+        stage.store.acknowledge_inbox(device, u64::MAX).await.unwrap();
+    }
+    let ask = |device, id| stage.store.ask_to_join(device, id, START_MS);
+    assert!(!ask(carol.device, id).await.unwrap());
+    assert!(!ask(tablet, ConversationId([8; 16])).await.unwrap());
+    let (first, second) = tokio::join!(ask(tablet, id), ask(tablet, id));
+    assert!(first.unwrap() && second.unwrap() && ask(tablet, id).await.unwrap());
+    let notice = InboxNotice::JoinAsked { conversation: id, username: bob.name.clone(), device: tablet };
+    let inbox = |device| stage.store.fetch_inbox(device, 0);
+    // Before it: Alice heard of the tablet, Bob's first device of its welcome and the tablet.
+    let alices = InboxItem { seq: 2, notice: notice.clone() };
+    let bobs = InboxItem { seq: 3, notice: notice.clone() };
+    assert_eq!(inbox(alice.device).await.unwrap(), std::slice::from_ref(&alices));
+    assert_eq!(inbox(bob.device).await.unwrap(), std::slice::from_ref(&bobs));
+    assert_eq!(inbox(tablet).await.unwrap(), []);
+    assert_eq!(inbox(carol.device).await.unwrap(), []);
+    let published = stage.published.inbox_items();
+    assert!(published.contains(&(alice.device, alices)) && published.contains(&(bob.device, bobs)));
+
+    // A member that lost its state asks too; it does not hear itself, and other questions are other notices.
+    assert!(ask(bob.device, id).await.unwrap());
+    assert_eq!(inbox(alice.device).await.unwrap().len(), 2);
+    assert_eq!(inbox(bob.device).await.unwrap().len(), 1);
+    // Handled, and asked again.
+    stage.store.acknowledge_inbox(alice.device, 2).await.unwrap();
+    assert!(ask(tablet, id).await.unwrap());
+    assert_eq!(inbox(alice.device).await.unwrap().last(), Some(&InboxItem { seq: 4, notice }));
+    assert_eq!(inbox(bob.device).await.unwrap().len(), 1);
+    // Whoever is removed asks no more.
+    stage.remove(&bob, 3, &[tablet]).await;
+    let asked = |items: Vec<InboxItem>| {
+        items.into_iter().filter(|item| matches!(item.notice, InboxNotice::JoinAsked { .. })).count()
+    };
+    assert_eq!(asked(inbox(bob.device).await.unwrap()), 0);
+    assert_eq!(asked(inbox(alice.device).await.unwrap()), 1);
 }
 
 /// The group info is the newest commit's, whoever made that, and nothing else's.

@@ -175,9 +175,9 @@ pub async fn a_replaced_device_starts_anew(database: &dyn FreshDatabase) {
     assert_eq!(welcome, [InboxItem { seq: 2, notice }]);
     // The commit itself is not for it, as it is for no device that comes in by one.
     let published = stage.published.at_least(5).await;
-    let commits = published.iter().filter(|one| {
-        matches!(one, Published::Entry(to, _, entry) if entry.seq == 3 && to.contains(&bob.device))
-    });
+    let commits = published
+        .iter()
+        .filter(|one| matches!(one, Published::Entry(to, _, entry) if entry.seq == 3 && to.contains(&bob.device)));
     assert_eq!(commits.count(), 0, "{published:?}");
     let itself = stage.commit(alice.device, id, (3, 2), handshake(&[alice.device], &[alice.device]), 3000).await;
     assert_eq!(itself, AppendOutcome::BadRecipients);

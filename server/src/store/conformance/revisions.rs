@@ -37,7 +37,10 @@ pub async fn a_revision_replaces_what_it_names(database: &dyn FreshDatabase) {
     assert_eq!(stage.store.revise_account(revision(&alice, 2)).await.unwrap(), ReviseOutcome::Revised);
     let record = read().await;
     assert_eq!(record.record.device_list.0, b"list 2");
-    assert_eq!((&record.kdf, &record.password_hash, &record.sealed), (&before.kdf, &before.password_hash, &before.sealed));
+    assert_eq!(
+        (&record.kdf, &record.password_hash, &record.sealed),
+        (&before.kdf, &before.password_hash, &before.sealed)
+    );
 
     let new = credentials(None);
     let revised = AccountRevision { credentials: Some(new.clone()), ..revision(&alice, 3) };
@@ -57,10 +60,9 @@ pub async fn a_revision_takes_the_next_version_only(database: &dyn FreshDatabase
     let stage = Stage::open(database).await;
     let alice = stage.person("alice", 1).await;
     for version in [0, 1, 3, u64::MAX] {
-        let outcome = stage.store.revise_account(AccountRevision {
-            credentials: Some(credentials(None)),
-            ..revision(&alice, version)
-        });
+        let outcome = stage
+            .store
+            .revise_account(AccountRevision { credentials: Some(credentials(None)), ..revision(&alice, version) });
         assert_eq!(outcome.await.unwrap(), ReviseOutcome::Conflict, "version {version}");
     }
     let record = stage.store.login_record(&alice.name).await.unwrap().unwrap();
@@ -74,10 +76,8 @@ pub async fn a_revision_takes_the_next_version_only(database: &dyn FreshDatabase
         (ReviseOutcome::Revised, EnrolOutcome::Conflict) | (ReviseOutcome::Conflict, EnrolOutcome::Enrolled) => {}
         other => panic!("{other:?}"),
     }
-    let outcomes = tokio::join!(
-        stage.store.revise_account(revision(&alice, 3)),
-        stage.store.revise_account(revision(&alice, 3)),
-    );
+    let outcomes =
+        tokio::join!(stage.store.revise_account(revision(&alice, 3)), stage.store.revise_account(revision(&alice, 3)),);
     match (outcomes.0.unwrap(), outcomes.1.unwrap()) {
         (ReviseOutcome::Revised, ReviseOutcome::Conflict) | (ReviseOutcome::Conflict, ReviseOutcome::Revised) => {}
         other => panic!("{other:?}"),
@@ -112,7 +112,7 @@ pub async fn a_removed_device_leaves_nothing(database: &dyn FreshDatabase) {
     let stage = Stage::open(database).await;
     let (alice, bob, id) = stage.pair().await;
     let tablet = stage.enrol(&bob, 3, 2).await;
-    stage.store.publish_key_packages(tablet, vec![vec![1].into()], Some(vec![2].into())).await.unwrap();
+    stage.store.publish_key_packages(tablet, vec![vec![1].into()], Some(vec![2].into()), START_MS).await.unwrap();
     stage.commit(alice.device, id, (1, 1), handshake(&[tablet], &[]), 1000).await;
     assert_eq!(stage.send(tablet, id, 1, 2).await, AppendOutcome::Accepted { seq: 3, time_ms: START_MS });
     for device in [alice.device, bob.device] {
@@ -165,7 +165,8 @@ pub async fn entries_wait_for_no_removed_device(database: &dyn FreshDatabase) {
     let phone = stage.enrol(&alice, 9, 3).await;
     let joined = stage.join(phone, id, ("join", 2), 9000).await;
     assert_eq!(joined, AppendOutcome::Accepted { seq: 5, time_ms: START_MS + 9000 });
-    assert_eq!(stage.seqs(phone, id, 0).await, [5]);
+    assert_eq!(stage.send(phone, id, 1, 3).await, AppendOutcome::Accepted { seq: 6, time_ms: START_MS });
+    assert_eq!(stage.seqs(phone, id, 5).await, [6]);
 }
 
 /// Whatever a removed device still had under way is refused, also if a device of that id comes again.

@@ -10,6 +10,7 @@ use waxwing_protocol::{Bytes, ConversationId, DeviceId, InboxItem, InboxNotice, 
 
 const WELCOME: i64 = 0;
 const DEVICE_LIST_CHANGED: i64 = 1;
+const JOIN_ASKED: i64 = 2;
 
 /// Something for several inboxes.
 pub(super) struct Notice {
@@ -103,22 +104,27 @@ async fn insert_items(
         .collect();
     for part in super::row::parts(&items, usize::MAX, |_| 0) {
         let mut insert = QueryBuilder::<MySql>::new(
-            "INSERT INTO inbox (device, seq, kind, conversation, welcome_seq, username, list_version, time_ms, size) ",
+            "INSERT INTO inbox \
+             (device, seq, kind, conversation, welcome_seq, username, list_version, asker, time_ms, size) ",
         );
         insert.push_values(part, |mut row, (notice, device, seq)| {
             row.push_bind(&device.0[..]).push_bind(signed(*seq));
             let size = match &notice.notice {
                 InboxNotice::Welcome { conversation, seq, payload, .. } => {
                     row.push_bind(WELCOME).push_bind(Some(&conversation.0[..])).push_bind(Some(signed(*seq)));
-                    row.push_bind(None::<&str>).push_bind(None::<i64>);
+                    row.push_bind(None::<&str>).push_bind(None::<i64>).push_bind(None::<&[u8]>);
                     length(payload.as_ref())
                 }
                 InboxNotice::DeviceListChanged { username, version } => {
                     row.push_bind(DEVICE_LIST_CHANGED).push_bind(None::<&[u8]>).push_bind(None::<i64>);
-                    row.push_bind(Some(username.as_str())).push_bind(Some(signed(*version)));
+                    row.push_bind(Some(username.as_str())).push_bind(Some(signed(*version))).push_bind(None::<&[u8]>);
                     0
                 }
-                InboxNotice::JoinAsked { .. } => 0,
+                InboxNotice::JoinAsked { conversation, username, device } => {
+                    row.push_bind(JOIN_ASKED).push_bind(Some(&conversation.0[..])).push_bind(None::<i64>);
+                    row.push_bind(Some(username.as_str())).push_bind(None::<i64>).push_bind(Some(&device.0[..]));
+                    0
+                }
             };
             row.push_bind(signed(notice.now_ms)).push_bind(size);
         });
@@ -149,7 +155,7 @@ impl Database {
                 .await?;
         let Some(last) = super::row::page_end(&sizes) else { return Ok(Vec::new()) };
         let rows = sqlx::query(
-            "SELECT i.seq, i.kind, i.conversation, i.welcome_seq, i.username, i.list_version, w.commits, w.payload \
+            "SELECT i.seq, i.kind, i.conversation, i.welcome_seq, i.username, i.list_version, i.asker, w.commits, w.payload \
              FROM inbox i LEFT JOIN welcome w ON w.conversation = i.conversation AND w.seq = i.welcome_seq \
              WHERE i.device = ? AND i.seq > ? AND i.seq <= ? ORDER BY i.seq",
         )
@@ -246,6 +252,11 @@ fn item(row: &MySqlRow) -> Result<InboxItem, StoreError> {
         DEVICE_LIST_CHANGED => InboxNotice::DeviceListChanged {
             username: row.try_get::<&str, _>("username")?.parse().map_err(|_| damaged)?,
             version: unsigned(row.try_get("list_version")?, "inbox")?,
+        },
+        JOIN_ASKED => InboxNotice::JoinAsked {
+            conversation: ConversationId(bytes(row.try_get("conversation")?, "inbox")?),
+            username: row.try_get::<&str, _>("username")?.parse().map_err(|_| damaged)?,
+            device: DeviceId(bytes(row.try_get("asker")?, "inbox")?),
         },
         _ => return Err(damaged),
     };

@@ -2,10 +2,14 @@
 //! owns the table `group_info`. It must not know what is inside.
 
 use super::Database;
+use super::error::is_duplicate;
+use super::inbox::{Notice, announce, post};
 use super::row::{bytes, unsigned};
 use crate::store::StoreError;
 use sqlx::{MySql, Transaction};
-use waxwing_protocol::{Bytes, ConversationId, ConversationInfo, ConversationKind, DeviceId, GroupInfo, limits};
+use waxwing_protocol::{
+    Bytes, ConversationId, ConversationInfo, ConversationKind, DeviceId, GroupInfo, InboxNotice, limits,
+};
 
 impl Database {
     pub(super) async fn conversations(
@@ -35,6 +39,48 @@ impl Database {
             })
         };
         rows.into_iter().map(info).collect()
+    }
+
+    pub(super) async fn ask_to_join(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.begin().await?;
+        let asker: Option<String> = sqlx::query_scalar(
+            "SELECT a.username FROM device d JOIN account a ON a.id = d.account \
+             JOIN participant p ON p.account = a.id WHERE d.id = ? AND p.conversation = ?",
+        )
+        .bind(&device.0[..])
+        .bind(&conversation.0[..])
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let Some(username) = asker else { return Ok(false) };
+        let username = username.parse().map_err(|_| StoreError::Inconsistent("account"))?;
+        // Held from here, so that a device that asks twice at once is announced once.
+        let _order = self.inbox_order.lock().await;
+        let untold: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT m.device FROM membership m WHERE m.conversation = ? AND m.left_at IS NULL AND m.device <> ? \
+             AND NOT EXISTS (SELECT 1 FROM inbox i WHERE i.asker = ? AND i.conversation = ? AND i.device = m.device)",
+        )
+        .bind(&conversation.0[..])
+        .bind(&device.0[..])
+        .bind(&device.0[..])
+        .bind(&conversation.0[..])
+        .fetch_all(&mut *transaction)
+        .await?;
+        let devices = untold.iter().map(|id| Ok(DeviceId(bytes(id, "membership")?)));
+        let devices = devices.collect::<Result<_, StoreError>>()?;
+        let notices = [Notice { devices, notice: InboxNotice::JoinAsked { conversation, username, device }, now_ms }];
+        let posted = match post(&mut transaction, &notices, self.statement_bytes).await {
+            // Another node was faster.
+            Err(error) if is_duplicate(&error) => return Ok(true),
+            posted => posted?,
+        };
+        transaction.commit().await?;
+        announce(&*self.publish, &notices, &posted);
+        Ok(true)
     }
 
     pub(super) async fn group_info(

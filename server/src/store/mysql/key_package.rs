@@ -2,8 +2,9 @@
 //! device's row first. It must not know what is in them.
 
 use super::Database;
-use super::row::{bytes, push_list};
-use crate::store::StoreError;
+use super::error::retried;
+use super::row::{bytes, push_list, signed};
+use crate::store::{KEY_PACKAGE_MS, LAST_RESORT_MS, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::BTreeMap;
 use waxwing_protocol::{Bytes, ClaimedKeyPackage, DeviceId, KeyPackageStock, Username, limits};
@@ -14,6 +15,7 @@ impl Database {
         device: DeviceId,
         one_time: &[Bytes],
         last_resort: Option<&Bytes>,
+        now_ms: u64,
     ) -> Result<KeyPackageStock, StoreError> {
         let mut transaction = self.begin().await?;
         let locked = sqlx::query("SELECT id FROM device WHERE id = ? FOR UPDATE")
@@ -24,21 +26,22 @@ impl Database {
             return Ok(KeyPackageStock { one_time: 0, last_resort: false });
         }
         if let Some(package) = last_resort {
-            sqlx::query("UPDATE device SET last_resort = ? WHERE id = ?")
+            sqlx::query("UPDATE device SET last_resort = ?, last_resort_ms = ? WHERE id = ?")
                 .bind(package.as_ref())
+                .bind(signed(now_ms))
                 .bind(&device.0[..])
                 .execute(&mut *transaction)
                 .await?;
         }
-        let stock = stock(&mut transaction, device).await?;
+        let stock = stock(&mut transaction, device, now_ms).await?;
         let space =
             limits::KEY_PACKAGES_PER_DEVICE.saturating_sub(usize::try_from(stock.one_time).unwrap_or(usize::MAX));
         let fitting: Vec<&Bytes> = one_time.iter().take(space).collect();
         // A request is at most 50 packages of 16 KiB: below every server's packet.
         if !fitting.is_empty() {
-            let mut insert = QueryBuilder::<MySql>::new("INSERT INTO key_package (device, payload) ");
+            let mut insert = QueryBuilder::<MySql>::new("INSERT INTO key_package (device, payload, stored_ms) ");
             insert.push_values(&fitting, |mut row, package| {
-                row.push_bind(&device.0[..]).push_bind(package.as_ref());
+                row.push_bind(&device.0[..]).push_bind(package.as_ref()).push_bind(signed(now_ms));
             });
             insert.build().execute(&mut *transaction).await?;
         }
@@ -47,8 +50,22 @@ impl Database {
         Ok(KeyPackageStock { one_time: stock.one_time.saturating_add(added), ..stock })
     }
 
-    pub(super) async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
-        stock(&mut self.begin().await?, device).await
+    pub(super) async fn key_package_stock(&self, device: DeviceId, now_ms: u64) -> Result<KeyPackageStock, StoreError> {
+        stock(&mut self.begin().await?, device, now_ms).await
+    }
+
+    /// Deletes packages that get too old, in parts.
+    pub(super) async fn expire_key_packages(&self, now_ms: u64) -> Result<(), StoreError> {
+        for statement in [
+            "DELETE FROM key_package WHERE stored_ms < ? LIMIT 1000",
+            "UPDATE device SET last_resort = NULL WHERE last_resort IS NOT NULL AND last_resort_ms < ? LIMIT 1000",
+        ] {
+            let before_ms = signed(now_ms.saturating_sub(KEY_PACKAGE_MS));
+            let part =
+                || async { Ok(sqlx::query(statement).bind(before_ms).execute(&self.pool).await?.rows_affected()) };
+            while retried(part).await? > 0 {}
+        }
+        Ok(())
     }
 
     pub(super) async fn claim_key_packages(
@@ -105,15 +122,21 @@ async fn take_one_each<'d>(
     Ok(taken)
 }
 
-async fn stock(transaction: &mut Transaction<'_, MySql>, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
+async fn stock(
+    transaction: &mut Transaction<'_, MySql>,
+    device: DeviceId,
+    now_ms: u64,
+) -> Result<KeyPackageStock, StoreError> {
     let one_time: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM key_package WHERE device = ?")
         .bind(&device.0[..])
         .fetch_one(&mut **transaction)
         .await?;
-    let last_resort = sqlx::query("SELECT id FROM device WHERE id = ? AND last_resort IS NOT NULL")
-        .bind(&device.0[..])
-        .fetch_optional(&mut **transaction)
-        .await?;
+    let last_resort =
+        sqlx::query("SELECT id FROM device WHERE id = ? AND last_resort IS NOT NULL AND last_resort_ms >= ?")
+            .bind(&device.0[..])
+            .bind(signed(now_ms.saturating_sub(LAST_RESORT_MS)))
+            .fetch_optional(&mut **transaction)
+            .await?;
     let one_time = u32::try_from(one_time).map_err(|_| StoreError::Inconsistent("key_package"))?;
     Ok(KeyPackageStock { one_time, last_resort: last_resort.is_some() })
 }

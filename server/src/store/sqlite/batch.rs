@@ -119,6 +119,11 @@ impl Logs {
         Ok(())
     }
 
+    /// Forgets a log that is deleted, with what was to be written of it.
+    pub(super) fn drop(&mut self, id: ConversationId) {
+        self.known.remove(&id);
+    }
+
     /// Keeps the memory within its limit. Only between transactions.
     pub(super) fn shrink(&mut self) {
         if self.known.len() > REMEMBERED {

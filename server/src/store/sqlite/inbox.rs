@@ -26,14 +26,19 @@ impl Batch<'_> {
         let seq = self
             .statement("UPDATE device SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq")?
             .query_row([row], |row| row.get(0))?;
-        let (username, version) = match &notice {
-            InboxNotice::DeviceListChanged { username, version } => (Some(username.as_str()), Some(*version)),
-            InboxNotice::Welcome { .. } | InboxNotice::JoinAsked { .. } => (None, None),
+        let (username, version, asked) = match &notice {
+            InboxNotice::Welcome { .. } => (None, None, None),
+            InboxNotice::DeviceListChanged { username, version } => (Some(username.as_str()), Some(*version), None),
+            InboxNotice::JoinAsked { conversation, username, device } => {
+                (Some(username.as_str()), None, Some((conversation.0, device.0)))
+            }
         };
+        let (conversation, asker) = asked.unzip();
         self.statement(
-            "INSERT INTO inbox (device, seq, time_ms, welcome, username, list_version) VALUES (?1,?2,?3,?4,?5,?6)",
+            "INSERT INTO inbox (device, seq, time_ms, welcome, username, list_version, conversation, asker)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![row, seq, now_ms, welcome, username, version])?;
+        .execute(params![row, seq, now_ms, welcome, username, version, conversation, asker])?;
         self.announcements.push(Announcement::Inbox { device, item: InboxItem { seq, notice } });
         Ok(())
     }
@@ -70,7 +75,7 @@ impl Batch<'_> {
 /// See [`crate::store::Store::fetch_inbox`].
 pub(super) fn fetch(connection: &Connection, device: DeviceId, after: u64) -> Result<Vec<InboxItem>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT i.seq, i.username, i.list_version, w.conversation, w.seq, w.commits, w.payload
+        "SELECT i.seq, i.username, i.list_version, w.conversation, w.seq, w.commits, w.payload, i.conversation, i.asker
          FROM inbox i LEFT JOIN welcome w ON w.id = i.welcome
          WHERE i.device = (SELECT id FROM device WHERE public_id = ?1) AND i.seq > ?2 ORDER BY i.seq LIMIT ?3",
     )?;
@@ -78,10 +83,17 @@ pub(super) fn fetch(connection: &Connection, device: DeviceId, after: u64) -> Re
     let (mut items, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let notice = match row.get::<_, Option<String>>(1)? {
-            Some(name) => InboxNotice::DeviceListChanged {
-                username: name.parse().map_err(|_| StoreError::Inconsistent("inbox"))?,
-                version: row.get(2)?,
-            },
+            Some(name) => {
+                let username = name.parse().map_err(|_| StoreError::Inconsistent("inbox"))?;
+                match row.get::<_, Option<[u8; 16]>>(8)? {
+                    Some(asker) => InboxNotice::JoinAsked {
+                        conversation: ConversationId(row.get(7)?),
+                        username,
+                        device: DeviceId(asker),
+                    },
+                    None => InboxNotice::DeviceListChanged { username, version: row.get(2)? },
+                }
+            }
             None => InboxNotice::Welcome {
                 conversation: ConversationId(row.get(3)?),
                 seq: row.get(4)?,

@@ -5,11 +5,12 @@
 
 use super::accounts::stored_name;
 use super::batch::{Announcement, Batch, Member};
+use super::conversations::Joiner;
 use super::log::busy;
 use crate::store::{Append, AppendOutcome, Join, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use waxwing_protocol::{
-    Bytes, ConversationId, ConversationInfo, ConversationKind, DeviceId, Entry, EntryBody, GroupInfo,
+    Bytes, ConversationId, ConversationInfo, ConversationKind, DeviceId, Entry, EntryBody, GroupInfo, InboxNotice,
     limits::PAGE_ENTRIES,
 };
 
@@ -63,6 +64,37 @@ impl Batch<'_> {
         let entry = Entry { seq, time_ms, body: EntryBody::Commit(join.commit.clone()) };
         self.announcements.push(Announcement::Entry { recipients, conversation: append.conversation, entry });
         Ok(AppendOutcome::Accepted { seq, time_ms })
+    }
+
+    /// See [`crate::store::Store::ask_to_join`].
+    pub(super) fn ask_to_join(
+        &mut self,
+        device: DeviceId,
+        id: ConversationId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        let asker = self
+            .statement(
+                "SELECT c.id, a.username FROM device d JOIN account a ON a.id = d.account
+                 JOIN roster r ON r.account = a.id JOIN conversation c ON c.id = r.conversation
+                 WHERE d.public_id = ?1 AND c.public_id = ?2",
+            )?
+            .query_row(params![device.0, id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
+            .optional()?;
+        let Some((conversation, name)) = asker else { return Ok(false) };
+        let untold: Vec<Joiner> = self
+            .statement(
+                "SELECT d.id, d.public_id FROM member m JOIN device d ON d.id = m.device
+                 WHERE m.conversation = ?1 AND m.left_at IS NULL AND d.public_id <> ?2 AND NOT EXISTS (
+                     SELECT 1 FROM inbox i WHERE i.asker = ?2 AND i.conversation = ?3 AND i.device = d.id)",
+            )?
+            .query_map(params![conversation, device.0, id.0], |row| Ok((row.get(0)?, DeviceId(row.get(1)?))))?
+            .collect::<Result<_, _>>()?;
+        let notice = InboxNotice::JoinAsked { conversation: id, username: stored_name(&name)?, device };
+        for one in untold {
+            self.notify(one, notice.clone(), None, now_ms)?;
+        }
+        Ok(true)
     }
 
     /// The row of a device whose account is in the conversation.

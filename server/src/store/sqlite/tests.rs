@@ -18,6 +18,7 @@ use std::{
     task::Poll,
 };
 use tokio::task::{Unconstrained, unconstrained};
+use waxwing_protocol::{ConversationId, DeviceId};
 
 /// The schema's version.
 const NEWEST: usize = 2;
@@ -185,6 +186,59 @@ fn migrating_again_changes_nothing() {
     let incarnation = open(&path).unwrap().incarnation;
     assert_eq!(retry_while_in_use(|| migrate(&path)).unwrap(), MigrationReport { from: NEWEST, to: NEWEST });
     assert_eq!(open(&path).unwrap().incarnation, incarnation);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_the_first_version_is_upgraded_with_all_that_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("waxwing.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../../../../migrations/sqlite/0001_initial.sql")).unwrap();
+    old.execute_batch(
+        "PRAGMA user_version = 1;
+         INSERT INTO server VALUES (1, randomblob(16));
+         INSERT INTO account SELECT value, 'person' || value, NULL, NULL, NULL, zeroblob(16), 65536, 3, 4, x'01', x'02',
+             x'03', x'04', x'05', x'06', x'07', x'08', 1, 0 FROM (SELECT 1 AS value UNION SELECT 2);
+         INSERT INTO device VALUES (5, unhex('01010101010101010101010101010101'), 1, zeroblob(32), 3, 0),
+             (9, unhex('02020202020202020202020202020202'), 2, zeroblob(32), 1, 0);
+         INSERT INTO key_package VALUES (1, 5, 1, x'aa');
+         INSERT INTO conversation VALUES (4, unhex('07070707070707070707070707070707'), 1, 2, 5, 1, 0, 2, 1, 0);
+         INSERT INTO roster VALUES (4, 1), (4, 2);
+         INSERT INTO member VALUES (4, 5, 0, 1, 1, NULL), (4, 9, 1, 1, 0, NULL);
+         INSERT INTO entry (place, time_ms, is_commit, sender, number, payload)
+             VALUES (4 << 32 | 1, 0, 1, 5, 0, x'bb'), (4 << 32 | 2, 0, 0, 5, 1, x'cc');
+         INSERT INTO sent VALUES (4, 5, 1, 1, 2, 0);
+         INSERT INTO welcome VALUES (1, unhex('07070707070707070707070707070707'), 1, 1, x'dd');
+         INSERT INTO inbox VALUES (9, 1, 0, 1, NULL, NULL), (5, 3, 0, NULL, 'person2', 1);",
+    )
+    .unwrap();
+    drop(old);
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 1, to: NEWEST });
+    let store = open(&path).unwrap();
+    let (id, one, two) = (ConversationId([7; 16]), DeviceId([1; 16]), DeviceId([2; 16]));
+    assert_eq!(store.fetch_inbox(two, 0).await.unwrap().len(), 1);
+    assert_eq!(store.fetch_inbox(one, 0).await.unwrap().len(), 1);
+    assert_eq!(store.fetch(two, id, 0).await.unwrap().unwrap().entries.len(), 1);
+    assert_eq!(store.conversations(one, None).await.unwrap().len(), 1);
+    assert_eq!(store.key_package_stock(one, START_MS).await.unwrap().one_time, 0);
+    let message = message(one, id, 2, 1);
+    assert_eq!(store.append(message).await.unwrap(), AppendOutcome::Accepted { seq: 3, time_ms: START_MS });
+    // Rows of devices are never taken for others: the next one is beyond the highest that ever was.
+    let removed = crate::store::AccountRevision {
+        account: crate::store::AccountId(2),
+        version: 2,
+        device_list: Vec::new(),
+        removed: vec![two],
+        credentials: None,
+        identity: None,
+        now_ms: START_MS,
+    };
+    assert_eq!(store.revise_account(removed).await.unwrap(), crate::store::ReviseOutcome::Revised);
+    let new = crate::store::conformance::new_device(3);
+    store.enrol_device(crate::store::AccountId(2), new, 3, Vec::new(), START_MS).await.unwrap();
+    store.close().await;
+    let row = |sql: &str| Connection::open(&path).unwrap().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(row("SELECT max(id) FROM device"), 10);
 }
 
 /// The writing thread of a store that was dropped ends a moment later.
