@@ -4,7 +4,9 @@
 //! the tables; what their blobs mean is others' business.
 
 pub(crate) mod chats;
+pub(crate) mod commits;
 pub(crate) mod contacts;
+pub(crate) mod join_requests;
 pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod own;
@@ -15,7 +17,10 @@ use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
 use waxwing_e2ee::{local::LocalKey, mls};
 use zeroize::Zeroizing;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/client/0001_profile.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/client/0001_profile.sql"),
+    include_str!("../../../migrations/client/0002_membership.sql"),
+];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.
 pub(crate) fn open(path: &Path, key: &LocalKey) -> Result<Connection, Error> {

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use rusqlite::{Connection, OptionalExtension, Row};
+use zeroize::Zeroizing;
 
 /// A chat's row id.
 pub(crate) type ChatId = i64;
@@ -17,6 +18,8 @@ pub(crate) enum Phase {
     Waiting,
     /// Messages can go.
     Active,
+    /// Our join may be at the server; its answer is not here. The group is in the epoch that begins if it is accepted.
+    Joining,
 }
 
 /// A chat's row.
@@ -31,7 +34,16 @@ pub(crate) struct ChatRow {
     pub(crate) number: u64,
     pub(crate) others: u64,
     pub(crate) introduced: bool,
+    /// The creation or the join as it was sent, until the server answered.
     pub(crate) creation: Option<Vec<u8>>,
+    /// How many conversations the chat has left behind.
+    pub(crate) era: u64,
+    /// What lets a device of ours in; kept when the group is gone.
+    pub(crate) join_key: Option<Zeroizing<[u8; 32]>>,
+    /// Whether entries before the cursor expired, and nothing was read since.
+    pub(crate) gap: bool,
+    /// When this device's keys in the group are due to be replaced: milliseconds since 1970.
+    pub(crate) update_at: u64,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
@@ -44,6 +56,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
             0 => Phase::New,
             1 => Phase::Creating,
             2 => Phase::Waiting,
+            4 => Phase::Joining,
             _ => Phase::Active,
         },
         cursor: row.get("cursor")?,
@@ -52,6 +65,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
         others: row.get("others")?,
         introduced: row.get("introduced")?,
         creation: row.get("creation")?,
+        era: row.get("era")?,
+        join_key: match row.get::<_, Option<Vec<u8>>>("join_key")?.map(Zeroizing::new) {
+            Some(_) => Some(Zeroizing::new(super::array(row, "join_key")?)),
+            None => None,
+        },
+        gap: row.get("gap")?,
+        update_at: row.get("update_at")?,
     })
 }
 
@@ -95,7 +115,8 @@ pub(crate) fn forget_unused(db: &Connection, name: &str) -> Result<(), Error> {
     db.execute(
         "DELETE FROM chats WHERE name = ?1 AND phase = 0
              AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.chat = chats.chat)
-             AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.chat = chats.chat)",
+             AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.chat = chats.chat)
+             AND NOT EXISTS (SELECT 1 FROM former_conversations f WHERE f.chat = chats.chat)",
         [name],
     )?;
     Ok(())
@@ -107,7 +128,7 @@ pub(crate) fn set_new(db: &Connection, chat: ChatId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Somebody else's creation won; its welcome is on the way.
+/// There is a group; this device is not in it, or cannot read it any more.
 pub(crate) fn set_waiting(db: &Connection, chat: ChatId, id: &[u8; 16]) -> Result<(), Error> {
     db.execute("UPDATE chats SET phase = 2, conversation = ?2, creation = NULL WHERE chat = ?1", (chat, id))?;
     Ok(())
@@ -117,10 +138,88 @@ pub(crate) fn set_waiting(db: &Connection, chat: ChatId, id: &[u8; 16]) -> Resul
 pub(crate) fn set_active(db: &Connection, chat: ChatId, id: &[u8; 16], cursor: u64, commits: u64) -> Result<(), Error> {
     db.execute(
         "UPDATE chats SET phase = 3, conversation = ?2, cursor = ?3, commits = ?4, creation = NULL,
-                          others = ?3, receipted = ?3 WHERE chat = ?1",
+                          others = ?3, receipted = ?3, gap = 0, unsettled = 1 WHERE chat = ?1",
         (chat, id, cursor, commits),
     )?;
     Ok(())
+}
+
+/// Our join is about to leave.
+pub(crate) fn set_joining(db: &Connection, chat: ChatId, join: &[u8]) -> Result<(), Error> {
+    db.execute("UPDATE chats SET phase = 4, creation = ?2 WHERE chat = ?1", (chat, join))?;
+    Ok(())
+}
+
+/// What lets a device of ours in from now on.
+pub(crate) fn set_join_key(db: &Connection, chat: ChatId, key: &[u8; 32]) -> Result<(), Error> {
+    db.prepare_cached("UPDATE chats SET join_key = ?2 WHERE chat = ?1")?.execute((chat, key))?;
+    Ok(())
+}
+
+/// Entries before the cursor expired, or after such a gap one was read.
+pub(crate) fn set_gap(db: &Connection, chat: ChatId, gap: bool) -> Result<(), Error> {
+    db.execute("UPDATE chats SET gap = ?2 WHERE chat = ?1", (chat, gap))?;
+    Ok(())
+}
+
+pub(crate) fn set_update_at(db: &Connection, chat: ChatId, update_at: u64) -> Result<(), Error> {
+    db.execute("UPDATE chats SET update_at = ?2 WHERE chat = ?1", (chat, update_at))?;
+    Ok(())
+}
+
+/// The groups of these chats have to be compared with the device lists: the one with this user, or all.
+pub(crate) fn set_unsettled(db: &Connection, name: Option<&str>) -> Result<(), Error> {
+    db.execute("UPDATE chats SET unsettled = 1 WHERE ?1 IS NULL OR name = ?1", [name])?;
+    Ok(())
+}
+
+/// A chat's group was compared with the device lists.
+pub(crate) fn set_settled(db: &Connection, chat: ChatId, settled: bool) -> Result<(), Error> {
+    db.execute("UPDATE chats SET unsettled = NOT ?2 WHERE chat = ?1", (chat, settled))?;
+    Ok(())
+}
+
+/// The active chats whose groups have to be compared with the device lists.
+pub(crate) fn unsettled(db: &Connection) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase = 3 AND unsettled = 1", ())
+}
+
+/// The active chats in which this device's keys are due to be replaced.
+pub(crate) fn update_due(db: &Connection, now_ms: u64) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase = 3 AND update_at <= ?1", [now_ms])
+}
+
+/// The chats that this device cannot read (yet).
+pub(crate) fn outside(db: &Connection) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase IN (2, 4)", ())
+}
+
+fn ids(db: &Connection, query: &str, parameters: impl rusqlite::Params) -> Result<Vec<ChatId>, Error> {
+    let mut query = db.prepare_cached(query)?;
+    let rows = query.query_map(parameters, |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The chat's conversation is over: what comes belongs to the next one.
+pub(crate) fn begin_era(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute(
+        "INSERT INTO former_conversations (chat, era, conversation, cursor)
+         SELECT chat, era, conversation, cursor FROM chats WHERE chat = ?1 AND conversation IS NOT NULL",
+        [chat],
+    )?;
+    db.execute(
+        "UPDATE chats SET era = era + 1, phase = 0, conversation = NULL, cursor = 0, commits = 0, number = 0, others = 0,
+                          receipted = 0, introduced = 0, creation = NULL, join_key = NULL, gap = 0, unsettled = 1
+         WHERE chat = ?1",
+        [chat],
+    )?;
+    Ok(())
+}
+
+/// The chat that once was this conversation.
+pub(crate) fn by_former_conversation(db: &Connection, conversation: &[u8; 16]) -> Result<Option<ChatId>, Error> {
+    let mut query = db.prepare_cached("SELECT chat FROM former_conversations WHERE conversation = ?1")?;
+    Ok(query.query_row([conversation], |row| row.get(0)).optional()?)
 }
 
 pub(crate) fn set_progress(db: &Connection, chat: ChatId, cursor: u64, commits: u64, others: u64) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! The accounts that this device has met, with the identity it pinned for each.
 
 use crate::Error;
+use minicbor::bytes::ByteVec;
 use rusqlite::{Connection, OptionalExtension};
 
 /// A pinned account.
@@ -59,4 +60,25 @@ pub(crate) fn changed(db: &Connection) -> Result<Vec<String>, Error> {
     let mut query = db.prepare_cached("SELECT username FROM contacts WHERE changed IS NOT NULL ORDER BY username")?;
     let names = query.query_map([], |row| row.get(0))?;
     Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// How an account's identity came to be the present one: statements, oldest first. Proven ones only.
+pub(crate) fn rotations(db: &Connection, username: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let mut query = db.prepare_cached("SELECT statements FROM rotations WHERE username = ?1")?;
+    let stored: Option<Vec<u8>> = query.query_row([username], |row| row.get(0)).optional()?;
+    let Some(stored) = stored else { return Ok(Vec::new()) };
+    let statements: Vec<ByteVec> = minicbor::decode(&stored)
+        .map_err(|error| Error::Storage(format!("the stored identities of '{username}': {error}")))?;
+    Ok(statements.into_iter().map(Vec::from).collect())
+}
+
+pub(crate) fn set_rotations(db: &Connection, username: &str, statements: &[Vec<u8>]) -> Result<(), Error> {
+    let statements: Vec<ByteVec> = statements.iter().cloned().map(ByteVec::from).collect();
+    let encoded = minicbor::to_vec(&statements).map_err(|error| Error::Storage(error.to_string()))?;
+    db.execute(
+        "INSERT INTO rotations (username, statements) VALUES (?1, ?2)
+         ON CONFLICT (username) DO UPDATE SET statements = excluded.statements",
+        (username, encoded),
+    )?;
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! The history. Messages are shown in the order of their seqs; those that wait for the server stand at the end, and those
-//! that failed where they failed.
+//! The history. Messages are shown in the order of their chat's eras and, within one, of their seqs; those that wait for the
+//! server stand at the end, and those that failed where they failed.
 
 use super::chats::ChatId;
 use crate::{Content, Error, Message, MessageId, MessageState};
@@ -33,8 +33,9 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
     };
     let (state, failure) = state_columns(new.state);
     let mut query = db.prepare_cached(
-        "INSERT INTO messages (chat, id, author, mine, seq, place, sent_at, received_at, kind, text, state, failure)
-         VALUES (:chat, :id, :author, :mine, :seq, coalesce(:seq, :waiting), :sent_at, :received_at, :kind, :text, :state, :failure)",
+        "INSERT INTO messages (chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state, failure)
+         VALUES (:chat, (SELECT era FROM chats WHERE chat = :chat), :id, :author, :mine, :seq, coalesce(:seq, :waiting),
+                 :sent_at, :received_at, :kind, :text, :state, :failure)",
     )?;
     query.execute(named_params! {
         ":chat": new.chat, ":id": new.id.0, ":author": new.author, ":mine": new.mine, ":seq": new.seq,
@@ -58,7 +59,7 @@ pub(crate) fn mine_by_id(db: &Connection, id: MessageId) -> Result<Option<(i64, 
 /// The newest `limit` messages of a chat, oldest first.
 pub(crate) fn newest(db: &Connection, chat: ChatId, limit: usize) -> Result<Vec<Message>, Error> {
     let mut query = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} WHERE m.chat = ?1 ORDER BY m.place DESC, m.position DESC LIMIT ?2"
+        "SELECT {COLUMNS} WHERE m.chat = ?1 ORDER BY m.era DESC, m.place DESC, m.position DESC LIMIT ?2"
     ))?;
     let rows = query.query_map((chat, limit), |row| read(row).map(|(_, message)| message))?;
     let mut messages: Vec<Message> = rows.collect::<Result<_, _>>()?;
@@ -98,7 +99,8 @@ pub(crate) fn is_known(db: &Connection, chat: ChatId, author: &str, id: MessageI
 pub(crate) fn set_sent(db: &Connection, position: i64, seq: u64) -> Result<(), Error> {
     db.prepare_cached(
         "UPDATE messages SET state = 1, place = ?2, seq = CASE
-             WHEN EXISTS (SELECT 1 FROM messages o WHERE o.chat = messages.chat AND o.seq = ?2) THEN NULL ELSE ?2 END
+             WHEN EXISTS (SELECT 1 FROM messages o WHERE o.chat = messages.chat AND o.era = messages.era AND o.seq = ?2)
+             THEN NULL ELSE ?2 END
          WHERE position = ?1 AND seq IS NULL",
     )?
     .execute((position, seq))?;
@@ -108,7 +110,8 @@ pub(crate) fn set_sent(db: &Connection, position: i64, seq: u64) -> Result<(), E
 pub(crate) fn set_failed(db: &Connection, position: i64, reason: &str) -> Result<(), Error> {
     db.execute(
         "UPDATE messages SET state = 3, failure = ?2, place = coalesce(
-             (SELECT max(o.place) FROM messages o WHERE o.chat = messages.chat AND o.place < ?3), 0)
+             (SELECT max(o.place) FROM messages o
+              WHERE o.chat = messages.chat AND o.era = messages.era AND o.place < ?3), 0)
          WHERE position = ?1",
         (position, reason, WAITING),
     )?;
@@ -123,10 +126,20 @@ pub(crate) fn delete(db: &Connection, position: i64) -> Result<(), Error> {
 /// Another account's device has everything up to `seq`; returns our messages that this is new for.
 pub(crate) fn set_delivered(db: &Connection, chat: ChatId, seq: u64) -> Result<Vec<(MessageId, u64)>, Error> {
     let mut query = db.prepare_cached(
-        "UPDATE messages SET state = 2 WHERE chat = ?1 AND state = 1 AND seq <= ?2 RETURNING id, seq",
+        "UPDATE messages SET state = 2 WHERE chat = ?1 AND era = (SELECT era FROM chats WHERE chat = ?1)
+             AND state = 1 AND seq <= ?2 RETURNING id, seq",
     )?;
     let rows = query.query_map((chat, seq), |row| Ok((MessageId(super::array(row, "id")?), row.get("seq")?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What waits in a chat goes on in its present era.
+pub(crate) fn carry_over(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute(
+        "UPDATE messages SET era = (SELECT era FROM chats WHERE chat = ?1) WHERE chat = ?1 AND place = ?2",
+        (chat, WAITING),
+    )?;
+    Ok(())
 }
 
 /// A chat's unread and queued messages.
