@@ -14,6 +14,8 @@ pub(crate) struct VerifiedAccount {
     pub(crate) identity: IdentityPublicKey,
     pub(crate) list: VerifiedDeviceList,
     pub(crate) signed_list: Vec<u8>,
+    /// The statements of former identities, oldest first. Claims until they were followed from a pinned one.
+    pub(crate) rotations: Vec<Vec<u8>>,
 }
 
 /// How a record relates to what is known of the account.
@@ -38,7 +40,8 @@ impl VerifiedAccount {
             IdentityPublicKey::from_der(&record.identity_key.0).map_err(|error| untrusted(error.to_string()))?;
         let list = DeviceList::verify(&record.device_list.0, &identity, username)
             .map_err(|error| untrusted(error.to_string()))?;
-        Ok(Self { username: username.to_owned(), identity, list, signed_list: record.device_list.0.clone() })
+        let rotations = record.rotations.iter().map(|statement| statement.0.clone()).collect();
+        Ok(Self { username: username.to_owned(), identity, list, signed_list: record.device_list.0.clone(), rotations })
     }
 
     /// Compares with the pin, if there is one.

@@ -4,11 +4,15 @@
 //! cursor + 1, and its effects and the cursor commit together; what listeners hear has happened. It must not know
 //! passwords or screens.
 
+mod commits;
 mod creation;
 mod directory;
 mod fetching;
 mod inbox;
+mod joining;
 mod log;
+mod membership;
+mod notes;
 mod sending;
 
 use crate::{
@@ -131,6 +135,12 @@ struct Online {
     /// Chats whose log has to be fetched.
     behind: BTreeSet<ChatId>,
     inbox_due: bool,
+    /// Whether the account's conversations have to be compared with the chats here.
+    conversations_due: bool,
+    /// Chats whose groups have to be compared with the device lists, or changed.
+    unsettled: BTreeMap<ChatId, membership::Pace>,
+    /// When to look for keys that are due to be replaced.
+    update_at: Instant,
     /// The last inbox item that was handled on this connection; one handled twice changes nothing.
     inbox_seq: u64,
     /// The heads have to be asked for; those after this id, if it has begun.
@@ -163,7 +173,7 @@ impl Engine {
         let (handle, commands) = mpsc::unbounded_channel();
         let (running, ended) = std::sync::mpsc::channel();
         let engine = Self {
-            dirty: outbox::chats(&db)?.into_iter().collect(),
+            dirty: outbox::chats(&db)?.into_iter().chain(store::commits::chats(&db)?).collect(),
             db,
             own,
             link,
@@ -233,6 +243,8 @@ impl Engine {
             let State::Online(online) = &mut self.reach else { return Ok(()) };
             if online.inbox_due {
                 self.fetch_inbox().await?;
+            } else if online.conversations_due {
+                self.fetch_conversations().await?;
             } else if let Some(after) = online.heads_due {
                 self.fetch_heads(after).await?;
             } else if let Some(chat) = online.behind.first().copied() {
@@ -291,7 +303,8 @@ impl Engine {
             State::Waiting(at) => Some(*at),
             State::Online(online) => {
                 let retries = online.lanes.values().filter_map(sending::Lane::retry_at);
-                retries.chain(online.receipts_at).chain([online.ping_at]).min()
+                let changes = online.unsettled.values().filter_map(membership::Pace::at);
+                retries.chain(changes).chain(online.receipts_at).chain([online.ping_at, online.update_at]).min()
             }
             State::Idle | State::Connecting(_) => None,
         };
@@ -385,6 +398,8 @@ impl Engine {
             key_packages::publish(&connection, batch).await?;
         }
         let (answer_to, answers) = mpsc::unbounded_channel();
+        let unsettled = chats::unsettled(&self.db)?;
+        self.dirty.extend(&unsettled);
         self.reach = State::Online(Box::new(Online {
             connection,
             incoming,
@@ -396,6 +411,9 @@ impl Engine {
             lanes: BTreeMap::new(),
             behind: BTreeSet::new(),
             inbox_due: true,
+            conversations_due: true,
+            unsettled: unsettled.into_iter().map(|chat| (chat, membership::Pace::Look)).collect(),
+            update_at: Instant::now(),
             inbox_seq: 0,
             heads_due: Some(None),
             caught_up: false,
@@ -458,23 +476,21 @@ impl Engine {
         for lane in online.lanes.values_mut() {
             lane.keep_time(now);
         }
+        self.dirty.extend(membership::come_due(&mut online.unsettled, now));
         if online.receipts_at.is_some_and(|at| at <= now) {
             online.receipts_at = None;
             self.queue_receipts()?;
         }
-        Ok(())
+        self.plan_updates(now)
     }
 
     /// Takes in what came over the network, chat by chat.
     async fn take_in(&mut self, incoming: Vec<Incoming>, answers: Vec<(Tag, Answer)>) -> Result<(), Error> {
         let mut touched = BTreeSet::new();
-        let mut lost = Vec::new();
         let mut ended = None;
         for (tag, answer) in answers {
-            match self.answered(tag, answer)? {
-                sending::Answered::GoOn(chat) => drop(touched.insert(chat)),
-                sending::Answered::Lost(chat, error) => lost.push((chat, error)),
-            }
+            self.answered(tag, answer)?;
+            touched.insert(tag.0);
         }
         for incoming in incoming {
             let State::Online(online) = &mut self.reach else { break };
@@ -501,9 +517,6 @@ impl Engine {
         for chat in touched {
             self.advance(chat).await?;
         }
-        for (chat, error) in lost {
-            self.give_up(chat, &error)?;
-        }
         ended.map_or(Ok(()), Err)
     }
 }
@@ -517,7 +530,7 @@ enum Wake {
 
 impl Online {
     fn is_behind(&self) -> bool {
-        self.inbox_due || self.heads_due.is_some() || !self.behind.is_empty()
+        self.inbox_due || self.conversations_due || self.heads_due.is_some() || !self.behind.is_empty()
     }
 
     fn lane(&mut self, chat: ChatId) -> &mut sending::Lane {

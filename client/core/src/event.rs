@@ -31,6 +31,24 @@ pub enum Event {
         /// Who.
         username: String,
     },
+    /// An account has a new device: our own account, or a contact's.
+    DeviceAdded {
+        /// Whose.
+        username: String,
+        /// Its id, 32 hexadecimal digits.
+        device: String,
+        /// What our own account calls it, if it is ours and has a name.
+        name: Option<String>,
+        /// When its account listed it, milliseconds since 1970.
+        since: u64,
+    },
+    /// An account has signed a device out.
+    DeviceRemoved {
+        /// Whose.
+        username: String,
+        /// Its id, 32 hexadecimal digits.
+        device: String,
+    },
     /// Somebody told their full name.
     Profile {
         /// Who.

@@ -1,9 +1,13 @@
 //! Making a direct chat: a group of both accounts' devices, offered to the server, which takes one per pair of accounts.
 
-use super::{Engine, State, directory::Pinned};
+use super::{
+    Engine, State,
+    commits::update_after,
+    directory::{Pinned, signed_list},
+};
 use crate::{
     Error,
-    account::username,
+    account::{now_ms, username},
     directory::VerifiedAccount,
     random,
     store::{
@@ -40,12 +44,15 @@ impl Engine {
                         group.commit_accepted().map_err(|error| crate::mls_error(&error))?;
                     }
                     // The one commit is the entry, if there is one.
-                    chats::set_active(tx, row.chat, &id, seq, seq)
+                    chats::set_active(tx, row.chat, &id, seq, seq)?;
+                    chats::set_update_at(tx, row.chat, update_after(now_ms(), random().next_u64()))?;
+                    chats::set_join_key(tx, row.chat, group.join_key().as_bytes())
                 })?;
                 if let State::Online(online) = &mut self.reach {
                     // After a lost answer the others may have written already.
                     online.behind.insert(row.chat);
                 }
+                self.unsettle(row.chat);
                 Ok(())
             }
             Ok(_) => Err(unexpected()),
@@ -158,7 +165,8 @@ fn make_group(
         Error::Untrusted { username, reason }
     };
     let bytes: Vec<Vec<u8>> = packages.iter().map(|(_, package)| package.clone()).collect();
-    let lists: Vec<SignedList> = accounts.iter().map(|account| signed_list(account)).collect();
+    let lists = accounts.iter().map(|account| Ok(signed_list(tx, own, &account.username)?.map(|(signed, _)| signed)));
+    let lists: Vec<SignedList> = lists.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect();
     let change = Change { lists: &lists, add: &bytes, ..Change::default() };
     let prepared = group.prepare(&device, &Pinned { tx, own }, change).map_err(|error| {
         if error.is_fault_of_entry() { untrusted(error.to_string()) } else { crate::mls_error(&error) }
@@ -188,8 +196,11 @@ fn participant(account: &VerifiedAccount) -> Participant {
     }
 }
 
-fn signed_list(account: &VerifiedAccount) -> SignedList {
-    SignedList { username: account.username.clone(), list: account.signed_list.clone(), rotations: Vec::new() }
+/// Whether a group's rules are those of the direct chat between this account and `name` (the notes, if it is the same).
+pub(super) fn is_chat_with(rules: &GroupRules, own: &str, name: &str) -> bool {
+    let participants = rules.participants();
+    let both = [own, name].iter().all(|one| rules.participant(one).is_some());
+    rules.kind() == Kind::Direct && both && participants.len() == if own == name { 1 } else { 2 }
 }
 
 pub(super) fn load<'tx>(mls: &'tx Mls<'tx>, id: &[u8; 16]) -> Result<Group<'tx>, Error> {

@@ -1,6 +1,6 @@
 //! Meeting users: pinning their identity at first contact, and holding everything for those whose identity changed.
 
-use super::{Engine, State};
+use super::{Engine, State, membership};
 use crate::{
     Error, Event, MessageState,
     account::username,
@@ -9,13 +9,28 @@ use crate::{
     transport::{CallError, unexpected},
 };
 use rusqlite::Connection as Database;
-use waxwing_e2ee::{account::IdentityPublicKey, mls::Identities};
+use waxwing_e2ee::{
+    account::{DeviceList, IdentityPublicKey, VerifiedDeviceList},
+    mls::{Identities, SignedList},
+};
 use waxwing_protocol::{ErrorCode, Request, Response};
 
 /// The identity keys that this device has pinned, and its own.
 pub(super) struct Pinned<'a> {
     pub(super) tx: &'a Database,
     pub(super) own: &'a Own,
+}
+
+impl Pinned<'_> {
+    /// The account's present identity, if it was met.
+    pub(super) fn current(&self, username: &str) -> Result<Option<IdentityPublicKey>, Error> {
+        let der = match username == self.own.username {
+            true => Some(self.own.identity_key.clone()),
+            false => contacts::load(self.tx, username)?.map(|contact| contact.identity_key),
+        };
+        let damaged = |error| Error::Storage(format!("the stored identity of '{username}': {error}"));
+        der.map(|der| IdentityPublicKey::from_der(&der)).transpose().map_err(damaged)
+    }
 }
 
 impl Identities for Pinned<'_> {
@@ -86,19 +101,22 @@ impl Engine {
             false => contacts::load(&self.db, name)?,
         };
         match (account.standing(known.as_ref())?, own) {
-            (Standing::Known, true) => {
-                if self.own.device_list != account.signed_list {
-                    store::own::set_device_list(&self.db, &account.signed_list)?;
-                    self.own.device_list = account.signed_list.clone();
-                }
+            (Standing::Known, own) => {
+                let known_list = known.map(|known| known.device_list).unwrap_or_default();
+                let profile = &self.own;
+                let newer = store::in_transaction(&mut self.db, |tx| {
+                    if !own {
+                        contacts::set_changed(tx, name, None)?;
+                    }
+                    contacts::set_rotations(tx, name, &account.rotations)?;
+                    membership::take_record(tx, profile, &account, &known_list)
+                })?;
+                newer.into_iter().for_each(|list| self.note_list(list));
             }
-            (Standing::Known, false) => store::in_transaction(&mut self.db, |tx| {
-                contacts::set_device_list(tx, name, &account.signed_list)?;
-                contacts::set_changed(tx, name, None)
+            (Standing::New, _) => store::in_transaction(&mut self.db, |tx| {
+                contacts::pin(tx, name, &account.identity.to_der(), &account.signed_list)?;
+                contacts::set_rotations(tx, name, &account.rotations)
             })?,
-            (Standing::New, _) => {
-                contacts::pin(&self.db, name, &account.identity.to_der(), &account.signed_list)?;
-            }
             (Standing::Changed, _) => {
                 if !own {
                     contacts::set_changed(&self.db, name, Some(&account.identity.fingerprint()))?;
@@ -141,4 +159,22 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The newest verified device list of an account, as commits carry it; none if the account was never met.
+pub(super) fn signed_list(
+    tx: &Database,
+    own: &Own,
+    username: &str,
+) -> Result<Option<(SignedList, VerifiedDeviceList)>, Error> {
+    let Some(identity) = (Pinned { tx, own }).current(username)? else { return Ok(None) };
+    let list = match username == own.username {
+        true => store::own::device_list(tx)?,
+        false => contacts::load(tx, username)?.map(|contact| contact.device_list),
+    };
+    let Some(list) = list else { return Ok(None) };
+    let verified = DeviceList::verify(&list, &identity, username)
+        .map_err(|error| Error::Storage(format!("the stored device list of '{username}': {error}")))?;
+    let rotations = contacts::rotations(tx, username)?;
+    Ok(Some((SignedList { username: username.to_owned(), list, rotations }, verified)))
 }

@@ -8,7 +8,10 @@ use crate::{
     store::chats::{self, ChatId},
     transport::{CallError, unexpected},
 };
-use waxwing_protocol::{ConversationId, Request, Response};
+use waxwing_protocol::{ConversationId, ErrorCode, Refusal, Request, Response};
+
+/// How long a conversation that the server does not know is left alone.
+const GONE_MS: u32 = 10_000;
 
 impl Engine {
     /// Asks which chats have more than we have, page by page.
@@ -47,8 +50,18 @@ impl Engine {
             return Ok(());
         };
         let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
-        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
-        let Response::Page(page) = answer else { return Err(unexpected()) };
+        let page = match online.connection.call(request).await {
+            Ok(Response::Page(page)) => page,
+            Ok(_) => return Err(unexpected()),
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownConversation => {
+                // This device was put out, or the conversation is gone: the list says which.
+                online.behind.remove(&chat);
+                online.conversations_due = true;
+                online.lane(chat).wait(&Refusal::retry_after(refusal.code, GONE_MS));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into_error()),
+        };
         let head = page.head;
         let skipped = match log::check_page(&page, row.cursor) {
             Err(error @ Error::ServerRestored) => {
@@ -74,6 +87,15 @@ impl Engine {
         }
         self.advance(chat).await?;
         let row = chats::load(&self.db, chat)?;
+        if row.phase != chats::Phase::Active {
+            return Ok(());
+        }
+        if row.cursor == head && row.gap && row.commits < commits {
+            // There were commits among the entries that expired.
+            chats::set_waiting(&self.db, chat, &conversation)?;
+            self.note_outside(chat);
+            return Ok(());
+        }
         if row.cursor == head && row.commits != commits {
             // The server counts; only with its count does it take what we send.
             chats::set_progress(&self.db, chat, row.cursor, commits, row.others)?;

@@ -1,16 +1,22 @@
 //! The inbox: welcomes into chats that others began, and notices.
 
-use super::{Engine, State, creation, directory::Pinned};
+use super::{Engine, State, creation, directory::Pinned, joining};
 use crate::{
-    Error,
+    Error, Event,
+    account::now_ms,
+    random,
     store::{
         self,
         chats::{self, Phase},
     },
     transport::{CallError, unexpected},
 };
-use waxwing_e2ee::mls::{Group, Kind, Mls, MlsError};
+use rand_core::Rng as _;
+use waxwing_e2ee::mls::{Group, Mls, MlsError};
 use waxwing_protocol::{ConversationId, InboxItem, InboxNotice, Request, Response};
+
+/// Within this time, in milliseconds, a device replaces the keys that it was added with.
+const FIRST_UPDATE: u64 = 24 * 3600 * 1000;
 
 /// A welcome as the server delivered it.
 struct Invitation<'a> {
@@ -22,7 +28,8 @@ struct Invitation<'a> {
 
 /// How joining went.
 enum Joined {
-    Yes(chats::ChatId),
+    /// The chat, and a mark for what was missed.
+    Yes(chats::ChatId, Option<Event>),
     /// It is no good; the text says why.
     No(String),
     /// This account's identity has to be fetched first.
@@ -64,7 +71,19 @@ impl Engine {
                 Err(Error::UnknownUser(_)) => Ok(()),
                 outcome => outcome.map(drop),
             },
-            InboxNotice::JoinAsked { .. } => Ok(()),
+            InboxNotice::JoinAsked { conversation, username, device } => {
+                if let Some(row) = chats::by_conversation(&self.db, &conversation.0)?
+                    && row.phase == Phase::Active
+                {
+                    store::join_requests::insert(&self.db, row.chat, username.as_str(), &device.0)?;
+                    chats::set_settled(&self.db, row.chat, false)?;
+                    if let State::Online(online) = &mut self.reach {
+                        online.may_reach(row.chat, &device.0);
+                    }
+                    self.unsettle(row.chat);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -72,6 +91,7 @@ impl Engine {
         if i64::try_from(invitation.seq.max(invitation.commits)).is_err() {
             return Err(Error::ServerMisbehaves("it sent a welcome with an impossible number".into()));
         }
+        self.read_up_to(invitation).await?;
         let mut joined = self.join(invitation)?;
         if let Joined::Unknown(username) = &joined {
             match self.meet(&username.clone()).await {
@@ -84,13 +104,23 @@ impl Engine {
             }
         }
         match joined {
-            Joined::Yes(chat) => {
-                if let State::Online(online) = &mut self.reach {
-                    online.behind.insert(chat);
-                }
-            }
+            Joined::Yes(chat, gap) => self.note_inside(chat, gap),
             Joined::No(reason) => tracing::warn!(reason, "an invitation into a chat was refused"),
             Joined::Unknown(_) => tracing::warn!("an invitation by an identity that does not exist was refused"),
+        }
+        Ok(())
+    }
+
+    /// A device that was put out and in again, by one commit, reads on until there with the group that it has.
+    async fn read_up_to(&mut self, invitation: &Invitation<'_>) -> Result<(), Error> {
+        while let Some(row) = chats::by_conversation(&self.db, &invitation.conversation.0)?
+            && row.phase == Phase::Active
+            && row.cursor < invitation.seq
+        {
+            self.fetch(row.chat).await?;
+            if chats::load(&self.db, row.chat)?.cursor == row.cursor {
+                break;
+            }
         }
         Ok(())
     }
@@ -100,37 +130,44 @@ impl Engine {
         let outcome = store::in_transaction(&mut self.db, |tx| {
             let mls = Mls::new(tx);
             let id = invitation.conversation.0;
-            // Ours lost against this one, or a retry of what we have.
             let refuse = |reason: &str| Err(Refusal::No(reason.to_owned()).into());
+            match chats::by_conversation(tx, &id)? {
+                Some(known) if known.phase == Phase::Active => return refuse("this device is in the chat already"),
+                // What is left of a group that this device cannot read any more.
+                Some(_) => creation::delete_group(tx, &id)?,
+                None => {}
+            }
             let group = match Group::join(&mls, &Pinned { tx, own }, invitation.payload) {
                 Ok(group) => group,
                 Err(MlsError::UnknownIdentity { username, .. }) => return Err(Refusal::Unknown(username).into()),
                 Err(error) if error.is_fault_of_entry() => return refuse(&error.to_string()),
                 Err(error) => return Err(crate::mls_error(&error).into()),
             };
-            if *group.id() != id || group.rules().kind() != Kind::Direct {
+            if *group.id() != id {
                 return refuse("it is for another conversation");
             }
-            let participants = group.rules().participants();
-            if participants.iter().all(|one| one.username != own.username) {
+            let peer = group.rules().participants().iter().find(|one| one.username != own.username);
+            let name = peer.map_or(own.username.as_str(), |peer| peer.username.as_str());
+            if !creation::is_chat_with(group.rules(), &own.username, name) {
                 return refuse("this account does not take part");
             }
-            let peer = participants.iter().find(|one| one.username != own.username);
-            let name = peer.map_or(own.username.as_str(), |peer| peer.username.as_str());
             let row = chats::ensure(tx, name)?;
             if chats::by_conversation(tx, &id)?.is_some_and(|other| other.chat != row.chat) {
                 return refuse("it has the id of another chat");
             }
             match (row.phase, row.conversation) {
                 (Phase::Active, Some(known)) if known != id => return refuse("there is another chat with this user"),
-                (Phase::Waiting, Some(known)) if known != id => {
+                (Phase::Waiting | Phase::Joining, Some(known)) if known != id => {
                     return refuse("another chat with this user was announced");
                 }
                 (Phase::Creating, Some(ours)) if ours != id => creation::delete_group(tx, &ours)?,
                 _ => {}
             }
-            chats::set_active(tx, row.chat, &id, invitation.seq, invitation.commits)?;
-            Ok(Joined::Yes(row.chat))
+            let gap = joining::came_in(tx, own, &row, &id, invitation.seq, invitation.commits)?;
+            chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
+            // Keys that a key package brought are replaced soon.
+            chats::set_update_at(tx, row.chat, now_ms() + random().next_u64() % FIRST_UPDATE)?;
+            Ok(Joined::Yes(row.chat, gap))
         });
         match outcome {
             Ok(joined) => Ok(joined),

@@ -3,7 +3,7 @@
 //! The invariant: entry after entry without a gap; what cannot be read leaves a visible mark, and whatever a peer sends,
 //! the chat goes on.
 
-use super::{Ahead, Engine, State, creation, directory::Pinned};
+use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, membership};
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -11,7 +11,7 @@ use crate::{
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
-        contacts, messages, outbox,
+        commits, contacts, join_requests, messages, outbox,
         own::Own,
     },
 };
@@ -19,12 +19,12 @@ use rand_core::Rng as _;
 use rusqlite::Connection as Database;
 use waxwing_e2ee::{
     content::{self, Body},
-    mls::{Group, Member, Mls, Received},
+    mls::{Group, Member, Mls, MlsError, Received},
 };
 use waxwing_protocol::{ConversationId, Page};
 
 /// No log is longer; leaves room for arithmetic, and for the database's signed integers.
-const HIGHEST: u64 = 1 << 52;
+pub(super) const HIGHEST: u64 = 1 << 52;
 /// The year 9999, in milliseconds: the latest time that anyone may claim to have written.
 const LATEST: u64 = 253_402_300_799_999;
 
@@ -35,7 +35,31 @@ struct Effects {
     sent: Vec<Message>,
     /// The highest send number that the log confirmed.
     confirmed: u64,
-    removed: bool,
+    /// Who is in the group has changed, or what it goes by.
+    changed: bool,
+    /// This device cannot read the chat any more, until it comes in again.
+    outside: bool,
+    /// Newer device lists that commits brought.
+    lists: Vec<membership::NewList>,
+}
+
+/// Why a batch of entries was not read; nothing of it has happened.
+enum Stop {
+    /// This account's identity has to be fetched first.
+    Unknown(String),
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// Checks that a page continues the log behind the cursor; returns up to where entries are gone for good, if any are.
@@ -80,20 +104,28 @@ impl Engine {
 
         let own = &self.own;
         let others = row.others;
-        let effects = store::in_transaction(&mut self.db, |tx| {
+        let read = store::in_transaction(&mut self.db, |tx| {
             let mls = Mls::new(tx);
             let group = creation::load(&mls, &conversation)?;
             let mut reader = Reader { tx, own, row: &mut row, group: Some(group), effects: Effects::default() };
             for (seq, entry) in entries {
                 reader.read(seq, entry)?;
+                if reader.effects.outside {
+                    break;
+                }
             }
-            let effects = reader.effects;
+            let effects = reader.finish()?;
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
-            if effects.removed {
+            if effects.outside {
                 chats::set_waiting(tx, chat, &conversation)?;
             }
-            Ok::<_, Error>(effects)
-        })?;
+            Ok::<_, Stop>(effects)
+        });
+        let effects = match read {
+            Ok(effects) => effects,
+            Err(Stop::Unknown(username)) => return self.meet_stranger(chat, &username).await,
+            Err(Stop::Failed(error)) => return Err(error),
+        };
 
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         online.lane(chat).confirmed(effects.confirmed);
@@ -105,10 +137,34 @@ impl Engine {
             self.tell(event);
         }
         effects.sent.into_iter().for_each(|message| self.note_sent(message));
-        if effects.removed {
-            self.give_up(chat, &Error::Refused("this device is no longer in the chat".into()))?;
+        effects.lists.into_iter().for_each(|list| self.note_list(list));
+        if effects.changed {
+            self.unsettle(chat);
+        }
+        if effects.outside {
+            self.note_outside(chat);
         }
         Ok(())
+    }
+
+    /// An entry can be judged only with an identity that is not known here: fetches it, once per connection.
+    async fn meet_stranger(&mut self, chat: ChatId, username: &str) -> Result<(), Error> {
+        let met = match self.meet(username).await {
+            Err(error @ (Error::Untrusted { .. } | Error::IdentityChanged(_))) => Err(error),
+            outcome => outcome.map(drop).map(Ok)?,
+        };
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let again = online.lane(chat).stranger.replace(username.to_owned()).is_some_and(|known| known == username);
+        online.behind.remove(&chat);
+        let reason = "the server does not show the identity that it has in the chat".to_owned();
+        match met {
+            Ok(()) if !again => {
+                online.behind.insert(chat);
+                Ok(())
+            }
+            Ok(()) => self.hold(username, Error::Untrusted { username: username.to_owned(), reason }),
+            Err(error) => self.hold(username, error),
+        }
     }
 
     /// The server does not have the entries up to `seq` any more: says so in the chat and goes on behind them.
@@ -119,9 +175,10 @@ impl Engine {
             let missing = upto - row.cursor;
             row.cursor = upto;
             let reason = format!("{missing} entries expired on the server before this device could fetch them");
-            let position = insert(tx, own, &row, &Placed::unreadable(row.cursor, reason))?;
+            let event = mark(tx, own, &row, row.cursor, reason)?;
+            chats::set_gap(tx, chat, true)?;
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
-            Ok::<_, Error>(Event::Message(messages::load(tx, position)?))
+            Ok::<_, Error>(event)
         })?;
         self.tell(&event);
         Ok(())
@@ -146,42 +203,87 @@ struct Reader<'a, 'tx> {
 }
 
 impl Reader<'_, '_> {
-    fn read(&mut self, seq: u64, entry: Ahead) -> Result<(), Error> {
+    fn read(&mut self, seq: u64, entry: Ahead) -> Result<(), Stop> {
+        let before = self.row.cursor;
         self.row.cursor = seq;
         match entry {
-            Ahead::Own { number } => self.own_entry(seq, number),
-            Ahead::Application { payload } => self.receive(seq, &payload.0),
+            Ahead::Own { number } => Ok(self.own_entry(seq, number)?),
+            Ahead::Application { payload } => self.receive(before, &payload.0),
             Ahead::Commit { payload } => {
                 self.row.commits += 1;
-                self.receive(seq, &payload.0)
+                self.receive(before, &payload.0)
             }
         }
+    }
+
+    /// What the group has become is kept with the rest.
+    fn finish(self) -> Result<Effects, Error> {
+        if let (Some(group), true) = (&self.group, self.effects.changed) {
+            chats::set_join_key(self.tx, self.row.chat, group.join_key().as_bytes())?;
+            chats::set_settled(self.tx, self.row.chat, false)?;
+        }
+        Ok(self.effects)
     }
 
     /// The server has what we sent under this number.
     fn own_entry(&mut self, seq: u64, number: u64) -> Result<(), Error> {
         let creation = number == 0 && seq == 1;
-        if !creation && !outbox::contains(self.tx, self.row.chat, number)? {
-            // Whoever wrote it, the server hides it from us.
-            return self.show(&Placed::unreadable(seq, "the server calls it ours, but it is not".into()));
+        if let (Some(group), true) = (&mut self.group, commits::is(self.tx, self.row.chat, number)?) {
+            self.row.commits += 1;
+            self.effects.confirmed = self.effects.confirmed.max(number);
+            self.effects.changed = true;
+            if accept(self.tx, self.row.chat, group)? {
+                return Ok(());
+            }
+        } else if creation || outbox::contains(self.tx, self.row.chat, number)? {
+            self.effects.confirmed = self.effects.confirmed.max(number);
+            self.effects.sent.extend(settle(self.tx, self.row.chat, number, seq)?);
+            return Ok(());
         }
-        self.effects.confirmed = self.effects.confirmed.max(number);
-        self.effects.sent.extend(settle(self.tx, self.row.chat, number, seq)?);
-        Ok(())
+        // Whoever wrote it, the server hides it from us.
+        self.show(&Placed::unreadable(seq, "the server calls it ours, but it is not".into()))
     }
 
-    fn receive(&mut self, seq: u64, payload: &[u8]) -> Result<(), Error> {
+    fn receive(&mut self, before: u64, payload: &[u8]) -> Result<(), Stop> {
+        let seq = self.row.cursor;
         let Some(group) = &mut self.group else { return Ok(()) };
-        match group.receive(&Pinned { tx: self.tx, own: self.own }, payload) {
-            Ok(Received::Message { from, body }) => self.message(seq, &from, &body),
-            Ok(Received::Commit { .. } | Received::Own) => Ok(()),
-            Ok(Received::Removed) => {
-                self.group = None;
-                self.effects.removed = true;
-                self.show(&Placed::unreadable(seq, "this device was removed from the chat".into()))
+        let received = match group.receive(&Pinned { tx: self.tx, own: self.own }, payload) {
+            // There were commits among the entries that expired: nothing that follows can be read either.
+            Err(MlsError::NotThisEpoch) if self.row.gap => {
+                self.row.cursor = before;
+                self.effects.outside = true;
+                return Ok(());
             }
-            Err(error) if error.is_fault_of_entry() => self.show(&Placed::unreadable(seq, error.to_string())),
-            Err(error) => Err(crate::mls_error(&error)),
+            Err(MlsError::UnknownIdentity { username, .. }) => return Err(Stop::Unknown(username)),
+            Err(error) if error.is_fault_of_entry() => {
+                return Ok(self.show(&Placed::unreadable(seq, error.to_string()))?);
+            }
+            Err(error) => return Err(crate::mls_error(&error).into()),
+            Ok(received) => received,
+        };
+        if self.row.gap {
+            self.row.gap = false;
+            chats::set_gap(self.tx, self.row.chat, false)?;
+        }
+        match received {
+            Received::Message { from, body } => Ok(self.message(seq, &from, &body)?),
+            Received::Commit { added, lists, .. } => {
+                self.effects.changed = true;
+                for member in added {
+                    join_requests::delete(self.tx, self.row.chat, &member.device)?;
+                }
+                for list in &lists {
+                    self.effects.lists.extend(membership::take_list(self.tx, self.own, list)?);
+                }
+                Ok(())
+            }
+            Received::Own => Ok(()),
+            Received::Removed => {
+                // If the account still lists this device, it comes in again.
+                self.group = None;
+                self.effects.outside = true;
+                Ok(())
+            }
         }
     }
 
@@ -238,6 +340,12 @@ impl Reader<'_, '_> {
         self.effects.events.push(Event::Message(messages::load(self.tx, position)?));
         Ok(())
     }
+}
+
+/// Puts a mark into the chat, at this place: entries up to there cannot be read here.
+pub(super) fn mark(tx: &Database, own: &Own, row: &ChatRow, seq: u64, reason: String) -> Result<Event, Error> {
+    let position = insert(tx, own, row, &Placed::unreadable(seq, reason))?;
+    Ok(Event::Message(messages::load(tx, position)?))
 }
 
 /// A message at its place in the log.

@@ -11,13 +11,16 @@ use crate::{
     store::{
         self,
         chats::{self, ChatId, Phase},
-        messages, outbox,
+        commits, messages, outbox,
     },
     transport::{Answer, CallError, Tag},
 };
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 use waxwing_e2ee::{
     content::{self, Body},
@@ -31,9 +34,7 @@ const WINDOW: usize = 64;
 const AHEAD: usize = 4096;
 /// How long to wait where the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
-const STILL_STALE: Duration = Duration::from_secs(2);
-/// After this long without a welcome, those who wait are told why.
-const WELCOME: Duration = Duration::from_secs(5);
+pub(super) const STILL_STALE: Duration = Duration::from_secs(2);
 
 /// One chat on one connection.
 #[derive(Default)]
@@ -41,36 +42,39 @@ pub(super) struct Lane {
     /// Heard of, not yet handled.
     pub(super) ahead: BTreeMap<u64, Ahead>,
     /// Requests without an answer.
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// The last number that left on this connection.
-    sent_to: u64,
+    pub(super) sent_to: u64,
     /// Whether the log was compared with the server's on this connection.
     pub(super) synced: bool,
     /// The count of commits after which messages were refused as stale last.
-    stale_at: Option<u64>,
+    pub(super) stale_at: Option<u64>,
     /// Since when this chat waits for its welcome.
-    waiting_since: Option<Instant>,
+    pub(super) waiting_since: Option<Instant>,
+    /// How often this device tried to let itself in.
+    pub(super) joins: u8,
+    /// Whether the members were asked to let this device in.
+    pub(super) asked: bool,
+    /// Whether the group was compared with the device lists since either changed.
+    pub(super) settled: bool,
+    /// Listed devices that had no key package to add them by, and how often that was asked.
+    pub(super) unreachable: BTreeSet<[u8; 16]>,
+    pub(super) claims: u8,
+    /// The account whose identity was fetched last, to judge an entry.
+    pub(super) stranger: Option<String>,
     /// What to do once nothing is in flight.
-    setback: Option<Setback>,
+    pub(super) setback: Option<Setback>,
     /// The lowest number that the server still expects, as far as refusals have said.
     refused: Option<u64>,
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Setback {
+pub(super) enum Setback {
     /// The server refused these bytes: give the numbers out again.
     Reseal,
     /// The outcome is unknown: repeat the same bytes.
     Repeat,
-}
-
-/// What an answer means for its chat.
-pub(super) enum Answered {
-    /// Its log may go on.
-    GoOn(ChatId),
-    /// Nothing more can be sent there.
-    Lost(ChatId, Error),
 }
 
 impl Lane {
@@ -122,7 +126,7 @@ impl Lane {
         self.refused = Some(self.refused.map_or(number, |lowest| lowest.min(number)));
     }
 
-    fn wait(&mut self, refusal: &Refusal) {
+    pub(super) fn wait(&mut self, refusal: &Refusal) {
         let delay = refusal.retry_after_ms.map_or(RETRY, |ms| Duration::from_millis(ms.into()));
         self.retry_at = Some(Instant::now() + delay);
     }
@@ -220,7 +224,8 @@ impl Engine {
         for chat in self.dirty.clone() {
             let row = chats::find(&self.db, chat)?;
             let is_empty = outbox::is_empty(&self.db, chat)?;
-            let Some(row) = row.filter(|row| row.phase != Phase::New || !is_empty) else {
+            let wanted = |row: &chats::ChatRow| row.phase != Phase::New || !is_empty || row.name == self.own.username;
+            let Some(row) = row.filter(wanted) else {
                 // It was taken back.
                 self.dirty.remove(&chat);
                 continue;
@@ -255,7 +260,7 @@ impl Engine {
     async fn send_chat(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
         self.check_identity(&row.name).await?;
         match row.phase {
-            Phase::Waiting => self.wait_for_welcome(row),
+            Phase::Waiting | Phase::Joining => self.let_in(row).await,
             Phase::New | Phase::Creating => {
                 self.create(row).await?;
                 let row = chats::load(&self.db, row.chat)?;
@@ -263,19 +268,6 @@ impl Engine {
             }
             Phase::Active => self.fill(row).await,
         }
-    }
-
-    /// After a race for the chat the welcome comes at once. Else only another device of ours can let this one in.
-    fn wait_for_welcome(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
-        let State::Online(online) = &mut self.reach else { return Ok(()) };
-        let (lane, now) = (online.lane(row.chat), Instant::now());
-        let since = *lane.waiting_since.get_or_insert(now);
-        lane.retry_at = Some(now + WELCOME);
-        if now.duration_since(since) < WELCOME {
-            return Ok(());
-        }
-        let reason = "this device is not in the chat yet: another of your devices has to let it in".to_owned();
-        self.tell_waiting(&row.name, &Error::Refused(reason))
     }
 
     /// Fills the window of an active chat.
@@ -308,7 +300,10 @@ impl Engine {
                 return Ok(());
             }
         }
-        self.introduce(row)?;
+        let open = self.settle(row).await?;
+        if open {
+            self.introduce(row)?;
+        }
         loop {
             let State::Online(online) = &mut self.reach else { return Ok(()) };
             let online = &mut **online;
@@ -319,8 +314,8 @@ impl Engine {
             }
             let sealed = outbox::sealed(&self.db, chat, lane.sent_to, room)?;
             if sealed.is_empty() {
-                if !self.seal(chat, room)? {
-                    if outbox::is_empty(&self.db, chat)? {
+                if !open || !self.seal(chat, room)? {
+                    if open && outbox::is_empty(&self.db, chat)? {
                         self.dirty.remove(&chat);
                     }
                     return Ok(());
@@ -379,27 +374,31 @@ impl Engine {
     }
 
     /// Handles the answer to a message.
-    pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<Answered, Error> {
-        let State::Online(online) = &mut self.reach else { return Ok(Answered::GoOn(chat)) };
+    pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
         let lane = online.lanes.entry(chat).or_default();
         lane.in_flight = lane.in_flight.saturating_sub(1);
         let refusal = match answer {
             Ok(Response::Accepted { seq, .. }) => {
                 if chats::load(&self.db, chat)?.cursor < seq {
                     lane.ahead.insert(seq, Ahead::Own { number });
+                } else if commits::is(&self.db, chat, number)? {
+                    self.commit_expired(chat)?;
                 } else if let Some(message) =
                     store::in_transaction(&mut self.db, |tx| log::settle(tx, chat, number, seq))?
                 {
                     // Accepted long ago, and the entry expired before we heard of it.
                     self.note_sent(message);
                 }
-                return Ok(Answered::GoOn(chat));
+                return Ok(());
             }
             Ok(_) => return Err(crate::transport::unexpected()),
             Err(CallError::Lost(reason)) => return Err(Error::ConnectionLost(reason)),
             Err(CallError::Refused(refusal)) => refusal,
         };
+        let is_commit = commits::is(&self.db, chat, number)?;
         match refusal.code {
+            ErrorCode::Stale if is_commit => self.commit_refused(chat, number, &refusal)?,
             ErrorCode::Stale => {
                 lane.reseal(number);
                 online.behind.insert(chat);
@@ -419,7 +418,13 @@ impl Engine {
                 lane.setback = Some(Setback::Repeat);
                 lane.wait(&refusal);
             }
-            ErrorCode::UnknownConversation => return Ok(Answered::Lost(chat, Error::Refused(refusal.to_string()))),
+            ErrorCode::UnknownConversation => {
+                // This device was put out, or the conversation is gone: the list says which.
+                lane.setback = Some(Setback::Repeat);
+                lane.wait(&refusal);
+                online.conversations_due = true;
+            }
+            _ if is_commit => self.commit_refused(chat, number, &refusal)?,
             _ => {
                 lane.reseal(number);
                 let error = Error::Refused(refusal.to_string());
@@ -429,7 +434,7 @@ impl Engine {
                 failed.into_iter().for_each(|message| self.note_failed(message, &error));
             }
         }
-        Ok(Answered::GoOn(chat))
+        Ok(())
     }
 
     /// Nothing that waits in this chat can be sent.

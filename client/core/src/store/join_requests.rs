@@ -9,13 +9,8 @@ pub(crate) fn insert(db: &Connection, chat: ChatId, username: &str, device: &[u8
     Ok(())
 }
 
-pub(crate) fn delete(db: &Connection, chat: ChatId, username: &str, device: &[u8; 16]) -> Result<(), Error> {
-    db.execute("DELETE FROM asked_to_join WHERE chat = ?1 AND username = ?2 AND device = ?3", (chat, username, device))?;
-    Ok(())
-}
-
-pub(crate) fn clear(db: &Connection, chat: ChatId) -> Result<(), Error> {
-    db.execute("DELETE FROM asked_to_join WHERE chat = ?1", [chat])?;
+pub(crate) fn delete(db: &Connection, chat: ChatId, device: &[u8; 16]) -> Result<(), Error> {
+    db.execute("DELETE FROM asked_to_join WHERE chat = ?1 AND device = ?2", (chat, device))?;
     Ok(())
 }
 

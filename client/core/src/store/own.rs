@@ -58,6 +58,11 @@ pub(crate) fn load(db: &Connection) -> Result<Option<Own>, Error> {
     Ok(own.optional()?)
 }
 
+/// The newest signed list.
+pub(crate) fn device_list(db: &Connection) -> Result<Option<Vec<u8>>, Error> {
+    Ok(db.query_row("SELECT device_list FROM own", [], |row| row.get(0)).optional()?)
+}
+
 pub(crate) fn set_device_list(db: &Connection, signed: &[u8]) -> Result<(), Error> {
     db.execute("UPDATE own SET device_list = ?1", [signed])?;
     Ok(())

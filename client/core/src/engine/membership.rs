@@ -1,0 +1,404 @@
+//! Who is in a chat's group: exactly the devices that the accounts' newest signed lists name.
+//!
+//! The invariant: nothing is encrypted for a chat while a device that its account does not list is in its group. The lists
+//! decide, and they are verified before they are stored; whoever sees a difference first makes the commit. It must not know
+//! how commits travel.
+
+use super::{
+    Engine, Online, State,
+    commits::Plan,
+    creation,
+    directory::{Pinned, signed_list},
+};
+use crate::{
+    Error, Event,
+    account::{now_ms, username},
+    directory::VerifiedAccount,
+    random,
+    store::{
+        self,
+        chats::{self, ChatId, ChatRow, Phase},
+        commits, contacts, join_requests, outbox,
+        own::Own,
+    },
+    transport::{CallError, unexpected},
+};
+use rand_core::Rng as _;
+use rusqlite::Connection as Database;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+use waxwing_e2ee::{
+    account::{self, DeviceList, VerifiedDeviceList},
+    mls::{Member, Mls, Outdated, SignedList},
+};
+use waxwing_protocol::{Request, Response};
+
+/// So long the devices of an account are left alone to change their own part of a group, in milliseconds.
+const COURTESY: std::ops::Range<u64> = 2000..6000;
+/// How often a device without key packages is asked for one on a connection; each pause is twice the one before.
+const CLAIMS: u8 = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// How often to look for keys that are due to be replaced.
+const UPDATE_ROUND: Duration = Duration::from_secs(3600);
+/// What is due is spread over this time, in milliseconds.
+const UPDATE_SPREAD: u64 = 600_000;
+
+/// When a chat's group is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Whether there is something to change is not known yet.
+    Look,
+    /// Then, if nobody else has done it.
+    At(Instant),
+    /// As soon as nothing is on the way.
+    Now,
+}
+
+impl Pace {
+    pub(super) fn at(&self) -> Option<Instant> {
+        match self {
+            Self::At(at) => Some(*at),
+            Self::Look | Self::Now => None,
+        }
+    }
+}
+
+/// The chats whose time has come.
+pub(super) fn come_due(unsettled: &mut BTreeMap<ChatId, Pace>, now: Instant) -> Vec<ChatId> {
+    let due = unsettled.iter_mut().filter(|(_, pace)| pace.at().is_some_and(|at| at <= now));
+    due.map(|(chat, pace)| {
+        *pace = Pace::Now;
+        *chat
+    })
+    .collect()
+}
+
+/// A device list that is newer than what was known here, stored already.
+pub(super) struct NewList {
+    username: String,
+    events: Vec<Event>,
+    /// For the engine's copy, if it is our own.
+    own: Option<Vec<u8>>,
+    /// Its account has a new identity, which has to be fetched.
+    renewed: bool,
+}
+
+/// How one account's devices differ from the group.
+struct Difference {
+    list: SignedList,
+    outdated: Outdated,
+    again: Vec<Member>,
+}
+
+impl Difference {
+    fn is_due(&self) -> bool {
+        self.outdated.is_due() || !self.again.is_empty()
+    }
+}
+
+impl Engine {
+    /// A chat's group, or a list that it goes by, has changed.
+    pub(super) fn unsettle(&mut self, chat: ChatId) {
+        let State::Online(online) = &mut self.reach else { return };
+        online.lane(chat).settled = false;
+        // Whoever waits for the others goes on waiting: what they did may be all that was due.
+        online.unsettled.entry(chat).or_insert(Pace::Look);
+        self.dirty.insert(chat);
+    }
+
+    /// As [`Self::unsettle`], for all chats with a user.
+    pub(super) fn unsettle_all(&mut self, username: &str) -> Result<(), Error> {
+        let own = username == self.own.username;
+        let rows = chats::all(&self.db)?.into_iter();
+        for row in rows.filter(|row| row.phase == Phase::Active && (own || row.name == username)) {
+            self.unsettle(row.chat);
+        }
+        Ok(())
+    }
+
+    /// Brings a chat's group up to date, or begins to. Whether messages may be encrypted for it now.
+    pub(super) async fn settle(&mut self, row: &ChatRow) -> Result<bool, Error> {
+        let chat = row.chat;
+        if let Some(commit) = commits::find(&self.db, chat)? {
+            self.post_commit(chat, commit).await?;
+            return Ok(false);
+        }
+        let State::Online(online) = &mut self.reach else { return Ok(false) };
+        if online.lane(chat).settled && !online.unsettled.contains_key(&chat) {
+            return Ok(true);
+        }
+        let mut differences = self.differences(row)?;
+        if let Some(stale) = differences.iter().find(|one| one.outdated.stale) {
+            let username = stale.list.username.clone();
+            self.catch_up_with(row, &username).await?;
+            differences = self.differences(row)?;
+        }
+        differences.retain(Difference::is_due);
+        let update = row.update_at <= now_ms();
+        let State::Online(online) = &mut self.reach else { return Ok(false) };
+        let pace = online.unsettled.get(&chat).copied().unwrap_or(Pace::Look);
+        if differences.is_empty() && !(update && matches!(pace, Pace::Now)) {
+            let lane = online.lane(chat);
+            lane.settled = true;
+            let everybody = lane.unreachable.is_empty();
+            match (update, pace) {
+                (true, Pace::At(_)) => {}
+                _ => drop(online.unsettled.remove(&chat)),
+            }
+            chats::set_settled(&self.db, chat, everybody)?;
+            return Ok(true);
+        }
+
+        let own = differences.iter().any(|one| one.list.username == self.own.username);
+        let open = differences.iter().all(|one| one.outdated.remove.is_empty());
+        let waits = !outbox::is_empty(&self.db, chat)?;
+        let now = Instant::now();
+        match pace {
+            Pace::Now => {}
+            Pace::At(_) if !open && waits => {}
+            Pace::At(at) if at > now => return Ok(open),
+            Pace::At(_) => {}
+            Pace::Look if own || (!open && waits) => {}
+            Pace::Look => {
+                let courtesy = COURTESY.start + random().next_u64() % (COURTESY.end - COURTESY.start);
+                online.unsettled.insert(chat, Pace::At(now + Duration::from_millis(courtesy)));
+                return Ok(open);
+            }
+        }
+        online.unsettled.insert(chat, Pace::Now);
+        if self.is_busy(chat)? {
+            return Ok(false);
+        }
+        self.change(row, differences, open).await
+    }
+
+    /// Whether something of the chat is on the way, either way: a commit has to be the next thing that happens.
+    fn is_busy(&mut self, chat: ChatId) -> Result<bool, Error> {
+        let sealed = outbox::lowest_sealed(&self.db, chat)?.is_some();
+        let State::Online(online) = &mut self.reach else { return Ok(true) };
+        let behind = online.behind.contains(&chat);
+        let lane = online.lane(chat);
+        Ok(sealed || behind || !lane.is_quiet() || !lane.ahead.is_empty())
+    }
+
+    /// Makes the commit and sends it. Whether messages may be encrypted nevertheless.
+    async fn change(&mut self, row: &ChatRow, differences: Vec<Difference>, open: bool) -> Result<bool, Error> {
+        let chat = row.chat;
+        let mut plan = Plan { lists: Vec::new(), add: Vec::new(), remove: Vec::new(), again: Vec::new() };
+        let mut missing = Vec::new();
+        for one in differences {
+            let wanted: Vec<[u8; 16]> =
+                one.outdated.add.iter().copied().chain(one.again.iter().map(|member| member.device)).collect();
+            if !wanted.is_empty() {
+                let packages = self.claim_of(&one.list.username, &wanted).await?;
+                missing.extend(wanted.into_iter().filter(|device| packages.iter().all(|(id, _)| id != device)));
+                plan.add.extend(packages);
+            }
+            plan.remove.extend(one.outdated.remove);
+            plan.again.extend(one.again);
+            plan.lists.push(one.list);
+        }
+        if !missing.is_empty() && open {
+            let State::Online(online) = &mut self.reach else { return Ok(false) };
+            let lane = online.lane(chat);
+            if lane.claims < CLAIMS {
+                // It has just logged in, and its key packages come in a moment.
+                let pause = FIRST_PAUSE * 2_u32.pow(lane.claims.into());
+                lane.claims += 1;
+                online.unsettled.insert(chat, Pace::At(Instant::now() + pause));
+                return Ok(true);
+            }
+        }
+        if self.is_busy(chat)? {
+            return Ok(false);
+        }
+        let made = self.make_commit(row, &plan)?;
+        let State::Online(online) = &mut self.reach else { return Ok(false) };
+        let lane = online.lane(chat);
+        lane.unreachable.extend(missing);
+        if !made {
+            lane.unreachable.extend(plan.add.iter().map(|(device, _)| *device));
+            return Ok(open);
+        }
+        if let Some(commit) = commits::find(&self.db, chat)? {
+            self.post_commit(chat, commit).await?;
+        }
+        Ok(false)
+    }
+
+    /// The key packages of these devices that the server has.
+    async fn claim_of(&mut self, name: &str, devices: &[[u8; 16]]) -> Result<Vec<([u8; 16], Vec<u8>)>, Error> {
+        let State::Online(online) = &self.reach else { return Err(self.offline()) };
+        let request = Request::ClaimKeyPackages(username(name)?);
+        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
+        let Response::KeyPackages(claimed) = answer else { return Err(unexpected()) };
+        let wanted = claimed.into_iter().filter(|one| devices.contains(&one.device.0));
+        Ok(wanted.filter_map(|one| one.key_package.map(|package| (one.device.0, package.0))).collect())
+    }
+
+    /// The group goes by a newer list than the one at hand: fetches the account. If the server's is older too, it hides one.
+    async fn catch_up_with(&mut self, row: &ChatRow, username: &str) -> Result<(), Error> {
+        self.meet(username).await?;
+        let stale = |one: &Difference| one.outdated.stale && one.list.username == username;
+        if self.differences(row)?.iter().any(stale) {
+            let reason = "its device list is older than the one that the chat goes by".to_owned();
+            return Err(Error::Untrusted { username: username.to_owned(), reason });
+        }
+        Ok(())
+    }
+
+    /// Compares a chat's group with the newest lists.
+    fn differences(&mut self, row: &ChatRow) -> Result<Vec<Difference>, Error> {
+        let unreachable = match &mut self.reach {
+            State::Online(online) => online.lane(row.chat).unreachable.clone(),
+            _ => return Ok(Vec::new()),
+        };
+        let own = &self.own;
+        store::in_transaction(&mut self.db, |tx| {
+            let Some(id) = row.conversation else { return Ok(Vec::new()) };
+            let mls = Mls::new(tx);
+            let group = creation::load(&mls, &id)?;
+            let members = group.members().map_err(|error| crate::mls_error(&error))?;
+            let mut all = Vec::new();
+            for participant in group.rules().participants() {
+                let name = &participant.username;
+                let Some((signed, verified)) = signed_list(tx, own, name)? else { continue };
+                let mut outdated = group.outdated(&verified).map_err(|error| crate::mls_error(&error))?;
+                outdated.add.retain(|device| !unreachable.contains(device));
+                let again = asking(tx, own, row.chat, &verified, &members)?;
+                let again = again.into_iter().filter(|member| !unreachable.contains(&member.device)).collect();
+                all.push(Difference { list: signed, outdated, again });
+            }
+            Ok(all)
+        })
+    }
+
+    /// A newer list was stored: tells of it, and has the chats changed that it is about.
+    pub(super) fn note_list(&mut self, list: NewList) {
+        if let Some(own) = list.own {
+            self.own.device_list = own;
+        }
+        list.events.iter().for_each(|event| self.tell(event));
+        if list.renewed
+            && let State::Online(online) = &mut self.reach
+        {
+            online.checked.remove(&list.username);
+        }
+        if let Err(error) = self.unsettle_all(&list.username) {
+            tracing::error!(%error, "chats could not be looked up");
+        }
+    }
+
+    /// From time to time, has keys replaced that are old.
+    pub(super) fn plan_updates(&mut self, now: Instant) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        if online.update_at > now || !online.caught_up {
+            return Ok(());
+        }
+        online.update_at = now + UPDATE_ROUND;
+        for chat in chats::update_due(&self.db, now_ms())? {
+            let at = now + Duration::from_millis(random().next_u64() % UPDATE_SPREAD);
+            online.unsettled.entry(chat).or_insert(Pace::At(at));
+        }
+        Ok(())
+    }
+}
+
+impl Online {
+    /// A device of this account, or another one, has come to have key packages: it may be asked for again.
+    pub(super) fn may_reach(&mut self, chat: ChatId, device: &[u8; 16]) {
+        let lane = self.lane(chat);
+        if lane.unreachable.remove(device) {
+            lane.claims = 0;
+        }
+    }
+}
+
+/// The devices that asked to be added again, of those that are in the group and should be.
+fn asking(
+    tx: &Database,
+    own: &Own,
+    chat: ChatId,
+    list: &VerifiedDeviceList,
+    members: &[Member],
+) -> Result<Vec<Member>, Error> {
+    let mut again = Vec::new();
+    for device in join_requests::of(tx, chat, &list.list.username)? {
+        let member = members.iter().find(|member| member.device == device && member.username == list.list.username);
+        match member {
+            Some(member) if device != own.device => again.push(member.clone()),
+            // Not in the group: it is added if it is listed, and else there is nothing to do.
+            None if list.list.device(&device).is_some() => {}
+            _ => join_requests::delete(tx, chat, &device)?,
+        }
+    }
+    Ok(again)
+}
+
+/// Takes a list that a commit carried as the account's newest, if it holds for whom we know.
+pub(super) fn take_list(tx: &Database, own: &Own, shown: &SignedList) -> Result<Option<NewList>, Error> {
+    let name = &shown.username;
+    let Some((_, known)) = signed_list(tx, own, name)? else { return Ok(None) };
+    let Some(identity) = (Pinned { tx, own }).current(name)? else { return Ok(None) };
+    let (key, list) = match shown.verify(&identity) {
+        Ok(verified) => verified,
+        Err(error) => {
+            // Who the group takes the account for is not who we do: nothing is sent to it until that is settled.
+            tracing::warn!(username = name, %error, "a chat goes by a device list that does not hold here");
+            return Ok(None);
+        }
+    };
+    if list.follows(&known) != Ok(account::Change::Newer) {
+        return Ok(None);
+    }
+    if key != identity {
+        return Ok(Some(NewList { username: name.clone(), events: Vec::new(), own: None, renewed: true }));
+    }
+    store_list(tx, own, name, &shown.list)?;
+    let events = changes(own, &known.list, &list.list);
+    let own = (*name == own.username).then(|| shown.list.clone());
+    Ok(Some(NewList { username: name.clone(), events, own, renewed: false }))
+}
+
+/// Takes the list of a record that the server showed, which was compared with the pin and the known list.
+pub(super) fn take_record(
+    tx: &Database,
+    own: &Own,
+    account: &VerifiedAccount,
+    known: &[u8],
+) -> Result<Option<NewList>, Error> {
+    if account.signed_list == known {
+        return Ok(None);
+    }
+    let name = &account.username;
+    let before = signed_list(tx, own, name)?.map(|(_, list)| list.list);
+    store_list(tx, own, name, &account.signed_list)?;
+    let events = before.map_or_else(Vec::new, |before| changes(own, &before, &account.list.list));
+    let own = (*name == own.username).then(|| account.signed_list.clone());
+    Ok(Some(NewList { username: name.clone(), events, own, renewed: false }))
+}
+
+fn store_list(tx: &Database, own: &Own, name: &str, signed: &[u8]) -> Result<(), Error> {
+    let is_own = name == own.username;
+    match is_own {
+        true => store::own::set_device_list(tx, signed)?,
+        false => contacts::set_device_list(tx, name, signed)?,
+    }
+    chats::set_unsettled(tx, (!is_own).then_some(name))
+}
+
+/// What a newer list of an account means for its owner and its contacts.
+pub(super) fn changes(own: &Own, before: &DeviceList, after: &DeviceList) -> Vec<Event> {
+    let username = &after.username;
+    let hex = |id: &[u8; 16]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let came = after.devices.iter().filter(|device| before.device(&device.id).is_none());
+    let went = before.devices.iter().filter(|device| after.device(&device.id).is_none());
+    let added = came.filter(|device| device.id != own.device).map(|device| Event::DeviceAdded {
+        username: username.clone(),
+        device: hex(&device.id),
+        name: None,
+        since: device.since_ms,
+    });
+    let removed = went.map(|device| Event::DeviceRemoved { username: username.clone(), device: hex(&device.id) });
+    added.chain(removed).collect()
+}
