@@ -412,7 +412,8 @@ impl Engine {
             behind: BTreeSet::new(),
             inbox_due: true,
             conversations_due: true,
-            unsettled: unsettled.into_iter().map(|chat| (chat, membership::Pace::Look)).collect(),
+            // The others have had their time.
+            unsettled: unsettled.into_iter().map(|chat| (chat, membership::Pace::Now)).collect(),
             update_at: Instant::now(),
             inbox_seq: 0,
             heads_due: Some(None),

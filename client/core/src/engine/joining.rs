@@ -20,7 +20,9 @@ use rusqlite::Connection as Database;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 use waxwing_e2ee::mls::{Group, JoinKey, Mls, MlsError};
-use waxwing_protocol::{ConversationId, ConversationInfo, ConversationKind, ErrorCode, Request, Response, encode, limits};
+use waxwing_protocol::{
+    ConversationId, ConversationInfo, ConversationKind, ErrorCode, Request, Response, encode, limits,
+};
 
 /// So long the members have to let this device in before it does so itself.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -151,7 +153,8 @@ impl Engine {
         if now < since + PATIENCE + WELCOME {
             return Ok(());
         }
-        let reason = "this device is not in the chat yet: another device in it has to be online to let it in".to_owned();
+        let reason =
+            "this device is not in the chat yet: another device in it has to be online to let it in".to_owned();
         self.tell_waiting(&row.name, &Error::Refused(reason))
     }
 

@@ -147,6 +147,8 @@ impl Conversation {
                      this chat, whether they made a new account"
                 )]
             }
+            Event::DeviceAdded { username, name, .. } => self.device_added(&username, name.as_deref()),
+            Event::DeviceRemoved { username, .. } => self.device_removed(&username),
             Event::Profile { username, full_name: Some(full_name) } if username == self.chat => {
                 let (username, full_name) = (sanitise(&username, Breaks::Spaces), sanitise(&full_name, Breaks::Spaces));
                 vec![notice(&format!("{username} is {full_name}"))]
@@ -154,6 +156,28 @@ impl Conversation {
             Event::Announcement { text, .. } => vec![notice(&announcement(&text))],
             Event::Profile { .. } | Event::CaughtUp => Vec::new(),
         }
+    }
+
+    /// Of our own account everywhere, of a contact in the chat with them.
+    fn device_added(&self, username: &str, name: Option<&str>) -> Vec<String> {
+        let name = name.map_or_else(String::new, |name| format!(" '{}'", sanitise(name, Breaks::Spaces)));
+        if username == self.me {
+            let line = format!(
+                "! your account has a new device{name}: if that was not you, sign it out and change your password"
+            );
+            return vec![line];
+        }
+        let line = || notice(&format!("{} has a new device", sanitise(username, Breaks::Spaces)));
+        (username == self.chat).then(line).into_iter().collect()
+    }
+
+    fn device_removed(&self, username: &str) -> Vec<String> {
+        let line = match username {
+            own if own == self.me => "a device of your account was signed out".to_owned(),
+            other if other == self.chat => format!("{} signed a device out", sanitise(other, Breaks::Spaces)),
+            _ => return Vec::new(),
+        };
+        vec![notice(&line)]
     }
 
     fn message(&mut self, message: Message) -> Vec<String> {

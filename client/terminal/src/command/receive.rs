@@ -178,6 +178,11 @@ impl Receiving<'_> {
                     Some(Event::IdentityChanged { username }) => {
                         self.say(&format!("the identity of {username} has changed: everything for them is held"));
                     }
+                    Some(Event::DeviceAdded { username, name, .. }) => {
+                        let name = name.map_or_else(String::new, |name| format!(" '{name}'"));
+                        self.say(&format!("{username} has a new device{name}"));
+                    }
+                    Some(Event::DeviceRemoved { username, .. }) => self.say(&format!("{username} signed a device out")),
                     Some(Event::Announcement { text, time_ms }) => self.announce(&text, time_ms)?,
                     Some(_) => {}
                     None => return Err(Error::Closed.into()),
