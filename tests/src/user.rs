@@ -42,6 +42,16 @@ impl User {
         Ok(user)
     }
 
+    /// Another device of an account, on which the user stays logged in.
+    ///
+    /// # Errors
+    /// Logging in fails; says what the program printed.
+    pub fn log_in(link: &str, name: &str) -> Result<Self> {
+        let user = Self::new(name)?;
+        user.try_log_in(link, &["--remember"])?.expect_code(0)?;
+        Ok(user)
+    }
+
     /// `waxwing signup` with further flags.
     ///
     /// # Errors
