@@ -192,8 +192,9 @@ impl Client {
         })
     }
 
-    /// Sends receipts and acknowledgements that are due (for two seconds at most) and closes the profile.
-    pub async fn close(self) -> Result<(), Error> {
+    /// Sends receipts and acknowledgements that are due (for two seconds at most) and closes the profile: its database is
+    /// closed and its keys are wiped when this returns. Whatever is asked afterwards is [`Error::Closed`].
+    pub async fn close(&self) -> Result<(), Error> {
         self.ask(Command::Close).await
     }
 

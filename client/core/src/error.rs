@@ -1,5 +1,7 @@
 //! What can go wrong, in words for users, with the class that decides the exit code.
 
+use serde::{Deserialize, Serialize};
+
 /// Who or what is at fault; front ends turn it into the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -18,7 +20,10 @@ pub enum ErrorKind {
 }
 
 /// An error. Its `Display` says what happened and why; [`Error::advice`] what to do next.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+///
+/// It can be serialised, so that one process can hand it to another unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Error {
     /// No profile there.
     #[error("there is no account in the profile '{0}'")]

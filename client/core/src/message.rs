@@ -1,6 +1,6 @@
 //! What the user sees: messages, chats, and who they are.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
 
 /// A message's id: 16 random bytes made by its author, 32 hexadecimal digits in text.
@@ -32,6 +32,12 @@ impl FromStr for MessageId {
 impl Serialize for MessageId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for MessageId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -113,6 +113,56 @@ impl ProfilePath {
         lock(&self.folder.join("lock"), &self.name)
     }
 
+    /// Whether another process holds the profile at this moment.
+    pub fn is_held(&self) -> Result<bool, Error> {
+        match self.lock() {
+            Ok(_) => Ok(false),
+            Err(Error::ProfileInUse(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets the key that was kept for the next start: from now on opening takes the password. Says whether one was
+    /// kept.
+    pub fn forget(&self) -> Result<bool, Error> {
+        let (open, named) = (self.folder.join("key.open"), self.folder.join("key.keyring"));
+        let mut forgotten = false;
+        if let Ok(length) = fs::metadata(&open).map(|file| file.len()) {
+            // Best effort: a file system may well have written the bytes elsewhere too.
+            let wiped = OpenOptions::new().write(true).open(&open).and_then(|mut file| {
+                file.write_all(&vec![0; length.min(4096) as usize])?;
+                file.sync_all()
+            });
+            drop(wiped);
+            remove(&open)?;
+            forgotten = true;
+        }
+        if let Ok(name) = fs::read_to_string(&named) {
+            if !keyring_delete(&name) {
+                let trouble = "the system's keyring does not answer, so the key is still in it";
+                return Err(Error::Storage(trouble.into()));
+            }
+            remove(&named)?;
+            forgotten = true;
+        }
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(|error| storage(&error))?;
+        Ok(forgotten)
+    }
+
+    /// Checks the password, and keeps the key for the next starts if that is wanted.
+    pub async fn check(&self, password: Zeroizing<String>, remember: bool) -> Result<Remembered, Error> {
+        let profile = self.clone();
+        crate::account::blocking(move || {
+            let key = profile.unlock(&password)?;
+            if !remember {
+                return Ok(Remembered::No);
+            }
+            profile.forget()?;
+            profile.remember(&key, &profile)
+        })
+        .await?
+    }
+
     /// Writes the database's key under the password.
     pub(crate) fn store_key(&self, key: &LocalKey, password: &str) -> Result<(), Error> {
         let wrapped = local::wrap(key, password, &mut crate::random()).map_err(|error| local_error(&error))?;
@@ -172,6 +222,18 @@ fn keyring_load(name: &str) -> Option<LocalKey> {
     })
 }
 
+/// Whether the keyring holds no such key any more.
+#[cfg(feature = "keyring")]
+fn keyring_delete(name: &str) -> bool {
+    std::thread::scope(|scope| {
+        let entry = || match keyring::Entry::new("waxwing", name)?.delete_credential() {
+            Err(keyring::Error::NoEntry) => Ok(()),
+            deleted => deleted,
+        };
+        scope.spawn(move || entry().is_ok()).join().unwrap_or(false)
+    })
+}
+
 #[cfg(not(feature = "keyring"))]
 fn keyring_store(_: &str, _: &LocalKey) -> bool {
     false
@@ -180,6 +242,11 @@ fn keyring_store(_: &str, _: &LocalKey) -> bool {
 #[cfg(not(feature = "keyring"))]
 fn keyring_load(_: &str) -> Option<LocalKey> {
     None
+}
+
+#[cfg(not(feature = "keyring"))]
+fn keyring_delete(_: &str) -> bool {
+    false
 }
 
 fn lock(path: &Path, name: &str) -> Result<ProfileLock, Error> {
@@ -195,6 +262,13 @@ fn lock(path: &Path, name: &str) -> Result<ProfileLock, Error> {
 
 fn make_folder(folder: &Path) -> Result<(), Error> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| storage(&error))
+}
+
+fn remove(file: &Path) -> Result<(), Error> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(storage(&error)),
+        _ => Ok(()),
+    }
 }
 
 fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Error> {

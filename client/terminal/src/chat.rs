@@ -10,9 +10,16 @@ pub(crate) use line::Reading;
 
 use crate::{
     Failure,
-    command::may_pass,
+    command::may_recover,
     output::{self, notice},
     prompt::Interrupts,
+    rpc::{
+        Backend, Happening, Happenings, Nothing,
+        chats::{ChatName, Chats, History, HistoryParams, MarkRead, OpenChat},
+        messages::{Queue, QueueParams, Sent, SentParams},
+        objects,
+        profile::{Status, Whoami},
+    },
     sanitise::{Breaks, sanitise},
 };
 use conversation::{Conversation, Style};
@@ -20,7 +27,7 @@ use jiff::tz::TimeZone;
 use line::{Keyed, LineScreen};
 use std::time::{Duration, Instant};
 use typed::{HELP, Typed};
-use waxwing_core::{Client, Connection, Error, Event, Events, Message, MessageId};
+use waxwing_core::{Chat, Connection, Error, Event, Message, MessageId};
 
 /// Messages of before that a chat begins with.
 const SHOWN_AT_START: usize = 30;
@@ -28,21 +35,29 @@ const SHOWN_AT_START: usize = 30;
 /// How long piped input waits at its end until the server has everything.
 const PIPE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Chats with one user until the user leaves. `events` must be subscribed before the client went online, or now.
-pub(crate) async fn run(client: &Client, events: Events, chat: &str, reading: Reading) -> Result<(), Failure> {
+/// Chats with one user until the user leaves; [`Error::Locked`] if the profile is to be locked. `happenings` must be
+/// from before the client went online, or from now.
+pub(crate) async fn run(
+    backend: &Backend,
+    happenings: Happenings,
+    chat: &str,
+    reading: Reading,
+) -> Result<(), Failure> {
     let style = Style { ascii: output::is_plain(), promptless: reading != Reading::Editor, zone: TimeZone::system() };
-    let mut conversation = Conversation::new(&client.whoami().username, chat, style);
-    if client.status().await?.online {
+    let me = backend.call::<Whoami>(Nothing {}).await?.username;
+    let mut conversation = Conversation::new(&me, chat, style);
+    if backend.call::<Status>(Nothing {}).await?.online {
         // Connected before: nothing to announce.
         conversation.event(Event::Connection(Connection::Online), Instant::now());
     }
-    let before = match client.history(chat, Some(SHOWN_AT_START)).await {
-        Err(Error::UnknownChat(_)) => Vec::new(),
-        messages => messages?,
+    let newest = HistoryParams { chat: chat.to_owned(), limit: Some(SHOWN_AT_START) };
+    let before = match backend.call::<History>(newest).await {
+        Err(Failure::Core(Error::UnknownChat(_))) => Vec::new(),
+        list => objects::messages(list?.messages)?,
     };
     let lines = conversation.history(before);
     let screen = LineScreen::open(reading, conversation.prompt())?;
-    let mut room = Room { client, events, conversation, screen, reading, unsent: Vec::new() };
+    let mut room = Room { backend, happenings, conversation, screen, reading, unsent: Vec::new() };
     room.print([notice(&format!("Chat with {}. /help lists the commands.", sanitise(chat, Breaks::Spaces)))])?;
     room.print(lines)?;
     let chatted = room.chat().await;
@@ -51,8 +66,8 @@ pub(crate) async fn run(client: &Client, events: Events, chat: &str, reading: Re
 }
 
 struct Room<'a> {
-    client: &'a Client,
-    events: Events,
+    backend: &'a Backend,
+    happenings: Happenings,
     conversation: Conversation,
     screen: LineScreen,
     reading: Reading,
@@ -77,6 +92,7 @@ impl Room<'_> {
                 keyed = self.screen.next() => match keyed? {
                     Keyed::Line(line) => {
                         leaving = false;
+                        self.backend.touch();
                         if self.obey(Typed::parse(&line)).await? {
                             return self.leave(false).await;
                         }
@@ -88,10 +104,8 @@ impl Room<'_> {
                     }
                     Keyed::End => return self.leave(true).await,
                 },
-                event = self.events.recv() => match event {
-                    Some(event) => self.show(event)?,
-                    None => return Err(Error::Closed.into()),
-                },
+                happening = self.happenings.next() => self.show(happening).await?,
+                () = self.backend.must_lock() => return Err(Error::Locked.into()),
                 () = overdue => {
                     let lines = self.conversation.overdue(Instant::now());
                     self.print(lines)?;
@@ -101,24 +115,34 @@ impl Room<'_> {
         }
     }
 
-    /// Shows an event and all that wait behind it.
-    fn show(&mut self, event: Event) -> Result<(), Failure> {
-        let mut next = Some(event);
-        while let Some(event) = next {
-            let lines = self.conversation.event(event, Instant::now());
+    /// Shows what happened and all that waits behind it.
+    async fn show(&mut self, happening: Happening) -> Result<(), Failure> {
+        let mut next = Some(happening);
+        while let Some(happening) = next {
+            let lines = match happening {
+                Happening::Event(event) => self.conversation.event(event, Instant::now()),
+                Happening::Missed => self.look_again().await?,
+                Happening::Locked => return Err(Error::Locked.into()),
+                Happening::Ended => return Err(Failure::holder_ended()),
+            };
             self.print(lines)?;
-            next = self.events.try_recv().ok();
+            next = self.happenings.next_now();
         }
         Ok(())
     }
 
+    /// What came while events were left out.
+    async fn look_again(&mut self) -> Result<Vec<String>, Failure> {
+        let newest = HistoryParams { chat: self.conversation.chat().to_owned(), limit: Some(SHOWN_AT_START) };
+        let messages = objects::messages(self.backend.call::<History>(newest).await?.messages)?;
+        let now = Instant::now();
+        let events = messages.into_iter().map(Event::Message);
+        Ok(events.flat_map(|event| self.conversation.event(event, now)).collect())
+    }
+
     async fn refresh(&mut self) -> Result<(), Failure> {
         if self.conversation.take_unread() {
-            match self.client.mark_read(self.conversation.chat()).await {
-                // A chat in which nobody wrote yet.
-                Err(Error::UnknownChat(_)) => {}
-                marked => marked?,
-            }
+            self.backend.call::<MarkRead>(ChatName { chat: self.conversation.chat().to_owned() }).await?;
         }
         self.screen.set_prompt(self.conversation.prompt())
     }
@@ -131,15 +155,16 @@ impl Room<'_> {
                 let chat = self.conversation.chat().to_owned();
                 self.say(&chat, &text).await?;
             }
-            Typed::Msg { user, text } => match self.client.start_chat(&user).await {
-                Ok(user) => self.say(&user, &text).await?,
+            Typed::Msg { user, text } => match self.backend.call::<OpenChat>(ChatName { chat: user.clone() }).await {
+                Ok(found) => self.say(&found.chat, &text).await?,
                 // Offline: the name is checked when the message goes out.
-                Err(error) if may_pass(&error) => self.say(&user, &text).await?,
-                Err(error) => self.complain(&error)?,
+                Err(failure) if may_recover(&failure) => self.say(&user, &text).await?,
+                Err(failure) => self.complain(&failure)?,
             },
             Typed::Help => self.print(HELP.lines().map(notice))?,
             Typed::Users => {
-                let chats = self.client.chats().await?;
+                let chats = self.backend.call::<Chats>(Nothing {}).await?.chats;
+                let chats = chats.into_iter().map(Chat::try_from).collect::<Result<Vec<_>, _>>()?;
                 let lines = output::chat_lines(&chats, &TimeZone::system());
                 self.print([notice("The people you have chats with (the server keeps no directory):")])?;
                 self.print(lines)?;
@@ -151,9 +176,10 @@ impl Room<'_> {
     }
 
     async fn say(&mut self, to: &str, text: &str) -> Result<(), Failure> {
-        match self.client.send(to, text).await {
-            Ok(message) => self.queued(message),
-            Err(error) => self.complain(&error),
+        match self.backend.call::<Queue>(QueueParams { chat: to.to_owned(), text: text.to_owned() }).await {
+            Ok(queued) => self.queued(queued.message.try_into()?),
+            Err(failure @ Failure::Core(_)) => self.complain(&failure),
+            Err(failure) => Err(failure),
         }
     }
 
@@ -166,8 +192,8 @@ impl Room<'_> {
     }
 
     /// Says an error; the line that caused it is in the editor's history.
-    fn complain(&mut self, error: &Error) -> Result<(), Failure> {
-        self.print([format!("! {}", Failure::from(error.clone()).in_words())])
+    fn complain(&mut self, failure: &Failure) -> Result<(), Failure> {
+        self.print([format!("! {}", failure.in_words())])
     }
 
     /// Leaves the chat. At the end of piped input the server shall have what was piped; a person is not kept waiting.
@@ -177,14 +203,16 @@ impl Room<'_> {
         if ended && self.reading == Reading::Piped {
             unsent = self.settle(deadline).await;
         }
-        while let Ok(event) = self.events.try_recv() {
-            let lines = self.conversation.event(event, Instant::now());
-            self.print(lines)?;
+        while let Some(happening) = self.happenings.next_now() {
+            if let Happening::Event(event) = happening {
+                let lines = self.conversation.event(event, Instant::now());
+                self.print(lines)?;
+            }
         }
         let lines = self.conversation.show_typed();
         self.print(lines)?;
         if unsent.is_ok()
-            && let Some(waiting) = output::waiting(self.client).await?
+            && let Some(waiting) = output::waiting(&self.backend.call::<Status>(Nothing {}).await?)
         {
             self.print([notice(&waiting)])?;
         }
@@ -196,16 +224,17 @@ impl Room<'_> {
         let (mut waiting, mut late, mut refused) = (0, None, None);
         for id in std::mem::take(&mut self.unsent) {
             let patience = deadline.saturating_duration_since(Instant::now());
-            match self.client.sent(id, patience).await {
+            let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+            match self.backend.call::<Sent>(SentParams { id: id.to_string(), patience_ms }).await {
                 Ok(_) => {}
-                Err(error) if may_pass(&error) => {
+                Err(failure) if may_recover(&failure) => {
                     waiting += 1;
-                    late = Some(error);
+                    late = Some(failure);
                 }
-                Err(error) => refused = refused.or(Some(error)),
+                Err(failure) => refused = refused.or(Some(failure)),
             }
         }
-        let Some(late) = late else { return refused.map_or(Ok(()), |error| Err(error.into())) };
+        let Some(late) = late else { return refused.map_or(Ok(()), Err) };
         let wait = if waiting == 1 {
             "1 message waits and goes".to_owned()
         } else {
@@ -219,7 +248,7 @@ impl Room<'_> {
             None => Err(Error::TimedOut(format!("{late}. {wait}")).into()),
             Some(refused) => {
                 self.print([format!("! {wait}")])?;
-                Err(refused.into())
+                Err(refused)
             }
         }
     }

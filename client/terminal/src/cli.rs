@@ -1,6 +1,6 @@
 //! The command line: what `waxwing` can be told. The help texts, completions and man pages come from here.
 
-use crate::Failure;
+use crate::{Failure, config};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 use waxwing_core::{Link, MessageId, ProfilePath};
@@ -39,6 +39,15 @@ pub(crate) struct Options {
     /// Print JSON, one object a line; errors too, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Lock the profile after so many minutes without input; 0 never does [default: auto_lock_minutes in config.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "WAXWING_AUTO_LOCK_MINUTES",
+        value_name = "MINUTES",
+        allow_negative_numbers = true
+    )]
+    pub(crate) auto_lock_minutes: Option<f64>,
     /// Chat without a line editor: nothing moves the cursor (screen readers; by itself with TERM=dumb)
     #[arg(long, global = true)]
     pub(crate) plain: bool,
@@ -51,6 +60,11 @@ impl Options {
     /// The profile that is meant.
     pub(crate) fn profile(&self) -> Result<ProfilePath, Failure> {
         Ok(ProfilePath::resolve(self.data_dir.clone(), self.profile.as_deref())?)
+    }
+
+    /// After how long without input the profile is locked, if at all.
+    pub(crate) fn auto_lock(&self) -> Result<Option<Duration>, Failure> {
+        config::auto_lock(self.auto_lock_minutes)
     }
 
     /// The server's link, where one is given.
@@ -118,6 +132,19 @@ pub(crate) enum Command {
         /// The other user
         user: String,
     },
+    /// Stay online without a screen, and let other commands use this profile without a password
+    Daemon,
+    /// Forget the key that is kept on this device, and close the profile wherever it is open
+    ///
+    /// Afterwards only the password opens the profile.
+    Lock,
+    /// Check the password; with --remember, stay logged in again
+    Unlock {
+        #[command(flatten)]
+        remember: Remember,
+    },
+    /// Print an OpenRPC document of what other programs can ask of a profile that is open
+    RpcSchema,
 }
 
 /// Whether the local key stays on this device, so that no password is asked at each start.

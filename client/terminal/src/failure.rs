@@ -22,6 +22,16 @@ pub enum Failure {
         /// What to do.
         next: String,
     },
+    /// The process that holds the profile says why; this version knows no more of it than its words.
+    #[error("{message}")]
+    Holder {
+        /// What happened.
+        message: String,
+        /// Its class.
+        kind: ErrorKind,
+        /// What to do.
+        next: Option<String>,
+    },
     /// Reading from or writing to the terminal, a pipe or a file failed.
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
@@ -36,10 +46,31 @@ impl Failure {
         Self::Usage { message: message.into(), next: next.into() }
     }
 
+    /// The process that holds the profile went away with a question unanswered.
+    pub(crate) fn holder_ended() -> Self {
+        Self::Holder {
+            message: "the waxwing process that held this profile ended before it answered".to_owned(),
+            kind: ErrorKind::Unexpected,
+            next: Some(
+                "try again; if a message was being sent, look first whether 'waxwing history' has it".to_owned(),
+            ),
+        }
+    }
+
+    /// The process that holds the profile answers what nobody understands.
+    pub(crate) fn foreign_answer() -> Self {
+        Self::Holder {
+            message: "the waxwing process that holds this profile is of another version".to_owned(),
+            kind: ErrorKind::Unexpected,
+            next: Some("end it, and start it again with this version".to_owned()),
+        }
+    }
+
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Core(error) => error.kind(),
+            Self::Holder { kind, .. } => *kind,
             Self::Usage { .. } => ErrorKind::User,
             Self::Io(_) | Self::Interrupted => ErrorKind::Unexpected,
         }
@@ -66,10 +97,11 @@ impl Failure {
         matches!(self, Self::Interrupted) || self.exit_code() == 0
     }
 
-    fn next(&self) -> Option<&str> {
+    pub(crate) fn next(&self) -> Option<&str> {
         match self {
             Self::Core(error) => error.advice().or_else(|| advice(error)),
             Self::Usage { next, .. } => Some(next),
+            Self::Holder { next, .. } => next.as_deref(),
             Self::Io(_) | Self::Interrupted => None,
         }
     }
@@ -126,7 +158,7 @@ struct ErrorObject<'a> {
     next: Option<&'a str>,
 }
 
-fn kind_name(kind: ErrorKind) -> &'static str {
+pub(crate) fn kind_name(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::User => "user",
         ErrorKind::Unexpected => "unexpected",
@@ -135,6 +167,18 @@ fn kind_name(kind: ErrorKind) -> &'static str {
         ErrorKind::RateLimited => "rate_limited",
         ErrorKind::NotAuthenticated => "not_authenticated",
     }
+}
+
+/// The class that has this name; an unknown one is unexpected.
+pub(crate) fn kind_named(name: &str) -> ErrorKind {
+    let kinds = [
+        ErrorKind::User,
+        ErrorKind::Network,
+        ErrorKind::Untrusted,
+        ErrorKind::RateLimited,
+        ErrorKind::NotAuthenticated,
+    ];
+    kinds.into_iter().find(|kind| kind_name(*kind) == name).unwrap_or(ErrorKind::Unexpected)
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 mod chat;
 mod cli;
 mod command;
+mod config;
 mod failure;
 pub mod menu;
 mod output;
 mod password;
 mod prompt;
+mod rpc;
 mod sanitise;
 
 pub use failure::Failure;
@@ -82,9 +84,10 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         return menu::open(&options).await;
     };
     match command {
-        // These two wait for long, and end in order when interrupted.
+        // These wait for long, and end in order when interrupted.
         Command::Receive(arguments) => command::receive::run(&options, &arguments).await,
         Command::Chat { user } => command::chat::run(&options, &user).await,
+        Command::Daemon => command::daemon::run(&options).await,
         command => tokio::select! {
             done = run_short(&options, command) => done,
             () = prompt::interrupted() => Err(Failure::Interrupted),
@@ -99,10 +102,13 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Ping { link } => command::account::ping(options, link).await,
         Command::Whoami => command::show::whoami(options).await,
         Command::Status => command::show::status(options).await,
-        Command::Send(arguments) => command::send::run(options, &arguments).await,
+        Command::Send(arguments) => command::send::run(options, arguments).await,
         Command::Ack { id } => command::receive::acknowledge(options, id).await,
-        Command::History { user, limit } => command::show::history(options, &user, limit).await,
+        Command::History { user, limit } => command::show::history(options, user, limit).await,
         Command::Chats => command::show::chats(options).await,
-        Command::Receive(_) | Command::Chat { .. } => Ok(()),
+        Command::Lock => command::lock::lock(options).await,
+        Command::Unlock { remember } => command::lock::unlock(options, remember).await,
+        Command::RpcSchema => command::show::rpc_schema(),
+        Command::Receive(_) | Command::Chat { .. } | Command::Daemon => Ok(()),
     }
 }

@@ -8,15 +8,20 @@ use crate::{
     Failure,
     chat::{self, Reading},
     cli::Options,
+    config,
     output::{self, notice},
-    password,
     prompt::{self, Interrupts, Spinner},
+    rpc::{
+        Backend, Happening, Nothing, Purpose,
+        chats::{ChatName, Chats, OpenChat},
+        profile::{CatchUp, Status, StatusObject, Whoami},
+    },
     sanitise::{Breaks, sanitise},
 };
 use dialoguer::Select;
 use jiff::tz::TimeZone;
 use std::{io::Write as _, path::PathBuf, time::Duration};
-use waxwing_core::{Chat, Client, Connection, ErrorKind, Event, Link, ProfilePath, Status, Unlock, check_username};
+use waxwing_core::{Chat, Client, Connection, Error, ErrorKind, Event, Link, ProfilePath, Unlock, check_username};
 
 /// How long the first list of chats waits for the connection and what is new.
 const GREETING: Duration = Duration::from_secs(2);
@@ -32,13 +37,15 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// Returns when the user quits; [`Failure::Interrupted`] on Ctrl+C, SIGINT or SIGTERM. A question that was interrupted
 /// may still read the terminal on a thread of the runtime: shut it down with `shutdown_timeout`.
 pub async fn run(profile: ProfilePath, server: Option<Link>) -> Result<(), Failure> {
-    Menu { profile, server, password_file: None, plain: false }.run().await
+    let auto_lock = config::auto_lock(None)?;
+    Menu { profile, server, password_file: None, plain: false, auto_lock }.run().await
 }
 
 /// The menu as the command line wants it.
 pub(crate) async fn open(options: &Options) -> Result<(), Failure> {
     let (profile, server) = (options.profile()?, options.server()?);
-    Menu { profile, server, password_file: options.password_file.clone(), plain: options.plain }.run().await
+    let (password_file, plain, auto_lock) = (options.password_file.clone(), options.plain, options.auto_lock()?);
+    Menu { profile, server, password_file, plain, auto_lock }.run().await
 }
 
 struct Menu {
@@ -46,6 +53,7 @@ struct Menu {
     server: Option<Link>,
     password_file: Option<PathBuf>,
     plain: bool,
+    auto_lock: Option<Duration>,
 }
 
 impl Menu {
@@ -59,63 +67,66 @@ impl Menu {
             opened = self.open_profile() => opened?,
             () = interrupts.wait() => return Err(Failure::Interrupted),
         };
-        let Some(client) = opened else { return Ok(()) };
+        let Some(backend) = opened else { return Ok(()) };
         let done = tokio::select! {
-            done = self.show(&client) => done,
+            done = self.show(&backend) => done,
+            () = backend.must_lock() => Err(Error::Locked.into()),
             () = interrupts.wait() => Err(Failure::Interrupted),
         };
         let interrupted = matches!(done, Err(Failure::Interrupted));
-        if let Ok(Ok(Some(waiting))) = tokio::time::timeout(GOODBYE, output::waiting(&client)).await {
+        if let Ok(Ok(status)) = tokio::time::timeout(GOODBYE, backend.call::<Status>(Nothing {})).await
+            && let Some(waiting) = output::waiting(&status)
+        {
             say(&format!("{}{waiting}", if interrupted { "\n" } else { "" }));
         }
-        if !interrupted {
-            say(&notice("Closing…"));
-            if let Err(error) = client.close().await {
-                tracing::debug!(%error, "closing");
-            }
+        if interrupted {
+            return done;
         }
-        done
+        say(&notice("Closing…"));
+        backend.finish(done).await
     }
 
-    /// The profile's client, after a sign-up or login where there is none yet; none if the user quits.
-    async fn open_profile(&self) -> Result<Option<Client>, Failure> {
-        Ok(Some(match self.profile.exists() {
-            true => password::open(&self.profile, self.password_file.as_deref(), false).await?,
+    /// The way to the profile, after a sign-up or login where there is none yet; none if the user quits.
+    async fn open_profile(&self) -> Result<Option<Backend>, Failure> {
+        let password = match self.profile.exists() {
+            true => None,
             false => match welcome::run(&self.profile, self.server.clone()).await? {
+                Some(password) => Some(password),
                 None => return Ok(None),
-                Some(password) => {
-                    let remembered = !self.profile.needs_password();
-                    let unlock = if remembered { Unlock::Remembered } else { Unlock::Password(password.clone()) };
-                    match Client::open(&self.profile, unlock).await {
-                        Err(waxwing_core::Error::Locked) => {
-                            Client::open(&self.profile, Unlock::Password(password)).await?
-                        }
-                        opened => opened?,
-                    }
-                }
             },
-        }))
+        };
+        let Some(password) = password else {
+            let file = self.password_file.as_deref();
+            return Backend::open_profile(&self.profile, file, false, self.auto_lock, Purpose::Hold).await.map(Some);
+        };
+        let remembered = !self.profile.needs_password();
+        let unlock = if remembered { Unlock::Remembered } else { Unlock::Password(password.clone()) };
+        let client = match Client::open(&self.profile, unlock).await {
+            Err(Error::Locked) => Client::open(&self.profile, Unlock::Password(password)).await?,
+            opened => opened?,
+        };
+        Ok(Some(Backend::own(&self.profile, client, self.auto_lock, Purpose::Hold)))
     }
 
-    async fn show(&self, client: &Client) -> Result<(), Failure> {
-        greet(client).await;
-        self.chats(client).await
-    }
-
-    async fn chats(&self, client: &Client) -> Result<(), Failure> {
+    async fn show(&self, backend: &Backend) -> Result<(), Failure> {
+        greet(backend).await?;
+        let me = backend.call::<Whoami>(Nothing {}).await?.username;
         loop {
-            let (chats, status) = (client.chats().await?, client.status().await?);
+            let chats = backend.call::<Chats>(Nothing {}).await?.chats;
+            let chats = chats.into_iter().map(Chat::try_from).collect::<Result<Vec<_>, _>>()?;
             let items = items(&chats);
-            let heading = heading(&client.whoami().username, &status);
+            let heading = heading(&me, &backend.call::<Status>(Nothing {}).await?);
             let chosen = prompt::ask(move |theme| {
                 Select::with_theme(theme).with_prompt(heading).items(&items).default(0).report(false).interact_opt()
             });
-            let entered = match Choice::of(chosen.await?, &chats) {
+            let chosen = chosen.await?;
+            backend.touch();
+            let entered = match Choice::of(chosen, &chats) {
                 Choice::Quit => return Ok(()),
                 Choice::Refresh => continue,
-                Choice::Chat(name) => self.enter(client, &name).await,
-                Choice::New => match new_chat(client).await {
-                    Ok(Some(name)) => self.enter(client, &name).await,
+                Choice::Chat(name) => self.enter(backend, &name).await,
+                Choice::New => match new_chat(backend).await {
+                    Ok(Some(name)) => self.enter(backend, &name).await,
                     Ok(None) => continue,
                     Err(failure) => Err(failure),
                 },
@@ -124,29 +135,37 @@ impl Menu {
         }
     }
 
-    async fn enter(&self, client: &Client, name: &str) -> Result<(), Failure> {
-        chat::run(client, client.events(), name, Reading::of_this_terminal(self.plain)).await
+    async fn enter(&self, backend: &Backend, name: &str) -> Result<(), Failure> {
+        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal(self.plain)).await
     }
 }
 
 /// Connects, and waits a moment so that the list begins with what is new. A first try that fails is tried again meanwhile.
-async fn greet(client: &Client) {
-    let mut events = client.events();
-    client.go_online();
+async fn greet(backend: &Backend) -> Result<(), Failure> {
+    let mut happenings = backend.happenings().await?;
+    backend.go_online();
+    if backend.call::<Status>(Nothing {}).await?.online {
+        return Ok(());
+    }
     let spinner = Spinner::new(true);
     spinner.say("connecting…");
     let here = async {
-        while let Some(event) = events.recv().await {
-            if matches!(event, Event::CaughtUp | Event::Connection(Connection::Offline { retry_in: None, .. })) {
-                return;
+        loop {
+            match happenings.next().await {
+                Happening::Event(Event::CaughtUp | Event::Connection(Connection::Offline { retry_in: None, .. })) => {
+                    return;
+                }
+                Happening::Ended | Happening::Locked => return,
+                _ => {}
             }
         }
     };
     let _ = tokio::time::timeout(GREETING, here).await;
+    Ok(())
 }
 
 /// Asks with whom; nothing typed goes back.
-async fn new_chat(client: &Client) -> Result<Option<String>, Failure> {
+async fn new_chat(backend: &Backend) -> Result<Option<String>, Failure> {
     let check = |name: &str| match name.is_empty() {
         true => Ok(()),
         false => check_username(name).map(drop).map_err(|error| error.to_string()),
@@ -155,15 +174,15 @@ async fn new_chat(client: &Client) -> Result<Option<String>, Failure> {
     if name.is_empty() {
         return Ok(None);
     }
-    // Right after the start the connection may be on its way still; if it fails, `start_chat` says so.
-    let _ = client.caught_up(CONNECTING).await;
-    Ok(Some(client.start_chat(&name).await?))
+    // Right after the start the connection may be on its way still; if it fails, opening the chat says so.
+    let _ = backend.call::<CatchUp>(CONNECTING.into()).await;
+    Ok(Some(backend.call::<OpenChat>(ChatName { chat: name }).await?.chat))
 }
 
 /// Says a failure that need not end the menu; what ends it is passed on.
 fn stay(failure: Failure) -> Result<(), Failure> {
     match &failure {
-        Failure::Core(error) if error.kind() != ErrorKind::Unexpected => {
+        Failure::Core(error) if error.kind() != ErrorKind::Unexpected && *error != Error::Locked => {
             say(&format!("! {}", failure.in_words()));
             Ok(())
         }
@@ -206,7 +225,7 @@ fn items(chats: &[Chat]) -> Vec<String> {
     items
 }
 
-fn heading(username: &str, status: &Status) -> String {
+fn heading(username: &str, status: &StatusObject) -> String {
     let online = if status.online { "connected" } else { "not connected" };
     let username = sanitise(username, Breaks::Spaces);
     match status.unread {

@@ -1,11 +1,14 @@
 //! What commands print: the JSON shapes, which are an API, and the texts for people. Every foreign text is sanitised.
 
-use crate::sanitise::{self, Breaks, preview, sanitise};
+use crate::{
+    rpc::profile::StatusObject,
+    sanitise::{self, Breaks, preview, sanitise},
+};
 use dialoguer::console::{self, Alignment, style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::io::{self, Write};
-use waxwing_core::{Chat, Client, Content, Error, Message, MessageState, Remembered};
+use waxwing_core::{Chat, Content, Message, MessageState, Remembered};
 
 /// Neither colours nor cursor movements nor characters beyond ASCII as decoration: `NO_COLOR` or a dumb terminal.
 pub(crate) fn is_plain() -> bool {
@@ -27,90 +30,6 @@ pub(crate) fn print_json(object: &impl Serialize) -> io::Result<()> {
 
 pub(crate) fn to_json(object: &impl Serialize) -> io::Result<String> {
     Ok(sanitise::json(&serde_json::to_string(object)?))
-}
-
-/// A message as `receive` and `history` print it.
-#[derive(Serialize)]
-pub(crate) struct MessageObject<'a> {
-    chat: &'a str,
-    from: &'a str,
-    id: String,
-    seq: Option<u64>,
-    sent_at: String,
-    received_at: String,
-    kind: &'static str,
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'static str>,
-}
-
-impl<'a> MessageObject<'a> {
-    /// As `receive` prints it.
-    pub(crate) fn received(message: &'a Message) -> Self {
-        let (kind, text, reason) = match &message.content {
-            Content::Text(text) => ("text", Some(text.as_str()), None),
-            Content::Unknown => ("unknown", None, None),
-            Content::Unreadable(reason) => ("unreadable", None, Some(reason.as_str())),
-        };
-        Self {
-            chat: &message.chat,
-            from: &message.from,
-            id: message.id.to_string(),
-            seq: message.seq,
-            sent_at: rfc3339(message.sent_at),
-            received_at: rfc3339(message.received_at),
-            kind,
-            text,
-            reason,
-            state: None,
-        }
-    }
-
-    /// As `history` prints it: with its state, and why if it failed.
-    pub(crate) fn with_state(message: &'a Message) -> Self {
-        let mut object = Self::received(message);
-        object.state = Some(state_name(&message.state));
-        if let MessageState::Failed(reason) = &message.state {
-            object.reason = Some(reason);
-        }
-        object
-    }
-}
-
-/// A chat as `chats` prints it.
-#[derive(Serialize)]
-pub(crate) struct ChatObject<'a> {
-    chat: &'a str,
-    full_name: Option<&'a str>,
-    unread: u64,
-    queued: u64,
-    identity_changed: bool,
-    last: Option<MessageObject<'a>>,
-}
-
-impl<'a> From<&'a Chat> for ChatObject<'a> {
-    fn from(chat: &'a Chat) -> Self {
-        Self {
-            chat: &chat.name,
-            full_name: chat.full_name.as_deref(),
-            unread: chat.unread,
-            queued: chat.queued,
-            identity_changed: chat.identity_changed,
-            last: chat.last.as_ref().map(MessageObject::with_state),
-        }
-    }
-}
-
-pub(crate) fn state_name(state: &MessageState) -> &'static str {
-    match state {
-        MessageState::Queued => "queued",
-        MessageState::Sent => "sent",
-        MessageState::Delivered => "delivered",
-        MessageState::Failed(_) => "failed",
-        MessageState::Received => "received",
-    }
 }
 
 /// Where the local key stays, for JSON: `keyring`, `file` or `no`.
@@ -185,14 +104,13 @@ pub(crate) fn failure(state: &MessageState) -> Option<String> {
     }
 }
 
-/// What to say to somebody who leaves while messages wait; none if the client is connected and sends them now.
-pub(crate) async fn waiting(client: &Client) -> Result<Option<String>, Error> {
-    let status = client.status().await?;
-    Ok(match (status.queued, status.online) {
+/// What to say to somebody who leaves while messages wait; none if this device is connected and sends them now.
+pub(crate) fn waiting(status: &StatusObject) -> Option<String> {
+    match (status.queued, status.online) {
         (0, _) | (_, true) => None,
         (1, false) => Some("1 message waits; it goes out when waxwing is next online.".to_owned()),
         (many, false) => Some(format!("{many} messages wait; they go out when waxwing is next online.")),
-    })
+    }
 }
 
 /// The mark behind an own message.
@@ -261,6 +179,7 @@ pub(crate) fn notice(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::objects::{ChatObject, MessageObject};
     use serde_json::{Value, json};
 
     fn message(content: Content, state: MessageState) -> Message {

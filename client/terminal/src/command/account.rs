@@ -122,7 +122,7 @@ fn free_profile(options: &Options) -> Result<ProfilePath, Failure> {
 }
 
 /// Whether the local key stays on this device: as told, else asked, else (in scripts) not.
-async fn stay_logged_in(options: &Options, remember: Remember) -> Result<bool, Failure> {
+pub(super) async fn stay_logged_in(options: &Options, remember: Remember) -> Result<bool, Failure> {
     match remember.choice() {
         Some(choice) => Ok(choice),
         None if options.password_file.is_none() && !options.json && prompt::is_possible() => {

@@ -6,9 +6,15 @@
 use crate::{
     Failure,
     cli::{Acknowledge, Options, ReceiveArgs},
-    command::{PATIENCE, close, may_pass, open},
-    output::{self, AnnouncementObject, MessageObject, print, print_json},
+    command::{PATIENCE, ask, may_recover},
+    output::{self, print, print_json},
     prompt::Interrupts,
+    rpc::{
+        Backend, Happening, Happenings, Purpose,
+        messages::{self, AcknowledgeParams, Unreceived, UnreceivedParams},
+        objects::MessageObject,
+        profile::CatchUp,
+    },
     sanitise::{Breaks, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -17,42 +23,41 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines, Stdin},
     time::Instant,
 };
-use waxwing_core::{Client, Connection, Error, Event, Events, Message, MessageId};
+use waxwing_core::{Connection, Error, Event, Message, MessageId};
 
 /// Messages that are printed between two movements of the cursor.
 const PAGE: usize = 32;
 
 pub(crate) async fn run(options: &Options, arguments: &ReceiveArgs) -> Result<(), Failure> {
-    let client = open(options).await?;
+    // Whoever waits for long lets other commands use the profile meanwhile.
+    let long = arguments.follow || arguments.timeout.is_some();
+    let purpose = if long { Purpose::Hold } else { Purpose::Once };
     let printer = Printer { json: options.json, zone: TimeZone::system() };
-    let received =
-        Receiving { client: &client, printer, manual: arguments.ack == Acknowledge::Manual, waiting: HashSet::new() }
-            .run(arguments)
-            .await;
-    close(client).await;
-    received
+    let manual = arguments.ack == Acknowledge::Manual;
+    let mut interrupts = Interrupts::new();
+    let mut input = (manual && arguments.follow).then(|| BufReader::new(tokio::io::stdin()).lines());
+    loop {
+        let backend = tokio::select! {
+            opened = Backend::open(options, purpose) => opened?,
+            () = interrupts.wait() => return Err(Failure::Interrupted),
+        };
+        let mut receiving =
+            Receiving { backend: &backend, printer: &printer, manual, waiting: HashSet::new(), holder_ended: false };
+        let received = receiving.run(arguments, &mut interrupts, &mut input).await;
+        let holder_ended = receiving.holder_ended;
+        let received = backend.finish(received).await;
+        if !holder_ended || !arguments.follow {
+            return received;
+        }
+        printer.say("the process that held the profile has ended: going on without it");
+    }
 }
 
 pub(crate) async fn acknowledge(options: &Options, id: MessageId) -> Result<(), Failure> {
-    let client = open(options).await?;
-    let acknowledged = match client.acknowledge(id).await {
-        Ok(()) => mark_read(&client).await,
-        refused => refused,
-    };
-    close(client).await;
-    acknowledged?;
+    let params = AcknowledgeParams { id: id.to_string(), mark_read: true };
+    let acknowledged = ask::<messages::Acknowledge>(options, params).await?;
     if options.json {
-        print_json(&serde_json::json!({ "acknowledged": id }))?;
-    }
-    Ok(())
-}
-
-/// What was dealt with is read: marks the chats of which nothing stands behind the receive cursor.
-async fn mark_read(client: &Client) -> Result<(), Error> {
-    let behind = client.unreceived(i64::MAX as usize).await?;
-    let behind: HashSet<&str> = behind.iter().map(|message| message.chat.as_str()).collect();
-    for chat in client.chats().await?.iter().filter(|chat| chat.unread > 0 && !behind.contains(chat.name.as_str())) {
-        client.mark_read(&chat.name).await?;
+        print_json(&acknowledged)?;
     }
     Ok(())
 }
@@ -64,20 +69,29 @@ struct Printer {
 
 impl Printer {
     /// Writes and flushes a message.
-    fn print(&self, message: &Message) -> std::io::Result<()> {
-        match self.json {
-            true => print_json(&MessageObject::received(message)),
-            false => print(&output::message_line(message, &self.zone, 0)),
+    fn print(&self, message: &MessageObject) -> Result<(), Failure> {
+        Ok(match self.json {
+            true => print_json(message)?,
+            false => print(&output::message_line(&Message::try_from(message.clone())?, &self.zone, 0))?,
+        })
+    }
+
+    /// Says something on standard error, where people look; scripts that read JSON are not disturbed.
+    fn say(&self, what: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stderr(), "waxwing: {}", sanitise(what, Breaks::Spaces));
         }
     }
 }
 
 struct Receiving<'a> {
-    client: &'a Client,
-    printer: Printer,
+    backend: &'a Backend,
+    printer: &'a Printer,
     manual: bool,
     /// Printed and not yet acknowledged, with `--ack manual`.
-    waiting: HashSet<MessageId>,
+    waiting: HashSet<String>,
+    /// The process that held the profile went away.
+    holder_ended: bool,
 }
 
 /// What ended a wait.
@@ -89,28 +103,32 @@ enum Woken {
 }
 
 impl Receiving<'_> {
-    async fn run(mut self, arguments: &ReceiveArgs) -> Result<(), Failure> {
-        let mut interrupts = Interrupts::new();
-        let mut events = self.client.events();
-        self.client.go_online();
+    async fn run(
+        &mut self,
+        arguments: &ReceiveArgs,
+        interrupts: &mut Interrupts,
+        input: &mut Option<Lines<BufReader<Stdin>>>,
+    ) -> Result<(), Failure> {
+        let mut happenings = self.backend.happenings().await?;
+        self.backend.go_online();
         let caught_up = tokio::select! {
-            caught_up = self.client.caught_up(PATIENCE) => caught_up,
+            caught_up = self.backend.call::<CatchUp>(PATIENCE.into()) => caught_up,
+            () = self.backend.must_lock() => return Err(Error::Locked.into()),
             () = interrupts.wait() => return Err(Failure::Interrupted),
         };
         // What is here already is printed even if the server cannot be reached.
         let printed = self.print_new().await?;
         match caught_up {
-            Err(error) if arguments.follow && may_pass(&error) => self.say(&error.to_string()),
-            caught_up => caught_up?,
+            Err(failure) if arguments.follow && may_recover(&failure) => self.printer.say(&failure.to_string()),
+            caught_up => drop(caught_up?),
         }
         if arguments.follow {
-            return self.follow(&mut events, &mut interrupts, arguments.timeout).await;
+            return self.follow(&mut happenings, interrupts, arguments.timeout, input).await;
         }
         let Some(timeout) = arguments.timeout.filter(|_| printed == 0) else { return Ok(()) };
         let deadline = Instant::now() + timeout;
-        let mut no_input = None;
         loop {
-            match self.wait(&mut events, &mut interrupts, Some(deadline), &mut no_input).await? {
+            match self.wait(&mut happenings, interrupts, Some(deadline), input).await? {
                 Woken::News if self.print_new().await? == 0 => {}
                 Woken::Interrupted => return Err(Failure::Interrupted),
                 _ => return Ok(()),
@@ -120,15 +138,15 @@ impl Receiving<'_> {
 
     async fn follow(
         &mut self,
-        events: &mut Events,
+        happenings: &mut Happenings,
         interrupts: &mut Interrupts,
         timeout: Option<Duration>,
+        input: &mut Option<Lines<BufReader<Stdin>>>,
     ) -> Result<(), Failure> {
-        let mut input = self.manual.then(|| BufReader::new(tokio::io::stdin()).lines());
         let deadline = || timeout.map(|timeout| Instant::now() + timeout);
         let mut end = deadline();
         loop {
-            match self.wait(events, interrupts, end, &mut input).await? {
+            match self.wait(happenings, interrupts, end, input).await? {
                 Woken::Enough | Woken::Interrupted => return Ok(()),
                 Woken::Acknowledge(line) => self.acknowledge(line.trim()).await?,
                 Woken::News => {
@@ -142,8 +160,8 @@ impl Receiving<'_> {
 
     /// Waits for a message, an acknowledgement, the deadline or a signal.
     async fn wait(
-        &self,
-        events: &mut Events,
+        &mut self,
+        happenings: &mut Happenings,
         interrupts: &mut Interrupts,
         deadline: Option<Instant>,
         input: &mut Option<Lines<BufReader<Stdin>>>,
@@ -166,30 +184,30 @@ impl Receiving<'_> {
         };
         tokio::pin!(ended, acknowledged);
         loop {
-            tokio::select! {
-                event = events.recv() => match event {
-                    Some(Event::Message(_)) => return Ok(Woken::News),
-                    Some(Event::Connection(Connection::Offline { retry_in: None, reason })) => {
-                        // It will not come back: the client knows the error of the right class.
-                        self.client.caught_up(Duration::from_secs(1)).await?;
-                        return Err(Error::ConnectionLost(reason).into());
-                    }
-                    Some(Event::Connection(Connection::Offline { reason, .. })) => self.say(&reason),
-                    Some(Event::IdentityChanged { username }) => {
-                        self.say(&format!("the identity of {username} has changed: everything for them is held"));
-                    }
-                    Some(Event::DeviceAdded { username, name, .. }) => {
-                        let name = name.map_or_else(String::new, |name| format!(" '{name}'"));
-                        self.say(&format!("{username} has a new device{name}"));
-                    }
-                    Some(Event::DeviceRemoved { username, .. }) => self.say(&format!("{username} signed a device out")),
-                    Some(Event::Announcement { text, time_ms }) => self.announce(&text, time_ms)?,
-                    Some(_) => {}
-                    None => return Err(Error::Closed.into()),
-                },
+            let happening = tokio::select! {
+                happening = happenings.next() => happening,
                 line = &mut acknowledged => return Ok(Woken::Acknowledge(line)),
                 () = &mut ended => return Ok(Woken::Enough),
+                () = self.backend.must_lock() => return Err(Error::Locked.into()),
                 () = interrupts.wait() => return Ok(Woken::Interrupted),
+            };
+            match happening {
+                Happening::Event(Event::Message(_)) | Happening::Missed => return Ok(Woken::News),
+                Happening::Event(Event::Connection(Connection::Offline { retry_in: None, reason })) => {
+                    // It will not come back: the client knows the error of the right class.
+                    self.backend.call::<CatchUp>(Duration::from_secs(1).into()).await?;
+                    return Err(Error::ConnectionLost(reason).into());
+                }
+                Happening::Event(Event::Connection(Connection::Offline { reason, .. })) => self.printer.say(&reason),
+                Happening::Event(Event::IdentityChanged { username }) => {
+                    self.printer.say(&format!("the identity of {username} has changed: everything for them is held"));
+                }
+                Happening::Event(_) => {}
+                Happening::Locked => return Err(Error::Locked.into()),
+                Happening::Ended => {
+                    self.holder_ended = matches!(self.backend, Backend::Holder(_));
+                    return Err(Failure::holder_ended());
+                }
             }
         }
     }
@@ -197,8 +215,9 @@ impl Receiving<'_> {
     /// Prints what is new, and moves the cursor behind it. Says how many messages that were.
     async fn print_new(&mut self) -> Result<usize, Failure> {
         let mut count = 0;
+        let mut newest = None;
         loop {
-            let page = self.client.unreceived(self.waiting.len() + PAGE).await?;
+            let page = self.unreceived(self.waiting.len() + PAGE).await?;
             let mut last = None;
             let mut written = Ok(());
             for message in page.iter().filter(|message| !self.waiting.contains(&message.id)) {
@@ -207,21 +226,32 @@ impl Receiving<'_> {
                     break;
                 }
                 count += 1;
-                last = Some(message.id);
+                last = Some(message.id.clone());
             }
-            match (self.manual, last) {
+            match (self.manual, &last) {
                 (_, None) => {}
-                (true, Some(_)) => self.waiting.extend(page.iter().map(|message| message.id)),
-                (false, Some(id)) => self.client.acknowledge(id).await?,
+                (true, Some(_)) => self.waiting.extend(page.into_iter().map(|message| message.id)),
+                (false, Some(id)) => self.ack(id.clone(), false).await?,
             }
             written?;
-            if last.is_none() {
-                if count > 0 && !self.manual {
-                    mark_read(self.client).await?;
+            match last {
+                Some(last) => newest = Some(last),
+                None => {
+                    if let Some(newest) = newest.filter(|_| !self.manual) {
+                        self.ack(newest, true).await?;
+                    }
+                    return Ok(count);
                 }
-                return Ok(count);
             }
         }
+    }
+
+    async fn unreceived(&self, limit: usize) -> Result<Vec<MessageObject>, Failure> {
+        Ok(self.backend.call::<Unreceived>(UnreceivedParams { limit }).await?.messages)
+    }
+
+    async fn ack(&self, id: String, mark_read: bool) -> Result<(), Failure> {
+        self.backend.call::<messages::Acknowledge>(AcknowledgeParams { id, mark_read }).await.map(drop)
     }
 
     /// Acknowledges what a line of standard input names; a wrong line is said and passed over.
@@ -229,40 +259,19 @@ impl Receiving<'_> {
         if line.is_empty() {
             return Ok(());
         }
-        let acknowledged = match line.parse::<MessageId>() {
-            Ok(id) => self.client.acknowledge(id).await,
-            Err(error) => Err(error),
-        };
-        match acknowledged {
+        self.backend.touch();
+        match self.ack(line.to_owned(), true).await {
             Ok(()) => {
-                let behind = self.client.unreceived(self.waiting.len()).await?;
-                let behind: HashSet<MessageId> = behind.iter().map(|message| message.id).collect();
+                let behind = self.unreceived(self.waiting.len()).await?;
+                let behind: HashSet<String> = behind.into_iter().map(|message| message.id).collect();
                 self.waiting.retain(|id| behind.contains(id));
-                Ok(mark_read(self.client).await?)
-            }
-            Err(Error::BadMessageId) => {
-                self.say("a line of standard input is not the id of a received message");
                 Ok(())
             }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The operator's word: a line among the messages for scripts, a notice for people.
-    fn announce(&self, text: &str, time_ms: u64) -> Result<(), Failure> {
-        match self.printer.json {
-            true => Ok(print_json(&AnnouncementObject::new(text, time_ms))?),
-            false => {
-                self.say(&output::announcement(text));
+            Err(Failure::Core(Error::BadMessageId)) => {
+                self.printer.say("a line of standard input is not the id of a received message");
                 Ok(())
             }
-        }
-    }
-
-    /// Says something on standard error, where people look; scripts that read JSON are not disturbed.
-    fn say(&self, what: &str) {
-        if !self.printer.json {
-            let _ = writeln!(std::io::stderr(), "waxwing: {}", sanitise(what, Breaks::Spaces));
+            Err(failure) => Err(failure),
         }
     }
 }

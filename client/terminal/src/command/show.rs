@@ -1,60 +1,62 @@
-//! `whoami`, `status`, `chats`, `history`: what this device knows.
+//! `whoami`, `status`, `chats`, `history`, `rpc-schema`: what this device knows.
 
 use crate::{
     Failure,
     cli::Options,
-    command::{close, may_pass, open},
-    output::{self, ChatObject, MessageObject, print, print_json},
+    command::{ask, may_recover},
+    output::{self, print, print_json},
+    rpc::{
+        self, Backend, Nothing, Purpose,
+        chats::{Chats, History, HistoryParams},
+        objects,
+        profile::{CatchUp, Status, StatusObject, Whoami},
+    },
     sanitise::{Breaks, sanitise},
 };
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::time::Duration;
-use waxwing_core::{Client, Status};
+use waxwing_core::Chat;
 
 /// How long `status` waits for the server.
 const STATUS_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn whoami(options: &Options) -> Result<(), Failure> {
-    let client = open(options).await?;
-    let who = client.whoami();
-    let printed = match options.json {
-        true => print_json(who),
-        false => print(&format!(
-            "username   {}\nfull name  {}\ndevice     {}\nserver     {}\nidentity   {}",
-            sanitise(&who.username, Breaks::Spaces),
-            who.full_name.as_deref().map_or_else(|| "-".to_owned(), |name| sanitise(name, Breaks::Spaces)),
-            sanitise(&who.device, Breaks::Spaces),
-            sanitise(&who.server, Breaks::Spaces),
-            sanitise(&who.identity, Breaks::Spaces),
-        )),
-    };
-    close(client).await;
-    Ok(printed?)
+    let who = ask::<Whoami>(options, Nothing {}).await?;
+    if options.json {
+        return Ok(print_json(&who)?);
+    }
+    Ok(print(&format!(
+        "username   {}\nfull name  {}\ndevice     {}\nserver     {}\nidentity   {}",
+        sanitise(&who.username, Breaks::Spaces),
+        who.full_name.as_deref().map_or_else(|| "-".to_owned(), |name| sanitise(name, Breaks::Spaces)),
+        sanitise(&who.device, Breaks::Spaces),
+        sanitise(&who.server, Breaks::Spaces),
+        sanitise(&who.identity, Breaks::Spaces),
+    ))?)
 }
 
 #[derive(Serialize)]
-struct StatusObject<'a> {
+struct StatusLine<'a> {
     #[serde(flatten)]
-    status: &'a Status,
+    status: &'a StatusObject,
     /// Why the server was not reached, if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
 pub(crate) async fn status(options: &Options) -> Result<(), Failure> {
-    let client = open(options).await?;
-    client.go_online();
-    let reached = client.caught_up(STATUS_PATIENCE).await;
-    let status = client.status().await;
-    close(client).await;
+    let backend = Backend::open(options, Purpose::Once).await?;
+    let reached = backend.call::<CatchUp>(STATUS_PATIENCE.into()).await;
+    let status = backend.call::<Status>(Nothing {}).await;
+    backend.close().await;
     let status = status?;
     if options.json {
         let reason = reached.as_ref().err().map(ToString::to_string);
-        print_json(&StatusObject { status: &status, reason })?;
+        print_json(&StatusLine { status: &status, reason })?;
     } else {
         let server = match &reached {
-            Ok(()) => "connected".to_owned(),
+            Ok(_) => "connected".to_owned(),
             Err(error) => format!("not connected: {}", sanitise(&error.to_string(), Breaks::Spaces)),
         };
         print(&format!(
@@ -68,23 +70,21 @@ pub(crate) async fn status(options: &Options) -> Result<(), Failure> {
     }
     match reached {
         // A server that is not there is an answer, not a failure.
-        Err(error) if !may_pass(&error) => Err(error.into()),
+        Err(failure) if !may_recover(&failure) => Err(failure),
         _ => Ok(()),
     }
 }
 
 pub(crate) async fn chats(options: &Options) -> Result<(), Failure> {
-    let client = open(options).await?;
-    let chats = client.chats().await;
-    close(client).await;
-    let chats = chats?;
+    let chats = ask::<Chats>(options, Nothing {}).await?.chats;
     if options.json {
         for chat in &chats {
-            print_json(&ChatObject::from(chat))?;
+            print_json(chat)?;
         }
     } else if chats.is_empty() {
         print("No chats yet. Write to somebody: waxwing send USER TEXT, or waxwing chat USER")?;
     } else {
+        let chats = chats.into_iter().map(Chat::try_from).collect::<Result<Vec<_>, _>>()?;
         for line in output::chat_lines(&chats, &TimeZone::system()) {
             print(&line)?;
         }
@@ -92,22 +92,24 @@ pub(crate) async fn chats(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(crate) async fn history(options: &Options, user: &str, limit: Option<usize>) -> Result<(), Failure> {
-    let client = open(options).await?;
-    let printed = print_history(&client, options.json, user, limit).await;
-    close(client).await;
-    printed
-}
-
-async fn print_history(client: &Client, json: bool, user: &str, limit: Option<usize>) -> Result<(), Failure> {
-    let messages = client.history(user, limit).await?;
+pub(crate) async fn history(options: &Options, chat: String, limit: Option<usize>) -> Result<(), Failure> {
+    let messages = ask::<History>(options, HistoryParams { chat, limit }).await?.messages;
+    if options.json {
+        for message in &messages {
+            print_json(message)?;
+        }
+        return Ok(());
+    }
     let zone = TimeZone::system();
     let width = messages.iter().map(|message| message.from.chars().count()).max().unwrap_or(0);
-    for message in &messages {
-        match json {
-            true => print_json(&MessageObject::with_state(message))?,
-            false => print(&output::message_line(message, &zone, width))?,
-        }
+    for message in objects::messages(messages)? {
+        print(&output::message_line(&message, &zone, width))?;
     }
     Ok(())
+}
+
+/// Prints the OpenRPC document of what the socket understands.
+pub(crate) fn rpc_schema() -> Result<(), Failure> {
+    let document = serde_json::to_string_pretty(&rpc::document()).map_err(std::io::Error::from)?;
+    Ok(print(&document)?)
 }

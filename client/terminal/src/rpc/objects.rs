@@ -1,0 +1,279 @@
+//! The shapes of messages, chats and events in JSON, for commands and for the socket. They are an API.
+//!
+//! Each conversion from and to what the core says stands here and loses nothing.
+
+use crate::{Failure, output::rfc3339};
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use waxwing_core::{Chat, Connection, Content, Event, Message, MessageState};
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct MessageObject {
+    /// The chat's name: the other user's username.
+    pub(crate) chat: String,
+    /// The author's username.
+    pub(crate) from: String,
+    /// 32 hexadecimal digits.
+    pub(crate) id: String,
+    /// Its place in the chat; none while the server does not have it.
+    pub(crate) seq: Option<u64>,
+    /// When its author's device says it was written (RFC 3339, UTC).
+    pub(crate) sent_at: String,
+    /// When this device stored it (RFC 3339, UTC).
+    pub(crate) received_at: String,
+    /// text, unknown or unreadable.
+    pub(crate) kind: String,
+    /// What it says, if it is a text. It comes from others: never hand it to a shell or a terminal as it is.
+    pub(crate) text: Option<String>,
+    /// Why it is unreadable, or was not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// queued, sent, delivered, failed or received; missing where only others' messages are meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<String>,
+}
+
+impl MessageObject {
+    /// As `receive` prints it.
+    pub(crate) fn received(message: &Message) -> Self {
+        let (kind, text, reason) = match &message.content {
+            Content::Text(text) => ("text", Some(text.clone()), None),
+            Content::Unknown => ("unknown", None, None),
+            Content::Unreadable(reason) => ("unreadable", None, Some(reason.clone())),
+        };
+        Self {
+            chat: message.chat.clone(),
+            from: message.from.clone(),
+            id: message.id.to_string(),
+            seq: message.seq,
+            sent_at: rfc3339(message.sent_at),
+            received_at: rfc3339(message.received_at),
+            kind: kind.to_owned(),
+            text,
+            reason,
+            state: None,
+        }
+    }
+
+    /// As `history` prints it: with its state, and why if it failed.
+    pub(crate) fn with_state(message: &Message) -> Self {
+        let mut object = Self::received(message);
+        object.state = Some(state_name(&message.state).to_owned());
+        if let MessageState::Failed(reason) = &message.state {
+            object.reason = Some(reason.clone());
+        }
+        object
+    }
+}
+
+impl TryFrom<MessageObject> for Message {
+    type Error = Failure;
+
+    fn try_from(object: MessageObject) -> Result<Self, Failure> {
+        let state = state(object.state.as_deref().unwrap_or("received"), object.reason.clone())?;
+        let content = match (object.kind.as_str(), object.text) {
+            ("text", Some(text)) => Content::Text(text),
+            ("unreadable", _) => Content::Unreadable(object.reason.unwrap_or_default()),
+            _ => Content::Unknown,
+        };
+        Ok(Self {
+            id: object.id.parse()?,
+            chat: object.chat,
+            from: object.from,
+            seq: object.seq,
+            sent_at: milliseconds(&object.sent_at)?,
+            received_at: milliseconds(&object.received_at)?,
+            content,
+            state,
+        })
+    }
+}
+
+/// Messages as the core has them.
+pub(crate) fn messages(objects: Vec<MessageObject>) -> Result<Vec<Message>, Failure> {
+    objects.into_iter().map(Message::try_from).collect()
+}
+
+fn milliseconds(time: &str) -> Result<u64, Failure> {
+    let time: Timestamp = time.parse().map_err(|_| Failure::foreign_answer())?;
+    u64::try_from(time.as_millisecond()).map_err(|_| Failure::foreign_answer())
+}
+
+pub(crate) fn state_name(state: &MessageState) -> &'static str {
+    match state {
+        MessageState::Queued => "queued",
+        MessageState::Sent => "sent",
+        MessageState::Delivered => "delivered",
+        MessageState::Failed(_) => "failed",
+        MessageState::Received => "received",
+    }
+}
+
+fn state(name: &str, reason: Option<String>) -> Result<MessageState, Failure> {
+    Ok(match name {
+        "queued" => MessageState::Queued,
+        "sent" => MessageState::Sent,
+        "delivered" => MessageState::Delivered,
+        "failed" => MessageState::Failed(reason.unwrap_or_default()),
+        "received" => MessageState::Received,
+        _ => return Err(Failure::foreign_answer()),
+    })
+}
+
+/// A chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ChatObject {
+    /// The other user's username.
+    pub(crate) chat: String,
+    /// The other user's full name, as they told it.
+    pub(crate) full_name: Option<String>,
+    /// Messages that were not read yet.
+    pub(crate) unread: u64,
+    /// Messages waiting to be sent.
+    pub(crate) queued: u64,
+    /// The other user's identity is not the one that this device knows: nothing is sent.
+    pub(crate) identity_changed: bool,
+    /// The newest message.
+    pub(crate) last: Option<MessageObject>,
+}
+
+impl From<&Chat> for ChatObject {
+    fn from(chat: &Chat) -> Self {
+        Self {
+            chat: chat.name.clone(),
+            full_name: chat.full_name.clone(),
+            unread: chat.unread,
+            queued: chat.queued,
+            identity_changed: chat.identity_changed,
+            last: chat.last.as_ref().map(MessageObject::with_state),
+        }
+    }
+}
+
+impl TryFrom<ChatObject> for Chat {
+    type Error = Failure;
+
+    fn try_from(object: ChatObject) -> Result<Self, Failure> {
+        Ok(Self {
+            name: object.chat,
+            full_name: object.full_name,
+            last: object.last.map(Message::try_from).transpose()?,
+            unread: object.unread,
+            queued: object.queued,
+            identity_changed: object.identity_changed,
+        })
+    }
+}
+
+/// Something that happened, as the notification `event` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum EventObject {
+    /// The connection is being made.
+    Connecting,
+    /// The server is connected.
+    Online,
+    /// The server is not connected.
+    Offline {
+        /// Why.
+        reason: String,
+        /// When it is tried again; none: not by itself.
+        retry_in_ms: Option<u64>,
+    },
+    /// Everything that the server had is here.
+    CaughtUp,
+    /// A new message, of others or of one's own.
+    Message {
+        /// The message.
+        message: MessageObject,
+    },
+    /// An own message came further, or failed.
+    State {
+        /// The chat.
+        chat: String,
+        /// The message.
+        id: String,
+        /// queued, sent, delivered or failed.
+        state: String,
+        /// Why it failed.
+        reason: Option<String>,
+        /// Its place in the chat, once known.
+        seq: Option<u64>,
+    },
+    /// A user's identity is not the one that this device knows: nothing is sent to them.
+    IdentityChanged {
+        /// Who.
+        username: String,
+    },
+    /// Somebody told their full name.
+    Profile {
+        /// Who.
+        username: String,
+        /// The name.
+        full_name: Option<String>,
+    },
+    /// The profile was locked; the connection ends.
+    Locked,
+    /// This subscriber was too slow: so many events were left out.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+    /// Something that this version does not know.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+impl From<&Event> for EventObject {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::Connection(Connection::Connecting) => Self::Connecting,
+            Event::Connection(Connection::Online) => Self::Online,
+            Event::Connection(Connection::Offline { reason, retry_in }) => Self::Offline {
+                reason: reason.clone(),
+                retry_in_ms: retry_in.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            },
+            Event::CaughtUp => Self::CaughtUp,
+            Event::Message(message) => Self::Message { message: MessageObject::with_state(message) },
+            Event::State { chat, id, state, seq } => Self::State {
+                chat: chat.clone(),
+                id: id.to_string(),
+                state: state_name(state).to_owned(),
+                reason: match state {
+                    MessageState::Failed(reason) => Some(reason.clone()),
+                    _ => None,
+                },
+                seq: *seq,
+            },
+            Event::IdentityChanged { username } => Self::IdentityChanged { username: username.clone() },
+            Event::Profile { username, full_name } => {
+                Self::Profile { username: username.clone(), full_name: full_name.clone() }
+            }
+        }
+    }
+}
+
+impl EventObject {
+    /// The event as the core has it; none for what is about this subscription only, or unknown.
+    pub(crate) fn event(self) -> Result<Option<Event>, Failure> {
+        Ok(Some(match self {
+            Self::Connecting => Event::Connection(Connection::Connecting),
+            Self::Online => Event::Connection(Connection::Online),
+            Self::Offline { reason, retry_in_ms } => {
+                Event::Connection(Connection::Offline { reason, retry_in: retry_in_ms.map(Duration::from_millis) })
+            }
+            Self::CaughtUp => Event::CaughtUp,
+            Self::Message { message } => Event::Message(message.try_into()?),
+            Self::State { chat, id, state: name, reason, seq } => {
+                Event::State { chat, id: id.parse()?, state: state(&name, reason)?, seq }
+            }
+            Self::IdentityChanged { username } => Event::IdentityChanged { username },
+            Self::Profile { username, full_name } => Event::Profile { username, full_name },
+            Self::Locked | Self::Missed { .. } | Self::Other => return Ok(None),
+        }))
+    }
+}

@@ -1,0 +1,61 @@
+//! The methods that there are: one list, for the socket and for the OpenRPC document.
+
+use super::{Context, Method, chats, messages, profile, subscription, wire::WireError};
+use schemars::{JsonSchema as _, Schema, SchemaGenerator};
+use serde_json::value::RawValue;
+use std::{future::Future, pin::Pin};
+
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Box<RawValue>, WireError>> + Send + 'a>>;
+
+/// A method without its types.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) run: for<'a> fn(&'a Context, &'a str) -> Running<'a>,
+    pub(super) params: fn(&mut SchemaGenerator) -> Schema,
+    pub(super) result: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Entry {
+    const fn of<M: Method>() -> Self {
+        Self {
+            name: M::NAME,
+            summary: M::SUMMARY,
+            run: run::<M>,
+            params: |generator| M::Params::json_schema(generator),
+            result: |generator| generator.subschema_for::<M::Result>(),
+        }
+    }
+}
+
+fn run<'a, M: Method>(context: &'a Context, params: &'a str) -> Running<'a> {
+    Box::pin(async move {
+        let params = serde_json::from_str(params);
+        let params = params.map_err(|error| WireError::new(WireError::PARAMS, error.to_string()))?;
+        let result = M::run(context, params).await?;
+        serde_json::value::to_raw_value(&result).map_err(|error| crate::Failure::Io(error.into()).into())
+    })
+}
+
+/// All methods. A new one has its line here.
+pub(super) const METHODS: &[Entry] = &[
+    Entry::of::<profile::Whoami>(),
+    Entry::of::<profile::CatchUp>(),
+    Entry::of::<profile::Status>(),
+    Entry::of::<profile::Lock>(),
+    Entry::of::<chats::Chats>(),
+    Entry::of::<chats::OpenChat>(),
+    Entry::of::<chats::History>(),
+    Entry::of::<chats::MarkRead>(),
+    Entry::of::<messages::Send>(),
+    Entry::of::<messages::Queue>(),
+    Entry::of::<messages::Sent>(),
+    Entry::of::<messages::Unreceived>(),
+    Entry::of::<messages::Acknowledge>(),
+    Entry::of::<subscription::Subscribe>(),
+];
+
+/// The method of this name.
+pub(super) fn find(name: &str) -> Option<&'static Entry> {
+    METHODS.iter().find(|method| method.name == name)
+}

@@ -1,0 +1,54 @@
+//! `subscribe`: what happens, as notifications on the connection that asked.
+//!
+//! A subscriber who does not read keeps nobody waiting and fills no memory: events that find no room are left out, and
+//! how many they were is told as soon as there is room.
+
+use super::{Context, Method, Nothing, objects::EventObject, server::becomes_true, wire::Outbox};
+use crate::Failure;
+use tokio::sync::watch;
+use waxwing_core::Events;
+
+/// `subscribe`
+pub(crate) struct Subscribe;
+
+impl Method for Subscribe {
+    const NAME: &'static str = "subscribe";
+    const SUMMARY: &'static str = "From now on tells what happens, as notifications 'event' on this connection";
+    type Params = Nothing;
+    type Result = Nothing;
+
+    async fn run(context: &Context, _: Nothing) -> Result<Nothing, Failure> {
+        if let (Some(outbox), Some(holding)) = (&context.caller, &context.holding)
+            && outbox.subscribe()
+        {
+            tokio::spawn(forward(context.client.events(), holding.locked(), outbox.clone()));
+        }
+        Ok(Nothing {})
+    }
+}
+
+/// Passes events on until the profile is closed or the connection ends.
+async fn forward(mut events: Events, mut locked: watch::Receiver<bool>, outbox: Outbox) {
+    let mut missed = 0;
+    loop {
+        let event = tokio::select! {
+            // Room came before the next event: what was left out is told now.
+            () = outbox.room(), if missed > 0 => EventObject::Missed { count: std::mem::take(&mut missed) },
+            event = events.recv() => match event {
+                Some(event) => EventObject::from(&event),
+                None => return,
+            },
+            () = becomes_true(&mut locked) => {
+                let _ = outbox.try_notify("event", &EventObject::Locked);
+                return;
+            },
+            () = outbox.closed() => return,
+        };
+        if missed > 0 || outbox.try_notify("event", &event).is_err() {
+            missed += match event {
+                EventObject::Missed { count } => count,
+                _ => 1,
+            };
+        }
+    }
+}
