@@ -123,7 +123,7 @@ impl Room<'_> {
                 Happening::Event(event) => self.conversation.event(event, Instant::now()),
                 Happening::Missed => self.look_again().await?,
                 Happening::Locked => return Err(Error::Locked.into()),
-                Happening::Ended => return Err(Failure::holder_ended()),
+                Happening::Ended => return Err(Failure::HolderEnded),
             };
             self.print(lines)?;
             next = self.happenings.next_now();

@@ -32,6 +32,9 @@ pub enum Failure {
         /// What to do.
         next: Option<String>,
     },
+    /// The process that held the profile went away with a question unanswered.
+    #[error("the waxwing process that held this profile ended before it answered")]
+    HolderEnded,
     /// Reading from or writing to the terminal, a pipe or a file failed.
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
@@ -44,17 +47,6 @@ impl Failure {
     /// A wrong use, and what to do instead.
     pub(crate) fn usage(message: impl Into<String>, next: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), next: next.into() }
-    }
-
-    /// The process that holds the profile went away with a question unanswered.
-    pub(crate) fn holder_ended() -> Self {
-        Self::Holder {
-            message: "the waxwing process that held this profile ended before it answered".to_owned(),
-            kind: ErrorKind::Unexpected,
-            next: Some(
-                "try again; if a message was being sent, look first whether 'waxwing history' has it".to_owned(),
-            ),
-        }
     }
 
     /// The process that holds the profile answers what nobody understands.
@@ -72,7 +64,7 @@ impl Failure {
             Self::Core(error) => error.kind(),
             Self::Holder { kind, .. } => *kind,
             Self::Usage { .. } => ErrorKind::User,
-            Self::Io(_) | Self::Interrupted => ErrorKind::Unexpected,
+            Self::HolderEnded | Self::Io(_) | Self::Interrupted => ErrorKind::Unexpected,
         }
     }
 
@@ -102,6 +94,9 @@ impl Failure {
             Self::Core(error) => error.advice().or_else(|| advice(error)),
             Self::Usage { next, .. } => Some(next),
             Self::Holder { next, .. } => next.as_deref(),
+            Self::HolderEnded => {
+                Some("try again; if a message was being sent, look first whether 'waxwing history' has it")
+            }
             Self::Io(_) | Self::Interrupted => None,
         }
     }

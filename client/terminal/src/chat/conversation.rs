@@ -86,6 +86,8 @@ impl Conversation {
 
     /// The user typed a message, and it is queued.
     pub(crate) fn typed(&mut self, message: Message, now: Instant) -> Vec<String> {
+        // It comes again as an event.
+        self.seen.insert(message.id);
         if message.chat != self.chat {
             let line = format!("to {}: {}", sanitise(&message.chat, Breaks::Spaces), quote(&message));
             self.unsettled.insert(message.id, line.clone());
@@ -137,7 +139,7 @@ impl Conversation {
     /// Something happened: the lines that it needs, often none.
     pub(crate) fn event(&mut self, event: Event, now: Instant) -> Vec<String> {
         match event {
-            Event::Message(message) => self.message(message),
+            Event::Message(message) => self.message(message, now),
             Event::State { chat, id, state, .. } => self.state(&chat, id, state, now),
             Event::Connection(connection) => self.connection(connection),
             Event::IdentityChanged { username } => {
@@ -180,8 +182,8 @@ impl Conversation {
         vec![notice(&line)]
     }
 
-    fn message(&mut self, message: Message) -> Vec<String> {
-        if !self.seen.insert(message.id) || self.typed.iter().any(|(_, typed)| typed.id == message.id) {
+    fn message(&mut self, message: Message, now: Instant) -> Vec<String> {
+        if !self.seen.insert(message.id) {
             return Vec::new();
         }
         if message.chat != self.chat {
@@ -190,6 +192,13 @@ impl Conversation {
             }
             let (from, said) = (sanitise(&message.from, Breaks::Spaces), quote(&message));
             return vec![notice(&format!("{from} wrote: {said}"))];
+        }
+        if message.from == self.me {
+            if message.state == MessageState::Queued {
+                // Typed elsewhere.
+                return self.typed(message, now);
+            }
+            self.newest = Some((message.id, message.state.clone()));
         }
         let mut lines = self.show_typed();
         self.unread |= message.from != self.me;

@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     cli::Options,
-    output::print,
+    output::{self, print},
     prompt::Interrupts,
     rpc::{Backend, Happening, Purpose},
     sanitise::{Breaks, sanitise},
@@ -58,6 +58,7 @@ async fn serve(backend: &Backend, interrupts: &mut Interrupts) -> Result<(), Fai
             Happening::Event(Event::IdentityChanged { username }) => {
                 log(&format!("the identity of {username} has changed: everything for them is held"));
             }
+            Happening::Event(Event::Announcement { text, .. }) => log(&output::announcement(&text)),
             Happening::Ended => return Err(Error::Closed.into()),
             _ => {}
         }

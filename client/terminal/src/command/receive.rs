@@ -7,7 +7,7 @@ use crate::{
     Failure,
     cli::{Acknowledge, Options, ReceiveArgs},
     command::{PATIENCE, ask, may_recover},
-    output::{self, print, print_json},
+    output::{self, AnnouncementObject, print, print_json},
     prompt::Interrupts,
     rpc::{
         Backend, Happening, Happenings, Purpose,
@@ -41,13 +41,11 @@ pub(crate) async fn run(options: &Options, arguments: &ReceiveArgs) -> Result<()
             opened = Backend::open(options, purpose) => opened?,
             () = interrupts.wait() => return Err(Failure::Interrupted),
         };
-        let mut receiving =
-            Receiving { backend: &backend, printer: &printer, manual, waiting: HashSet::new(), holder_ended: false };
+        let receiving = Receiving { backend: &backend, printer: &printer, manual, waiting: HashSet::new() };
         let received = receiving.run(arguments, &mut interrupts, &mut input).await;
-        let holder_ended = receiving.holder_ended;
-        let received = backend.finish(received).await;
-        if !holder_ended || !arguments.follow {
-            return received;
+        match backend.finish(received).await {
+            Err(Failure::HolderEnded) if arguments.follow => {}
+            received => return received,
         }
         printer.say("the process that held the profile has ended: going on without it");
     }
@@ -76,6 +74,17 @@ impl Printer {
         })
     }
 
+    /// The operator's word: a line among the messages for scripts, a notice for people.
+    fn announce(&self, text: &str, time_ms: u64) -> Result<(), Failure> {
+        match self.json {
+            true => Ok(print_json(&AnnouncementObject::new(text, time_ms))?),
+            false => {
+                self.say(&output::announcement(text));
+                Ok(())
+            }
+        }
+    }
+
     /// Says something on standard error, where people look; scripts that read JSON are not disturbed.
     fn say(&self, what: &str) {
         if !self.json {
@@ -90,8 +99,6 @@ struct Receiving<'a> {
     manual: bool,
     /// Printed and not yet acknowledged, with `--ack manual`.
     waiting: HashSet<String>,
-    /// The process that held the profile went away.
-    holder_ended: bool,
 }
 
 /// What ended a wait.
@@ -104,7 +111,7 @@ enum Woken {
 
 impl Receiving<'_> {
     async fn run(
-        &mut self,
+        mut self,
         arguments: &ReceiveArgs,
         interrupts: &mut Interrupts,
         input: &mut Option<Lines<BufReader<Stdin>>>,
@@ -160,7 +167,7 @@ impl Receiving<'_> {
 
     /// Waits for a message, an acknowledgement, the deadline or a signal.
     async fn wait(
-        &mut self,
+        &self,
         happenings: &mut Happenings,
         interrupts: &mut Interrupts,
         deadline: Option<Instant>,
@@ -202,12 +209,10 @@ impl Receiving<'_> {
                 Happening::Event(Event::IdentityChanged { username }) => {
                     self.printer.say(&format!("the identity of {username} has changed: everything for them is held"));
                 }
+                Happening::Event(Event::Announcement { text, time_ms }) => self.printer.announce(&text, time_ms)?,
                 Happening::Event(_) => {}
                 Happening::Locked => return Err(Error::Locked.into()),
-                Happening::Ended => {
-                    self.holder_ended = matches!(self.backend, Backend::Holder(_));
-                    return Err(Failure::holder_ended());
-                }
+                Happening::Ended => return Err(Failure::HolderEnded),
             }
         }
     }

@@ -7,10 +7,10 @@ use super::{
 use crate::{Failure, cli::Options, password};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
+    sync::{broadcast, mpsc},
     time::{Instant, sleep},
 };
-use waxwing_core::{Client, Error, Event, Events, ProfilePath};
+use waxwing_core::{Client, Error, Event, Events, Message, ProfilePath};
 
 /// How long a command waits for a profile that another process holds and serves nobody with.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,9 +54,20 @@ pub(crate) enum Happening {
     Ended,
 }
 
+impl Happening {
+    /// Waits for the next message that a command has written; none if there will be none.
+    pub(super) async fn written(written: &mut broadcast::Receiver<Message>) -> Option<Self> {
+        match written.recv().await {
+            Ok(message) => Some(Self::Event(Event::Message(message))),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Self::Missed),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
 /// What happens, one after the other.
 pub(crate) enum Happenings {
-    Own(Events),
+    Own(Events, Option<broadcast::Receiver<Message>>),
     Holder(mpsc::UnboundedReceiver<EventObject>),
 }
 
@@ -149,7 +160,10 @@ impl Backend {
     /// Everything that happens from now on.
     pub(crate) async fn happenings(&self) -> Result<Happenings, Failure> {
         Ok(match self {
-            Self::Own(own) => Happenings::Own(own.context.client.events()),
+            Self::Own(own) => {
+                let written = own.context.holding.as_ref().map(|holding| holding.written());
+                Happenings::Own(own.context.client.events(), written)
+            }
             Self::Holder(connection) => {
                 let events = connection.listen();
                 connection.call::<Subscribe>(Nothing {}, None).await?;
@@ -251,7 +265,13 @@ impl Happenings {
     /// Waits for the next one.
     pub(crate) async fn next(&mut self) -> Happening {
         match self {
-            Self::Own(events) => events.recv().await.map_or(Happening::Ended, Happening::Event),
+            Self::Own(events, None) => events.recv().await.map_or(Happening::Ended, Happening::Event),
+            Self::Own(events, Some(written)) => tokio::select! {
+                // A message before what becomes of it.
+                biased;
+                Some(happening) = Happening::written(written) => happening,
+                event = events.recv() => event.map_or(Happening::Ended, Happening::Event),
+            },
             Self::Holder(events) => loop {
                 match events.recv().await {
                     None => return Happening::Ended,
@@ -268,7 +288,10 @@ impl Happenings {
     /// The next one, if it is here already.
     pub(crate) fn next_now(&mut self) -> Option<Happening> {
         match self {
-            Self::Own(events) => events.try_recv().ok().map(Happening::Event),
+            Self::Own(events, written) => {
+                let written = written.as_mut().and_then(|written| written.try_recv().ok()).map(Event::Message);
+                written.or_else(|| events.try_recv().ok()).map(Happening::Event)
+            }
             Self::Holder(events) => std::iter::from_fn(|| events.try_recv().ok()).find_map(happening),
         }
     }

@@ -77,7 +77,7 @@ impl Connection {
         let id = {
             let mut shared = lock(&self.shared);
             if shared.listeners.is_none() {
-                return Err(Failure::holder_ended());
+                return Err(Failure::HolderEnded);
             }
             shared.last += 1;
             let id = shared.last;
@@ -92,7 +92,7 @@ impl Connection {
             // The answer may say why; else the reader finds the end.
             tracing::debug!("the holder does not read");
         }
-        let answer = answered.await.map_err(|_| Failure::holder_ended())??;
+        let answer = answered.await.map_err(|_| Failure::HolderEnded)??;
         serde_json::from_str(answer.get()).map_err(|_| Failure::foreign_answer())
     }
 

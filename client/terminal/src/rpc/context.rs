@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Arc};
 use tokio::sync::mpsc;
-use waxwing_core::{Client, ProfilePath, Zeroizing};
+use waxwing_core::{Client, Message, ProfilePath, Zeroizing};
 
 /// See the module.
 pub(crate) struct Context {
@@ -22,6 +22,13 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The caller has written a message: every other front end of this profile shows it.
+    pub(super) fn tell_written(&self, message: &Message) {
+        if let Some(holding) = &self.holding {
+            holding.tell_written(message);
+        }
+    }
+
     #[allow(dead_code, reason = "for methods that take long")]
     /// Tells the caller how far a long method has come.
     pub(crate) fn progress(&self, step: &str, done: u64, total: Option<u64>) {

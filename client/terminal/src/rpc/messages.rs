@@ -63,6 +63,7 @@ impl Method for Send {
             true => send_or_queue(client, &params.chat, &params.text).await?,
             false => send_now(client, &params.chat, &params.text).await?,
         };
+        context.tell_written(&message);
         Ok(SentObject::from(&message))
     }
 }
@@ -120,6 +121,7 @@ impl Method for Queue {
 
     async fn run(context: &Context, params: QueueParams) -> Result<OneMessage, Failure> {
         let message = context.client.send(&params.chat, &params.text).await?;
+        context.tell_written(&message);
         Ok(OneMessage { message: MessageObject::with_state(&message) })
     }
 }

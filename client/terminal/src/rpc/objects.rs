@@ -215,6 +215,13 @@ pub(crate) enum EventObject {
         /// The name.
         full_name: Option<String>,
     },
+    /// The server's operator says something to everybody. It is the server's word and no message.
+    Announcement {
+        /// What.
+        text: String,
+        /// When, by the server's clock (RFC 3339, UTC).
+        sent_at: String,
+    },
     /// The profile was locked; the connection ends.
     Locked,
     /// This subscriber was too slow: so many events were left out.
@@ -253,6 +260,9 @@ impl From<&Event> for EventObject {
             Event::Profile { username, full_name } => {
                 Self::Profile { username: username.clone(), full_name: full_name.clone() }
             }
+            Event::Announcement { text, time_ms } => {
+                Self::Announcement { text: text.clone(), sent_at: rfc3339(*time_ms) }
+            }
         }
     }
 }
@@ -273,7 +283,74 @@ impl EventObject {
             }
             Self::IdentityChanged { username } => Event::IdentityChanged { username },
             Self::Profile { username, full_name } => Event::Profile { username, full_name },
+            Self::Announcement { text, sent_at } => Event::Announcement { text, time_ms: milliseconds(&sent_at)? },
             Self::Locked | Self::Missed { .. } | Self::Other => return Ok(None),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(content: Content, state: MessageState) -> Message {
+        Message {
+            id: "000102030405060708090a0b0c0d0e0f".parse().unwrap(),
+            chat: "bob".into(),
+            from: "alice".into(),
+            seq: Some(7),
+            sent_at: 1_700_000_000_123,
+            received_at: 1_700_000_001_000,
+            content,
+            state,
+        }
+    }
+
+    fn crossed<T: Serialize + serde::de::DeserializeOwned>(object: &T) -> T {
+        serde_json::from_str(&serde_json::to_string(object).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_message_crosses_the_socket_unchanged() {
+        for message in [
+            message(Content::Text("hi\n\u{1b}".into()), MessageState::Delivered),
+            message(Content::Text("x".into()), MessageState::Failed("too late".into())),
+            message(Content::Unknown, MessageState::Received),
+            message(Content::Unreadable("no key".into()), MessageState::Received),
+        ] {
+            assert_eq!(Message::try_from(crossed(&MessageObject::with_state(&message))).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn an_event_crosses_the_socket_unchanged() {
+        let id = "000102030405060708090a0b0c0d0e0f".parse().unwrap();
+        for event in [
+            Event::Connection(Connection::Connecting),
+            Event::Connection(Connection::Online),
+            Event::Connection(Connection::Offline { reason: "r".into(), retry_in: Some(Duration::from_millis(1500)) }),
+            Event::CaughtUp,
+            Event::Message(message(Content::Text("hi".into()), MessageState::Received)),
+            Event::State { chat: "bob".into(), id, state: MessageState::Failed("r".into()), seq: None },
+            Event::State { chat: "bob".into(), id, state: MessageState::Sent, seq: Some(3) },
+            Event::IdentityChanged { username: "bob".into() },
+            Event::Profile { username: "bob".into(), full_name: None },
+            Event::Announcement { text: "down at noon".into(), time_ms: 1_700_000_000_123 },
+        ] {
+            assert_eq!(crossed(&EventObject::from(&event)).event().unwrap(), Some(event));
+        }
+    }
+
+    #[test]
+    fn an_event_of_a_newer_version_is_passed_over() {
+        let newer: EventObject = serde_json::from_str(r#"{"kind":"eclipse","of":"the moon"}"#).unwrap();
+        assert_eq!(newer.event().unwrap(), None);
+    }
+
+    #[test]
+    fn a_message_that_makes_no_sense_is_an_error_and_no_crash() {
+        let mut object = MessageObject::with_state(&message(Content::Unknown, MessageState::Sent));
+        object.sent_at = "yesterday".into();
+        assert_eq!(Message::try_from(object).unwrap_err().exit_code(), 2);
     }
 }

@@ -64,3 +64,57 @@ fn params(schema: Value) -> Vec<Value> {
 fn notification<T: JsonSchema>(generator: &mut SchemaGenerator, name: &str, summary: &str) -> Value {
     json!({ "name": name, "summary": summary, "params": generator.subschema_for::<T>() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// All `$ref`s below a value.
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(object) => {
+                found.extend(object.get("$ref").and_then(Value::as_str));
+                object.values().for_each(|value| references(value, found));
+            }
+            Value::Array(array) => array.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_method_is_in_it_once_and_whole() {
+        let document = document();
+        let methods = document["methods"].as_array().unwrap();
+        let names: BTreeSet<&str> = methods.iter().filter_map(|method| method["name"].as_str()).collect();
+        assert_eq!(names, METHODS.iter().map(|method| method.name).collect());
+        assert_eq!(methods.len(), names.len(), "two methods have one name");
+        for method in methods {
+            assert!(method["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{method}");
+            assert!(method["result"]["schema"].is_object() && method["params"].is_array(), "{method}");
+        }
+    }
+
+    #[test]
+    fn it_points_to_nothing_that_is_not_there() {
+        let document = document();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.contains("#/components/schemas/MessageObject"), "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn parameters_say_whether_they_are_needed() {
+        let document = document();
+        let send = document["methods"].as_array().unwrap().iter().find(|method| method["name"] == "send").unwrap();
+        let required = |name: &str| {
+            let params = send["params"].as_array().unwrap();
+            params.iter().find(|param| param["name"] == name).unwrap()["required"].as_bool()
+        };
+        assert_eq!((required("chat"), required("text"), required("offline_ok")), (Some(true), Some(true), Some(false)));
+    }
+}

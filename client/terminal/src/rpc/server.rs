@@ -16,16 +16,18 @@ use std::{
 };
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, mpsc, watch},
+    sync::{Semaphore, broadcast, mpsc, watch},
     task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
-use waxwing_core::{Client, ProfilePath};
+use waxwing_core::{Client, Message, ProfilePath};
 
 /// Connections at a time.
 const CONNECTIONS: usize = 64;
 /// Requests of one connection that are worked on at a time; further ones wait unread.
 const AT_WORK: usize = 16;
+/// Own messages that a listener may be behind.
+const WRITTEN: usize = 256;
 /// The longest request, in bytes. The longest text has a place in it, however it is escaped.
 pub(super) const REQUEST: usize = 1024 * 1024;
 /// How long the end waits for requests at work, and then for peers to read their answers.
@@ -35,6 +37,8 @@ const DRAINING: Duration = Duration::from_secs(2);
 pub(crate) struct Holding {
     lock_wanted: watch::Sender<bool>,
     locked: watch::Sender<bool>,
+    /// Own messages of one command, for all others to show.
+    written: broadcast::Sender<Message>,
     last_input: Mutex<Instant>,
     auto_lock: Option<Duration>,
 }
@@ -49,6 +53,17 @@ impl Holding {
     /// Becomes true when the profile was locked.
     pub(super) fn locked(&self) -> watch::Receiver<bool> {
         self.locked.subscribe()
+    }
+
+    /// One command has written a message: the others hear of it.
+    pub(super) fn tell_written(&self, message: &Message) {
+        // Where nobody listens nobody misses it.
+        let _ = self.written.send(message.clone());
+    }
+
+    /// Messages that commands write from now on.
+    pub(super) fn written(&self) -> broadcast::Receiver<Message> {
+        self.written.subscribe()
     }
 
     /// The user did something.
@@ -101,6 +116,7 @@ impl Serving {
         let holding = Arc::new(Holding {
             lock_wanted: watch::channel(false).0,
             locked: watch::channel(false).0,
+            written: broadcast::channel(WRITTEN).0,
             last_input: Mutex::new(Instant::now()),
             auto_lock,
         });

@@ -3,10 +3,10 @@
 //! A subscriber who does not read keeps nobody waiting and fills no memory: events that find no room are left out, and
 //! how many they were is told as soon as there is room.
 
-use super::{Context, Method, Nothing, objects::EventObject, server::becomes_true, wire::Outbox};
+use super::{Context, Happening, Method, Nothing, objects::EventObject, server::becomes_true, wire::Outbox};
 use crate::Failure;
-use tokio::sync::watch;
-use waxwing_core::Events;
+use tokio::sync::{broadcast, watch};
+use waxwing_core::{Events, Message};
 
 /// `subscribe`
 pub(crate) struct Subscribe;
@@ -21,28 +21,39 @@ impl Method for Subscribe {
         if let (Some(outbox), Some(holding)) = (&context.caller, &context.holding)
             && outbox.subscribe()
         {
-            tokio::spawn(forward(context.client.events(), holding.locked(), outbox.clone()));
+            tokio::spawn(forward(context.client.events(), holding.written(), holding.locked(), outbox.clone()));
         }
         Ok(Nothing {})
     }
 }
 
 /// Passes events on until the profile is closed or the connection ends.
-async fn forward(mut events: Events, mut locked: watch::Receiver<bool>, outbox: Outbox) {
+async fn forward(
+    mut events: Events,
+    mut written: broadcast::Receiver<Message>,
+    mut locked: watch::Receiver<bool>,
+    outbox: Outbox,
+) {
     let mut missed = 0;
     loop {
         let event = tokio::select! {
+            // A message before what becomes of it.
+            biased;
+            () = outbox.closed() => return,
+            () = becomes_true(&mut locked) => {
+                let _ = outbox.try_notify("event", &EventObject::Locked);
+                return;
+            }
             // Room came before the next event: what was left out is told now.
             () = outbox.room(), if missed > 0 => EventObject::Missed { count: std::mem::take(&mut missed) },
+            Some(happening) = Happening::written(&mut written) => match happening {
+                Happening::Event(event) => EventObject::from(&event),
+                _ => EventObject::Missed { count: 1 },
+            },
             event = events.recv() => match event {
                 Some(event) => EventObject::from(&event),
                 None => return,
             },
-            () = becomes_true(&mut locked) => {
-                let _ = outbox.try_notify("event", &EventObject::Locked);
-                return;
-            },
-            () = outbox.closed() => return,
         };
         if missed > 0 || outbox.try_notify("event", &event).is_err() {
             missed += match event {

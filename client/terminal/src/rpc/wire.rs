@@ -275,3 +275,62 @@ async fn write(mut stream: OwnedWriteHalf, mut waiting: mpsc::Receiver<Option<Li
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        rpc::{Progress, Secret},
+        sanitise,
+    };
+
+    /// What a command says and how it ends does not depend on who holds the profile.
+    #[test]
+    fn an_error_crosses_the_socket_unchanged() {
+        let errors = [
+            Error::UnknownUser("bob".into()),
+            Error::IdentityChanged("bob".into()),
+            Error::RateLimited { seconds: 3 },
+            Error::Unreachable { address: "a:1".into(), reason: "refused".into() },
+            Error::TooLong { length: 2, limit: 1 },
+            Error::BadMessageId,
+            Error::Locked,
+        ];
+        for error in errors {
+            let line = serde_json::to_string(&WireError::from(Failure::from(error.clone()))).unwrap();
+            let read = Failure::from(serde_json::from_str::<WireError>(&line).unwrap());
+            assert!(matches!(&read, Failure::Core(same) if *same == error), "{read:?}");
+            assert_eq!(read.in_json(), sanitise::json(&Failure::from(error).in_json()));
+        }
+        let usage = Failure::usage("not so", "but so");
+        let (words, code) = (usage.in_json(), usage.exit_code());
+        let read = Failure::from(WireError::from(usage));
+        assert_eq!((read.in_json(), read.exit_code()), (words, code));
+    }
+
+    #[test]
+    fn an_error_of_a_newer_version_keeps_its_words_and_its_exit_code() {
+        let line = r#"{"code":-32000,"message":"the moon is full",
+            "data":{"kind":"untrusted","exit_code":4,"next":"wait","error":{"full_moon":3}}}"#;
+        let read = Failure::from(serde_json::from_str::<WireError>(line).unwrap());
+        assert_eq!((read.exit_code(), read.in_words().as_str()), (4, "the moon is full\n  next: wait"));
+    }
+
+    #[test]
+    fn a_secret_crosses_and_never_shows() {
+        let secret = Secret::from(Zeroizing::new("hunter \"2\"".to_owned()));
+        let line = serde_json::to_string(&secret).unwrap();
+        let read: Secret = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.reveal().as_str(), "hunter \"2\"");
+        assert!(!format!("{read:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn progress_names_its_request() {
+        let id = serde_json::value::to_raw_value(&7).unwrap();
+        let progress = Progress { step: "reading".into(), done: 1, total: None };
+        let line = serde_json::to_string(&Progressed { id: Some(&id), progress: progress.clone() }).unwrap();
+        let read: ProgressOf = serde_json::from_str(&line).unwrap();
+        assert_eq!((read.id, read.progress), (Some(7), progress));
+    }
+}
