@@ -3,8 +3,10 @@
 use crate::{
     Error, ProfilePath, Remembered,
     directory::VerifiedAccount,
-    key_packages, random,
-    store::{self, own},
+    key_packages,
+    owner::{NewPassword, Owner, Proof, Revision},
+    random,
+    store::{self, contacts, own},
     transport::{CallError, Connection, unexpected},
 };
 use rand_core::Rng as _;
@@ -12,15 +14,15 @@ use rusqlite::Connection as Database;
 use std::time::{Duration, Instant, SystemTime};
 use waxwing_e2ee::{
     account::{
-        self, AccountError, AccountKeys, AccountSecrets, AuthenticationKey, DeviceList, IdentityKey, KdfParameters,
-        ListedDevice, RecoveryCode, WrapKind, credential,
+        self, AccountError, AccountKey, AccountKeys, AccountSecrets, AuthenticationKey, DeviceList, KdfParameters,
+        ListedDevice, RecoveryCode, RecoveryCodeError, credential,
     },
     local::LocalKey,
     mls::{Mls, SignatureKey},
 };
 use waxwing_protocol::{
-    self as wire, Authenticator, Bytes, DeviceId, EnrolDevice, ErrorCode, Link, NewDevice, Request, Response, Secret,
-    SignUpPolicy, Username, limits,
+    self as wire, Bytes, DeviceId, EnrolDevice, ErrorCode, Link, NewDevice, Request, Secret, SignUpPolicy, Username,
+    limits,
 };
 use zeroize::Zeroizing;
 
@@ -53,6 +55,8 @@ pub struct SignUp {
     pub password: Zeroizing<String>,
     /// What lets the account in.
     pub admission: Admission,
+    /// What the account's other devices will call this one; none: the machine's name.
+    pub device_name: Option<String>,
     /// Whether to stay logged in on this device.
     pub remember: bool,
 }
@@ -78,8 +82,35 @@ pub struct LogIn {
     pub username: String,
     /// Its password.
     pub password: Zeroizing<String>,
+    /// What the account's other devices call this one; none: the machine's name.
+    pub device_name: Option<String>,
     /// Whether to stay logged in on this device.
     pub remember: bool,
+}
+
+/// An account whose password is lost.
+#[derive(Clone)]
+pub struct Recover {
+    /// The server.
+    pub link: Link,
+    /// The account.
+    pub username: String,
+    /// The recovery code, as the user typed it.
+    pub code: Zeroizing<String>,
+    /// The password from now on.
+    pub new_password: Zeroizing<String>,
+    /// As in [`LogIn`].
+    pub device_name: Option<String>,
+    /// Whether to stay logged in on this device.
+    pub remember: bool,
+}
+
+/// An account that was recovered.
+pub struct Recovered {
+    /// The new code, in place of the one that was used: to be shown whatever else failed.
+    pub recovery_code: Zeroizing<String>,
+    /// This device, or why it is none: then `waxwing login` with the new password makes it one.
+    pub device: Result<LoggedIn, Error>,
 }
 
 /// A new device.
@@ -105,6 +136,8 @@ pub enum Step {
     CreatingAccount,
     /// Opening the private keys with the password.
     OpeningVault,
+    /// The server changes the account.
+    RevisingAccount,
     /// The server stores the device.
     EnrollingDevice,
     /// Writing the profile.
@@ -179,10 +212,11 @@ pub async fn sign_up(
     let vault = keys.seal(name.as_str(), &secrets, Some(&recovery), &mut random()).map_err(account_error)?;
 
     let device = FreshDevice::generate()?;
-    let list = DeviceList::first(name.as_str(), device.listed()).sign(&keys.identity, &mut random());
+    let list = DeviceList::first(name.as_str(), device.listed(&keys.account_key(), request.device_name.as_deref()))
+        .sign(&keys.identity, &mut random());
 
     on_step(Step::Storing);
-    let own = device.own(&name, &request.link, request.full_name.clone(), &keys.identity, list.clone(), &connection);
+    let own = device.own(&name, &request.link, request.full_name.clone(), &keys, list.clone(), &connection);
     let (mut db, remembered) = furnish(&workshop, profile, &request.password, request.remember).await?;
     let packages = store_device(&mut db, &own, &device)?;
 
@@ -229,58 +263,113 @@ pub async fn log_in(
 ) -> Result<LoggedIn, Error> {
     let name = username(&request.username)?;
     let (workshop, _lock) = profile.workshop()?;
-    on_step(Step::Connecting);
-    let (connection, _events) = Connection::open(&request.link).await?;
-    let call = |request| async { connection.call(request).await.map_err(CallError::into_error) };
+    let proof = Proof::Password(request.password.clone());
+    let owner = Owner::prove(&request.link, &name, &proof, on_step).await?;
+    let new = NewDeviceOf { workshop: &workshop, home: profile, link: &request.link, password: &request.password };
+    new.enrol(owner, request.device_name.as_deref(), request.remember, on_step).await
+}
 
-    let Response::LoginParameters(parameters) = call(Request::LoginParameters(name.clone())).await? else {
-        return Err(unexpected());
-    };
-    on_step(Step::DerivingKeys);
-    let kdf = kdf_parameters(&parameters.kdf)?;
-    let secrets = derive(&request.password, &kdf, &request.link, &name).await?;
+/// Makes this profile a new device of an account whose password is lost: with the recovery code, for a new password and
+/// a new code.
+pub async fn recover(
+    profile: &ProfilePath,
+    request: Recover,
+    on_step: &(dyn Fn(Step) + Send + Sync),
+) -> Result<Recovered, Error> {
+    let name = username(&request.username)?;
+    check_password(&request.new_password, &[name.as_str()])?;
+    let code = parse_code(&request.code)?;
+    let (workshop, _lock) = profile.workshop()?;
+    let keep = |devices: &[ListedDevice], _: &AccountKey| Ok(devices.to_vec());
+    let password = NewPassword { password: request.new_password.clone(), replace_code: true };
+    let revision = Revision { devices: &keep, password: Some(password), rotate: false };
+    let proof = Proof::Recovery(code);
+    let (owner, revised) = Owner::revise(&request.link, &name, &proof, &revision, on_step).await?;
+    // From here on the old code opens nothing: whatever happens, the user must get the new one.
+    let recovery_code = revised.recovery_code.ok_or(Error::Closed)?;
+    let new = NewDeviceOf { workshop: &workshop, home: profile, link: &request.link, password: &request.new_password };
+    let device = new.enrol(owner, request.device_name.as_deref(), request.remember, on_step).await;
+    Ok(Recovered { recovery_code, device })
+}
 
-    let device = FreshDevice::generate()?;
-    for _ in 0..ENROL_TRIES {
-        on_step(Step::OpeningVault);
-        let authenticator = Authenticator::Password(Secret(*secrets.auth));
-        let Response::Vault(vault) = call(Request::Login { username: name.clone(), authenticator }).await? else {
-            return Err(unexpected());
-        };
-        let keys = AccountKeys::open(name.as_str(), &vault.vault.0, &vault.wrap.0, WrapKind::Password, &secrets)
-            .map_err(account_error)?;
-        let known = VerifiedAccount::verify(&vault.account, name.as_str())?;
-        if known.identity != keys.identity.public() {
-            let reason = "its identity key is not the one in the vault".to_owned();
-            return Err(Error::Untrusted { username: name.to_string(), reason });
-        }
-        let mut devices = known.list.list.devices.clone();
-        if devices.len() >= limits::DEVICES_PER_ACCOUNT {
-            return Err(Error::Refused("this account has as many devices as are possible".into()));
-        }
-        devices.push(device.listed());
-        let list = known.list.list.successor(&known.list.hash, devices);
-        let version = list.version;
-        let list = list.sign(&keys.identity, &mut random());
+/// Whether this is a recovery code: mistypings are found out here, before anything is sent.
+pub fn check_recovery_code(text: &str) -> Result<(), Error> {
+    parse_code(text).map(drop)
+}
 
-        on_step(Step::EnrollingDevice);
-        let enrolment = EnrolDevice { device: device.public(), version, device_list: list.clone().into() };
-        let own = device.own(&name, &request.link, None, &keys.identity, list, &connection);
-        match connection.call(Request::EnrolDevice(Box::new(enrolment))).await {
-            Ok(_) => {
-                on_step(Step::Storing);
-                let (mut db, remembered) = furnish(&workshop, profile, &request.password, request.remember).await?;
-                let packages = store_device(&mut db, &own, &device)?;
-                let _ = key_packages::publish(&connection, packages).await;
-                drop(db);
-                profile.take(&workshop)?;
-                return Ok(LoggedIn { username: name.to_string(), device: device.id.to_string(), remembered });
+/// Reads a recovery code; mistypings are found here, before anything is sent.
+pub(crate) fn parse_code(text: &str) -> Result<RecoveryCode, Error> {
+    text.parse().map_err(|error: RecoveryCodeError| Error::MistypedRecoveryCode(error.to_string()))
+}
+
+/// A profile that becomes a device of an account.
+struct NewDeviceOf<'a> {
+    workshop: &'a ProfilePath,
+    home: &'a ProfilePath,
+    link: &'a Link,
+    password: &'a Zeroizing<String>,
+}
+
+impl NewDeviceOf<'_> {
+    /// Signs a new device into the list and makes the profile; anew while other devices are faster.
+    async fn enrol(
+        &self,
+        mut owner: Owner,
+        device_name: Option<&str>,
+        remember: bool,
+        on_step: &(dyn Fn(Step) + Send + Sync),
+    ) -> Result<LoggedIn, Error> {
+        let device = FreshDevice::generate()?;
+        let name = owner.name.clone();
+        for _ in 0..ENROL_TRIES {
+            let known = &owner.account.list;
+            let mut devices = known.list.devices.clone();
+            if devices.len() >= limits::DEVICES_PER_ACCOUNT {
+                return Err(Error::Refused("this account has as many devices as are possible".into()));
             }
-            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::DeviceListConflict => {}
-            Err(error) => return Err(error.into_error()),
+            let account_key = owner.keys.account_key();
+            devices.push(device.listed(&account_key, device_name));
+            let list = known.list.successor(&known.hash, devices);
+            let version = list.version;
+            let list = list.sign(&owner.keys.identity, &mut random());
+
+            on_step(Step::EnrollingDevice);
+            let enrolment = EnrolDevice { device: device.public(), version, device_list: list.clone().into() };
+            match owner.connection.call(Request::EnrolDevice(Box::new(enrolment))).await {
+                Ok(_) => {
+                    on_step(Step::Storing);
+                    let own = device.own(&name, self.link, None, &owner.keys, list, &owner.connection);
+                    let (mut db, remembered) = furnish(self.workshop, self.home, self.password, remember).await?;
+                    let packages = store_device(&mut db, &own, &device)?;
+                    keep_former(&db, &owner.account)?;
+                    let _ = key_packages::publish(&owner.connection, packages).await;
+                    drop(db);
+                    self.home.take(self.workshop)?;
+                    return Ok(LoggedIn { username: name.to_string(), device: device.id.to_string(), remembered });
+                }
+                Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::DeviceListConflict => {
+                    let proof = Proof::Password(self.password.clone());
+                    owner = Owner::prove(self.link, &name, &proof, on_step).await?;
+                }
+                Err(error) => return Err(error.into_error()),
+            }
         }
+        Err(Error::Refused("other devices of this account keep logging in; try again".into()))
     }
-    Err(Error::Refused("other devices of this account keep logging in; try again".into()))
+}
+
+/// Keeps the identities that vouched for the present one: leaves of older devices are certified by them.
+fn keep_former(db: &Database, account: &VerifiedAccount) -> Result<(), Error> {
+    for key in account.former_identities() {
+        contacts::add_former(db, &account.username, &key.fingerprint(), &key.to_der())?;
+    }
+    Ok(())
+}
+
+/// What this device is called if the user does not say: the name of the machine.
+pub fn default_device_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("device").to_owned()
 }
 
 /// The keys of a device that is being made.
@@ -303,13 +392,14 @@ impl FreshDevice {
         })
     }
 
-    fn listed(&self) -> ListedDevice {
+    fn listed(&self, account_key: &AccountKey, name: Option<&str>) -> ListedDevice {
+        let name = name.map_or_else(default_device_name, str::to_owned);
         ListedDevice {
+            sealed_name: account_key.seal_device_name(&self.id.0, &name, &mut random()),
             id: self.id.0,
             mls_key: self.signature.public(),
             authentication_key: self.authentication.public(),
             since_ms: self.since_ms,
-            sealed_name: Vec::new(),
         }
     }
 
@@ -322,7 +412,7 @@ impl FreshDevice {
         name: &Username,
         link: &Link,
         full_name: Option<String>,
-        identity: &IdentityKey,
+        keys: &AccountKeys,
         device_list: Vec<u8>,
         connection: &Connection,
     ) -> own::Own {
@@ -334,9 +424,10 @@ impl FreshDevice {
             device: self.id.0,
             authentication_key: self.authentication.to_bytes(),
             mls_key: mls_key.to_vec(),
-            credential: credential::certify(identity, name.as_str(), &self.id.0, &mls_key, &mut random()),
-            identity_key: identity.public().to_der(),
+            credential: credential::certify(&keys.identity, name.as_str(), &self.id.0, &mls_key, &mut random()),
+            identity_key: keys.identity.public().to_der(),
             device_list,
+            account_key: Some(Zeroizing::new(*keys.account_key().as_bytes())),
             incarnation: Some(connection.greeting.incarnation),
         }
     }
@@ -368,7 +459,7 @@ fn store_device(db: &mut Database, own: &own::Own, device: &FreshDevice) -> Resu
     })
 }
 
-async fn derive(
+pub(crate) async fn derive(
     password: &Zeroizing<String>,
     kdf: &KdfParameters,
     link: &Link,
@@ -383,7 +474,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     tokio::task::spawn_blocking(work).await.map_err(|_| Error::Closed)
 }
 
-fn kdf_parameters(wire: &wire::KdfParameters) -> Result<KdfParameters, Error> {
+pub(crate) fn kdf_parameters(wire: &wire::KdfParameters) -> Result<KdfParameters, Error> {
     let salt: [u8; 16] = wire.salt.0.as_slice().try_into().map_err(|_| unexpected())?;
     let kdf =
         KdfParameters { salt, memory_kib: wire.memory_kib, iterations: wire.iterations, parallelism: wire.parallelism };
@@ -421,11 +512,11 @@ fn sign_up_error(error: CallError, name: &str) -> Error {
     }
 }
 
-fn account_error(error: AccountError) -> Error {
+pub(crate) fn account_error(error: AccountError) -> Error {
     match error {
         AccountError::Kdf(refused) => Error::ServerMisbehaves(refused.to_string()),
         AccountError::Locked => Error::BadCredentials,
-        AccountError::OutOfMemory | AccountError::NoRecoveryCode => Error::Storage(error.to_string()),
+        AccountError::NoRecoveryCode | AccountError::OutOfMemory => Error::Storage(error.to_string()),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The handle that front ends hold: each command is one message to the engine's thread.
 
+pub(crate) mod owner;
+pub(crate) mod trust;
+
 use crate::{
     Chat, Error, Event, Events, Message, MessageId, ProfilePath, Status, Whoami,
     account::{blocking, check_username},
@@ -8,14 +11,14 @@ use crate::{
 };
 use rusqlite::Connection as Database;
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use waxwing_e2ee::account::IdentityPublicKey;
+use waxwing_e2ee::{account::IdentityPublicKey, local::LocalKey};
 use zeroize::Zeroizing;
 
 /// How long dropping waits for the engine.
@@ -36,6 +39,9 @@ pub struct Client {
     /// None only while it is dropped.
     ending: Mutex<Option<Ending>>,
     whoami: Whoami,
+    profile: ProfilePath,
+    /// To lock the profile under another password.
+    key: Arc<LocalKey>,
 }
 
 impl Drop for Client {
@@ -66,7 +72,8 @@ impl Client {
             let own = own::load(&db)?.ok_or_else(|| Error::NoProfile(profile.name().to_owned()))?;
             let whoami = whoami(&own)?;
             let (engine, ending) = Engine::start(db, own, lock)?;
-            Ok(Self { engine: Some(engine), ending: Mutex::new(Some(ending)), whoami })
+            let (ending, key) = (Mutex::new(Some(ending)), Arc::new(key));
+            Ok(Self { engine: Some(engine), ending, whoami, profile, key })
         })
         .await?
     }

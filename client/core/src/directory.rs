@@ -1,10 +1,11 @@
 //! What the server says of accounts, and whether it holds.
 //!
 //! The invariant: nothing is taken from an account record before its device list is proven to be signed by its identity
-//! key, and nothing of a known account before that key is the pinned one and the list does not go back.
+//! key, and nothing of a known account before that key is the pinned one, or one that the pinned one vouched for, and the
+//! list does not go back.
 
 use crate::{Error, store::contacts::Contact};
-use waxwing_e2ee::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList};
+use waxwing_e2ee::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList, rotation};
 use waxwing_protocol::AccountRecord;
 
 /// An account record whose parts belong together.
@@ -25,6 +26,8 @@ pub(crate) enum Standing {
     New,
     /// The pinned identity; its list is the known one or a newer one.
     Known,
+    /// Another identity than the pinned one, which vouched for it; the list goes on.
+    Renewed,
     /// Another identity than the pinned one.
     Changed,
 }
@@ -44,17 +47,36 @@ impl VerifiedAccount {
         Ok(Self { username: username.to_owned(), identity, list, signed_list: record.device_list.0.clone(), rotations })
     }
 
+    /// The identities that lead to the present one, as far as they vouch for each other without a gap.
+    pub(crate) fn former_identities(&self) -> Vec<IdentityPublicKey> {
+        rotation::former(&self.rotations, &self.identity, &self.username)
+    }
+
+    /// The same account after a revision of ours.
+    pub(crate) fn revised(&self, identity: IdentityPublicKey, signed_list: Vec<u8>) -> Result<Self, Error> {
+        let list = DeviceList::verify(&signed_list, &identity, &self.username)
+            .map_err(|error| Error::Storage(format!("the device list that was just signed: {error}")))?;
+        Ok(Self { identity, list, signed_list, ..self.clone() })
+    }
+
     /// Compares with the pin, if there is one.
     pub(crate) fn standing(&self, contact: Option<&Contact>) -> Result<Standing, Error> {
         let Some(contact) = contact else { return Ok(Standing::New) };
-        if contact.identity_key != self.identity.to_der() {
-            return Ok(Standing::Changed);
-        }
-        let known = DeviceList::verify(&contact.device_list, &self.identity, &self.username)
-            .map_err(|error| Error::Storage(format!("the stored device list of '{}': {error}", self.username)))?;
+        let damaged =
+            |error: &dyn std::fmt::Display| Error::Storage(format!("what is known of '{}': {error}", self.username));
+        let pinned = IdentityPublicKey::from_der(&contact.identity_key).map_err(|error| damaged(&error))?;
+        let standing = match pinned == self.identity {
+            true => Standing::Known,
+            false if rotation::follow(&self.rotations, &pinned, &self.username) == Ok(self.identity.clone()) => {
+                Standing::Renewed
+            }
+            false => return Ok(Standing::Changed),
+        };
+        let known =
+            DeviceList::verify(&contact.device_list, &pinned, &self.username).map_err(|error| damaged(&error))?;
         self.list
             .follows(&known)
             .map_err(|error| Error::Untrusted { username: self.username.clone(), reason: error.to_string() })?;
-        Ok(Standing::Known)
+        Ok(standing)
     }
 }

@@ -66,6 +66,12 @@ pub(crate) enum Command {
     Online(oneshot::Sender<bool>),
     /// A new listener.
     Listen(mpsc::UnboundedSender<Event>),
+    /// This account as a revision of ours left it.
+    Revised(Box<Own>, Vec<Vec<u8>>, Reply<()>),
+    /// Waits until every chat's group is as the device lists say.
+    Settled(Reply<()>),
+    /// Accepts the identity that the server shows for a user.
+    Trust { username: String, fingerprint: String, compared: bool, reply: Reply<()> },
     /// Ends the engine.
     Close(Reply<()>),
 }
@@ -83,6 +89,7 @@ pub(crate) struct Engine {
     dirty: BTreeSet<ChatId>,
     waiting_for_sent: HashMap<MessageId, Vec<Reply<Message>>>,
     waiting_for_caught_up: Vec<Reply<()>>,
+    waiting_for_settled: Vec<Reply<()>>,
     /// Why messages failed that nobody has asked about yet.
     failures: HashMap<MessageId, Error>,
     /// Why there is no connection, if it was tried.
@@ -183,6 +190,7 @@ impl Engine {
             retries: retries(),
             waiting_for_sent: HashMap::new(),
             waiting_for_caught_up: Vec::new(),
+            waiting_for_settled: Vec::new(),
             failures: HashMap::new(),
             trouble: None,
             closing: None,
@@ -253,6 +261,7 @@ impl Engine {
                 self.note_caught_up();
                 self.keep_time().await?;
                 self.send_dirty().await?;
+                self.note_settled()?;
                 match &self.reach {
                     // Sending has found something to fetch.
                     State::Online(online) if online.is_behind() => {}
@@ -333,6 +342,14 @@ impl Engine {
             },
             Command::Online(reply) => drop(reply.send(matches!(self.reach, State::Online(_)))),
             Command::Listen(listener) => self.listeners.push(listener),
+            Command::Trust { username, fingerprint, compared, reply } => {
+                drop(reply.send(self.trust(&username, &fingerprint, compared)));
+            }
+            Command::Revised(own, rotations, reply) => drop(reply.send(self.revised(*own, &rotations))),
+            Command::Settled(reply) => match &self.reach {
+                State::Idle | State::Waiting(_) => drop(reply.send(Err(self.offline()))),
+                _ => self.waiting_for_settled.push(reply),
+            },
             Command::Close(reply) => {
                 self.closing = Some((Instant::now() + CLOSING, reply));
                 if let State::Online(online) = &mut self.reach {
@@ -438,7 +455,7 @@ impl Engine {
         let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
         self.trouble = Some(error.clone());
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
-        for waiting in self.waiting_for_caught_up.drain(..) {
+        for waiting in self.waiting_for_caught_up.drain(..).chain(self.waiting_for_settled.drain(..)) {
             drop(waiting.send(Err(error.clone())));
         }
         for waiting in self.waiting_for_sent.drain().flat_map(|(_, waiting)| waiting) {

@@ -46,6 +46,24 @@ pub enum Error {
     /// The server says: unknown account or wrong secret.
     #[error("wrong username or password")]
     BadCredentials,
+    /// The server says: unknown account or wrong recovery code.
+    #[error("wrong username or recovery code")]
+    BadRecoveryCode,
+    /// Not a recovery code: it is mistyped. Found out here, nothing was sent.
+    #[error("{0}")]
+    MistypedRecoveryCode(String),
+    /// No device of that id or name.
+    #[error("this account has no device '{0}'")]
+    UnknownDevice(String),
+    /// Several devices are meant.
+    #[error("'{0}' could be several devices of this account")]
+    AmbiguousDevice(String),
+    /// The identity shown is not the one that was accepted.
+    #[error("the identity of '{0}' is not the one that was to be accepted: it has changed again")]
+    OtherIdentity(String),
+    /// A verified contact's identity changed: accepting the new one must say so.
+    #[error("'{0}' is a verified contact: its new identity is accepted only with the new safety number compared")]
+    VerifiedContact(String),
     /// The server does not know this device any more.
     #[error("this device is signed out")]
     SignedOut,
@@ -173,10 +191,16 @@ impl Error {
             | Self::Empty
             | Self::BadInput(_)
             | Self::SignUpRefused(_)
+            | Self::MistypedRecoveryCode(_)
+            | Self::UnknownDevice(_)
+            | Self::AmbiguousDevice(_)
             | Self::NewerProfile => ErrorKind::User,
-            Self::WrongPassword | Self::Locked | Self::BadCredentials | Self::SignedOut | Self::AccountDisabled => {
-                ErrorKind::NotAuthenticated
-            }
+            Self::WrongPassword
+            | Self::Locked
+            | Self::BadCredentials
+            | Self::BadRecoveryCode
+            | Self::SignedOut
+            | Self::AccountDisabled => ErrorKind::NotAuthenticated,
             Self::Unreachable { .. }
             | Self::WrongServer { .. }
             | Self::ServerMisbehaves(_)
@@ -184,7 +208,9 @@ impl Error {
             | Self::ConnectionLost(_)
             | Self::TimedOut(_)
             | Self::ServerRestored => ErrorKind::Network,
-            Self::IdentityChanged(_) | Self::Untrusted { .. } => ErrorKind::Untrusted,
+            Self::IdentityChanged(_) | Self::Untrusted { .. } | Self::OtherIdentity(_) | Self::VerifiedContact(_) => {
+                ErrorKind::Untrusted
+            }
             Self::RateLimited { .. } => ErrorKind::RateLimited,
             Self::OldCopy | Self::Storage(_) | Self::Damaged(_) | Self::Closed => ErrorKind::Unexpected,
         }
@@ -210,12 +236,20 @@ impl Error {
                 "ask the server's owner for the current link; if it is unchanged, somebody may be between you and the server"
             }
             Self::IdentityChanged(_) => {
-                "nothing was sent; ask them, by another way than this chat, whether they made a new account"
+                "nothing was sent; ask them, by another way than this chat, whether they made a new account, and accept it \
+                 with 'waxwing trust'"
             }
             Self::Untrusted { .. } => "nothing was sent; the server may be compromised: ask its owner",
             Self::OldCopy => "log in again in a new profile; keys of an old copy must not be used",
             Self::ServerRestored => "ask the server's owner; until then the local history stays readable",
             Self::Damaged(_) => "put the profile's folder back from a copy, or log in again in a new profile",
+            Self::BadRecoveryCode => "check the username and the code; it was replaced if it was used before",
+            Self::MistypedRecoveryCode(_) => "compare it with what you wrote down; nothing was sent",
+            Self::UnknownDevice(_) | Self::AmbiguousDevice(_) => {
+                "list them with 'waxwing devices'; give more of the id"
+            }
+            Self::OtherIdentity(_) => "look at it with 'waxwing verify', then decide again",
+            Self::VerifiedContact(_) => "compare it with them ('waxwing verify'), then 'waxwing trust --compared'",
             Self::Empty => "write something",
             Self::BadUsername { .. } => "check the spelling",
             Self::SignUpRefused(_) => "ask the server's owner for an invite link",

@@ -49,6 +49,13 @@ pub enum Event {
         /// Its id, 32 hexadecimal digits.
         device: String,
     },
+    /// A user has a new identity, which the one that was known vouched for. Nothing is held.
+    IdentityRenewed {
+        /// Who.
+        username: String,
+        /// Whether the user had compared the former one's safety number.
+        verified: bool,
+    },
     /// Somebody told their full name.
     Profile {
         /// Who.

@@ -14,14 +14,20 @@ mod error;
 mod event;
 mod key_packages;
 mod message;
+mod owner;
 mod profile;
 mod store;
 mod transport;
 
 pub use account::{
-    Admission, LogIn, LoggedIn, Pong, SignUp, SignedUp, Step, check_password, check_username, log_in, ping, sign_up,
+    Admission, LogIn, LoggedIn, Pong, Recover, Recovered, SignUp, SignedUp, Step, check_password, check_recovery_code,
+    check_username, default_device_name, log_in, ping, recover, sign_up,
 };
-pub use client::{Client, Unlock};
+pub use client::{
+    Client, Unlock,
+    owner::{Device, Revoked},
+    trust::{ChangedIdentity, Identity, Verification},
+};
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events};
 pub use message::{Chat, Content, Message, MessageId, MessageState, Status, Whoami};
@@ -32,7 +38,7 @@ pub use waxwing_protocol::{Link, LinkError};
 pub use zeroize::Zeroizing;
 
 use rand_core::UnwrapErr;
-use waxwing_e2ee::mls::{Device, Mls, MlsError};
+use waxwing_e2ee::mls::{self, Mls, MlsError};
 
 /// The system's randomness. Without it nothing here may go on.
 fn random() -> UnwrapErr<getrandom::SysRng> {
@@ -45,9 +51,9 @@ fn mls_error(error: &MlsError) -> Error {
 }
 
 /// This device as it signs in groups.
-fn own_device(mls: &Mls<'_>, own: &store::own::Own) -> Result<Device, Error> {
+fn own_device(mls: &Mls<'_>, own: &store::own::Own) -> Result<mls::Device, Error> {
     let damaged = || Error::Storage("the keys of this device are missing or damaged".into());
     let public: [u8; 32] = own.mls_key.as_slice().try_into().map_err(|_| damaged())?;
-    let device = Device::load(mls, &own.username, &own.device, &public, &own.credential);
+    let device = mls::Device::load(mls, &own.username, &own.device, &public, &own.credential);
     device.map_err(|error| mls_error(&error))?.ok_or_else(damaged)
 }

@@ -169,6 +169,19 @@ impl ProfilePath {
         write_secret(&self.folder.join("key"), &wrapped)
     }
 
+    /// Writes the key anew under another password, in place of the old file: one of the two is always there.
+    pub(crate) fn replace_key(&self, key: &LocalKey, password: &str) -> Result<(), Error> {
+        let wrapped = local::wrap(key, password, &mut crate::random()).map_err(|error| local_error(&error))?;
+        let new = self.folder.join("key.new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(storage(&error)),
+            _ => {}
+        }
+        write_secret(&new, &wrapped)?;
+        fs::rename(&new, self.folder.join("key")).map_err(|error| storage(&error))?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(|error| storage(&error))
+    }
+
     /// The key, with the password.
     pub(crate) fn unlock(&self, password: &str) -> Result<LocalKey, Error> {
         let file = self.folder.join("key");

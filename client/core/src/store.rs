@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0001_profile.sql"),
     include_str!("../../../migrations/client/0002_membership.sql"),
+    include_str!("../../../migrations/client/0004_trust.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

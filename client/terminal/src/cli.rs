@@ -145,6 +145,135 @@ pub(crate) enum Command {
     },
     /// Print an OpenRPC document of what other programs can ask of a profile that is open
     RpcSchema,
+    /// List the account's devices, or change them
+    Devices {
+        #[command(subcommand)]
+        command: Option<DevicesCommand>,
+    },
+    /// Change the account's password
+    Password {
+        #[command(subcommand)]
+        command: PasswordCommand,
+    },
+    /// Set a new password with the recovery code, and make this device one of the account
+    ///
+    /// The recovery code is replaced: the new one is shown at the end, once.
+    Recover(RecoverArgs),
+    /// Show the safety number with a user, to compare it with theirs
+    Verify(VerifyArgs),
+    /// Accept the identity that a user has now, after showing the known one and the new one
+    Trust(TrustArgs),
+    /// Renew the account's keys
+    Identity {
+        #[command(subcommand)]
+        command: IdentityCommand,
+    },
+    /// Delete the account
+    Account {
+        #[command(subcommand)]
+        command: AccountCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevicesCommand {
+    /// Give a device another name; only your own devices can read it
+    Rename {
+        /// The device: its name, its id, or the beginning of it
+        device: String,
+        /// The new name
+        name: String,
+    },
+    /// Sign devices out for good: at once on the server, and out of every chat
+    Revoke {
+        /// The devices: their names, ids, or the beginnings of them
+        #[arg(required = true)]
+        devices: Vec<String>,
+        /// Somebody else may have it: renew the account's identity, vault and backup keys as well
+        #[arg(long)]
+        lost: bool,
+        /// Do not ask whether it is meant
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswordCommand {
+    /// Set a new password, for the account and for this device
+    Change {
+        /// A file that holds the new password, instead of asking for it
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+        /// Sign all other devices out for good
+        #[arg(long, conflicts_with = "keep_others")]
+        sign_out_others: bool,
+        /// Leave the other devices signed in (scripts: the default)
+        #[arg(long)]
+        keep_others: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// Make a new identity, which the old one vouches for
+    Rotate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountCommand {
+    /// Delete the account on the server, for good
+    Delete {
+        /// Do not ask whether it is meant
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RecoverArgs {
+    /// The account's username
+    #[arg(long, value_name = "NAME")]
+    pub(crate) username: String,
+    /// A file that holds the recovery code, instead of asking for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) code_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) device: DeviceName,
+    #[command(flatten)]
+    pub(crate) remember: Remember,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// The other user
+    pub(crate) user: String,
+    /// You have compared the number with theirs: mark it
+    #[arg(long)]
+    pub(crate) confirm: bool,
+    /// Take the mark back
+    #[arg(long, conflicts_with = "confirm")]
+    pub(crate) revoke: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TrustArgs {
+    /// The other user
+    pub(crate) user: String,
+    /// Accept it without being asked
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// You have compared the new safety number with them (needed for a verified contact): accept and mark it
+    #[arg(long)]
+    pub(crate) compared: bool,
+}
+
+/// What this device is called.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DeviceName {
+    /// What this device is called in 'waxwing devices' [default: the machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) device_name: Option<String>,
 }
 
 /// Whether the local key stays on this device, so that no password is asked at each start.
@@ -186,6 +315,8 @@ pub(crate) struct SignUpArgs {
     #[arg(long, value_name = "CODE")]
     pub(crate) invite: Option<String>,
     #[command(flatten)]
+    pub(crate) device: DeviceName,
+    #[command(flatten)]
     pub(crate) remember: Remember,
 }
 
@@ -194,6 +325,8 @@ pub(crate) struct LogInArgs {
     /// The account's username
     #[arg(long, value_name = "NAME")]
     pub(crate) username: String,
+    #[command(flatten)]
+    pub(crate) device: DeviceName,
     #[command(flatten)]
     pub(crate) remember: Remember,
 }

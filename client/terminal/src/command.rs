@@ -3,10 +3,13 @@
 pub(crate) mod account;
 pub(crate) mod chat;
 pub(crate) mod daemon;
+pub(crate) mod devices;
 pub(crate) mod lock;
+pub(crate) mod owner;
 pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod show;
+pub(crate) mod trust;
 
 use crate::{
     Failure,

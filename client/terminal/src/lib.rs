@@ -19,7 +19,7 @@ pub use failure::Failure;
 pub use prompt::{FoundTerminal, interrupted};
 
 use clap::Parser as _;
-use cli::{Cli, Command, Options};
+use cli::{AccountCommand, Cli, Command, IdentityCommand, Options};
 use std::{ffi::OsString, io, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
@@ -106,6 +106,15 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Ack { id } => command::receive::acknowledge(options, id).await,
         Command::History { user, limit } => command::show::history(options, user, limit).await,
         Command::Chats => command::show::chats(options).await,
+        Command::Devices { command } => command::devices::devices(options, command).await,
+        Command::Password { command } => command::owner::password(options, command).await,
+        Command::Recover(arguments) => command::owner::recover(options, arguments).await,
+        Command::Verify(arguments) => command::trust::verify(options, arguments).await,
+        Command::Trust(arguments) => command::trust::trust(options, arguments).await,
+        Command::Identity { command: IdentityCommand::Rotate } => command::owner::rotate(options).await,
+        Command::Account { command: AccountCommand::Delete { yes } } => {
+            command::owner::delete_account(options, yes).await
+        }
         Command::Lock => command::lock::lock(options).await,
         Command::Unlock { remember } => command::lock::unlock(options, remember).await,
         Command::RpcSchema => command::show::rpc_schema(),

@@ -24,6 +24,13 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 }
 
 /// Prints an object as one line of JSON.
+/// Says something that is no result, on standard error.
+pub(crate) fn warn(text: &str) {
+    use io::Write as _;
+    // Nobody is left to be told if that fails.
+    let _ = writeln!(io::stderr(), "waxwing: {text}");
+}
+
 pub(crate) fn print_json(object: &impl Serialize) -> io::Result<()> {
     print(&to_json(object)?)
 }

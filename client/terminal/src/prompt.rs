@@ -1,7 +1,10 @@
 //! Questions to a person in a terminal. Each runs on a thread for blocking work, so that the client goes on meanwhile;
 //! whatever ends a question, the terminal is left as it was found.
 
-use crate::{Failure, output};
+use crate::{
+    Failure, output,
+    sanitise::{Breaks, sanitise},
+};
 use dialoguer::{Confirm, Input, Password, console::Term, theme};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::termios::{self, OptionalActions, Termios};
@@ -115,19 +118,30 @@ impl Spinner {
     }
 
     pub(crate) fn step(&self, step: Step) {
-        self.say(match step {
-            Step::Connecting => "connecting to the server…",
-            Step::DerivingKeys => "deriving keys from the password…",
-            Step::MakingKeys => "making the account's keys (RSA; this takes a few seconds)…",
-            Step::CreatingAccount => "creating the account…",
-            Step::OpeningVault => "opening the account's vault…",
-            Step::EnrollingDevice => "enrolling this device…",
-            Step::Storing => "storing the profile…",
-        });
+        self.say(words(step));
+    }
+
+    /// Says what the process that does the work told.
+    pub(crate) fn show(&self, what: &str) {
+        self.0.set_message(sanitise(what, Breaks::Spaces));
     }
 
     pub(crate) fn say(&self, what: &'static str) {
         self.0.set_message(what);
+    }
+}
+
+/// A step in words.
+pub(crate) fn words(step: Step) -> &'static str {
+    match step {
+        Step::Connecting => "connecting to the server…",
+        Step::DerivingKeys => "deriving keys from the password…",
+        Step::MakingKeys => "making the account's keys (RSA; this takes a few seconds)…",
+        Step::CreatingAccount => "creating the account…",
+        Step::OpeningVault => "opening the account's vault…",
+        Step::RevisingAccount => "changing the account…",
+        Step::EnrollingDevice => "enrolling this device…",
+        Step::Storing => "storing the profile…",
     }
 }
 

@@ -13,11 +13,13 @@ mod server;
 mod socket;
 mod wire;
 
+pub(crate) mod account;
 pub(crate) mod chats;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod profile;
 pub(crate) mod subscription;
+pub(crate) mod trust;
 
 pub(crate) use backend::{Backend, Happening, Happenings, Purpose};
 #[allow(unused_imports, reason = "for methods that take a password")]

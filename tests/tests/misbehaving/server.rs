@@ -101,8 +101,14 @@ impl Server {
         let identity = ServerIdentity { certificate_der, private_key_der };
         let pin = identity.pin()?;
         let data_key = DataKey::from_bytes([42; 32]);
-        let config =
-            RelayConfig { identity, data_key, sign_up: SignUpRule::Open, retention_days: 0, backup_quota: 1 << 20, max_connections: 100 };
+        let config = RelayConfig {
+            identity,
+            data_key,
+            sign_up: SignUpRule::Open,
+            retention_days: 0,
+            backup_quota: 1 << 20,
+            max_connections: 100,
+        };
         let lying = Arc::new(Lying { honest: store.clone(), lies: lies.clone() });
         let relay = Relay::new(config, hub, lying)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

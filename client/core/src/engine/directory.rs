@@ -4,6 +4,7 @@ use super::{Engine, State, membership};
 use crate::{
     Error, Event, MessageState,
     account::username,
+    client::trust,
     directory::{Standing, VerifiedAccount},
     store::{self, chats, contacts, messages, own::Own},
     transport::{CallError, unexpected},
@@ -35,12 +36,14 @@ impl Pinned<'_> {
 
 impl Identities for Pinned<'_> {
     fn identity(&self, username: &str, fingerprint: &[u8; 32]) -> Option<IdentityPublicKey> {
-        let der = match username == self.own.username {
-            true => self.own.identity_key.clone(),
+        let current = match username == self.own.username {
+            true => Some(self.own.identity_key.clone()),
             // A database that fails here fails the transaction as well.
-            false => contacts::load(self.tx, username).ok()??.identity_key,
+            false => contacts::load(self.tx, username).ok()?.map(|contact| contact.identity_key),
         };
-        IdentityPublicKey::from_der(&der).ok().filter(|key| key.fingerprint() == *fingerprint)
+        let key = |der: Vec<u8>| IdentityPublicKey::from_der(&der).ok().filter(|key| key.fingerprint() == *fingerprint);
+        let former = || contacts::former(self.tx, username, fingerprint).ok()?.and_then(key);
+        current.and_then(key).or_else(former)
     }
 }
 
@@ -96,12 +99,13 @@ impl Engine {
                 identity_key: self.own.identity_key.clone(),
                 device_list: self.own.device_list.clone(),
                 full_name: None,
+                verified: None,
                 changed: None,
             }),
             false => contacts::load(&self.db, name)?,
         };
-        match (account.standing(known.as_ref())?, own) {
-            (Standing::Known, own) => {
+        match account.standing(known.as_ref())? {
+            Standing::Known => {
                 let known_list = known.map(|known| known.device_list).unwrap_or_default();
                 let profile = &self.own;
                 let newer = store::in_transaction(&mut self.db, |tx| {
@@ -113,18 +117,85 @@ impl Engine {
                 })?;
                 newer.into_iter().for_each(|list| self.note_list(list));
             }
-            (Standing::New, _) => store::in_transaction(&mut self.db, |tx| {
+            Standing::New => store::in_transaction(&mut self.db, |tx| {
                 contacts::pin(tx, name, &account.identity.to_der(), &account.signed_list)?;
+                keep_former(tx, &account)?;
                 contacts::set_rotations(tx, name, &account.rotations)
             })?,
-            (Standing::Changed, _) => {
+            Standing::Renewed => self.take_renewed(&account, known)?,
+            Standing::Changed => {
                 if !own {
-                    contacts::set_changed(&self.db, name, Some(&account.identity.fingerprint()))?;
+                    let changed = contacts::Changed {
+                        fingerprint: account.identity.fingerprint().to_vec(),
+                        identity_key: account.identity.to_der(),
+                        device_list: account.signed_list.clone(),
+                    };
+                    contacts::set_changed(&self.db, name, Some(&changed))?;
                 }
                 return Err(Error::IdentityChanged(name.to_owned()));
             }
         }
         Ok(account)
+    }
+
+    /// Takes an identity that the pinned one vouched for; keeps the former one, which has certified leaves.
+    fn take_renewed(&mut self, account: &VerifiedAccount, known: Option<contacts::Contact>) -> Result<(), Error> {
+        let Some(known) = known else { return Ok(()) };
+        let name = account.username.as_str();
+        let mut own = (name == self.own.username).then(|| self.own.clone());
+        if let Some(own) = &mut own {
+            own.identity_key = account.identity.to_der();
+        }
+        let profile = &self.own;
+        let newer = store::in_transaction(&mut self.db, |tx| {
+            keep_former(tx, account)?;
+            contacts::set_rotations(tx, name, &account.rotations)?;
+            // Compared while the list that is known can still be checked by the former identity.
+            let before = signed_list(tx, profile, name)?.map(|(_, list)| list.list);
+            match &own {
+                Some(own) => store::own::set_revised(tx, own)?,
+                None => contacts::replace(tx, name, &account.identity.to_der(), &known.device_list)?,
+            }
+            membership::take_renewed(tx, profile, account, before)
+        })?;
+        match own {
+            Some(own) => self.own = own,
+            None => {
+                let verified = known.verified.is_some();
+                self.tell(&Event::IdentityRenewed { username: name.to_owned(), verified });
+            }
+        }
+        self.note_list(newer);
+        Ok(())
+    }
+
+    /// Takes over what a revision of ours has made of this account.
+    pub(super) fn revised(&mut self, revised: Own, rotations: &[Vec<u8>]) -> Result<(), Error> {
+        let profile = &self.own;
+        let newer = store::in_transaction(&mut self.db, |tx| {
+            if revised.identity_key != profile.identity_key {
+                let former = IdentityPublicKey::from_der(&profile.identity_key);
+                let former = former.map_err(|error| Error::Storage(error.to_string()))?;
+                contacts::add_former(tx, &revised.username, &former.fingerprint(), &profile.identity_key)?;
+            }
+            let before = signed_list(tx, profile, &profile.username)?.map(|(_, list)| list.list);
+            store::own::set_revised(tx, &revised)?;
+            contacts::set_rotations(tx, &revised.username, rotations)?;
+            membership::take_revision(tx, &revised, before)
+        })?;
+        self.own = revised;
+        self.note_list(newer);
+        self.ensure_notes()
+    }
+
+    /// Accepts the identity that the server shows for a user: what was held can go.
+    pub(super) fn trust(&mut self, name: &str, fingerprint: &str, compared: bool) -> Result<(), Error> {
+        store::in_transaction(&mut self.db, |tx| trust::accept(tx, name, fingerprint, compared))?;
+        if let State::Online(online) = &mut self.reach {
+            online.held.remove(name);
+            online.checked.remove(name);
+        }
+        Ok(())
     }
 
     /// Holds everything for a user until the next connection.
@@ -177,4 +248,12 @@ pub(super) fn signed_list(
         .map_err(|error| Error::Storage(format!("the stored device list of '{username}': {error}")))?;
     let rotations = contacts::rotations(tx, username)?;
     Ok(Some((SignedList { username: username.to_owned(), list, rotations }, verified)))
+}
+
+/// Keeps the identities that led to an account's present one: leaves may still be certified by them.
+fn keep_former(tx: &Database, account: &VerifiedAccount) -> Result<(), Error> {
+    for key in account.former_identities() {
+        contacts::add_former(tx, &account.username, &key.fingerprint(), &key.to_der())?;
+    }
+    Ok(())
 }

@@ -28,7 +28,7 @@ use rusqlite::Connection as Database;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use waxwing_e2ee::{
-    account::{self, DeviceList, VerifiedDeviceList},
+    account::{self, AccountKey, DeviceList, ListedDevice, VerifiedDeviceList},
     mls::{Member, Mls, Outdated, SignedList},
 };
 use waxwing_protocol::{Request, Response};
@@ -289,6 +289,19 @@ impl Engine {
         }
     }
 
+    /// Answers those who wait until no group has to be changed by this device.
+    pub(super) fn note_settled(&mut self) -> Result<(), Error> {
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        let due = |pace: &Pace| matches!(pace, Pace::Look | Pace::Now);
+        if self.waiting_for_settled.is_empty() || !online.caught_up || online.unsettled.values().any(due) {
+            return Ok(());
+        }
+        if commits::chats(&self.db)?.is_empty() && chats::unsettled(&self.db)?.is_empty() {
+            self.waiting_for_settled.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
+        }
+        Ok(())
+    }
+
     /// From time to time, has keys replaced that are old.
     pub(super) fn plan_updates(&mut self, now: Instant) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
@@ -378,6 +391,28 @@ pub(super) fn take_record(
     Ok(Some(NewList { username: name.clone(), events, own, renewed: false }))
 }
 
+/// Takes the list of an account whose identity was renewed; `before` is the list that was known.
+pub(super) fn take_renewed(
+    tx: &Database,
+    own: &Own,
+    account: &VerifiedAccount,
+    before: Option<DeviceList>,
+) -> Result<NewList, Error> {
+    store_list(tx, own, &account.username, &account.signed_list)?;
+    let events = before.map_or_else(Vec::new, |before| changes(own, &before, &account.list.list));
+    let is_own = account.username == own.username;
+    let own = is_own.then(|| account.signed_list.clone());
+    Ok(NewList { username: account.username.clone(), events, own, renewed: false })
+}
+
+/// Takes the list that a revision of ours has made.
+pub(super) fn take_revision(tx: &Database, own: &Own, before: Option<DeviceList>) -> Result<NewList, Error> {
+    chats::set_unsettled(tx, None)?;
+    let after = signed_list(tx, own, &own.username)?.map(|(_, list)| list.list);
+    let events = before.zip(after).map_or_else(Vec::new, |(before, after)| changes(own, &before, &after));
+    Ok(NewList { username: own.username.clone(), events, own: Some(own.device_list.clone()), renewed: false })
+}
+
 fn store_list(tx: &Database, own: &Own, name: &str, signed: &[u8]) -> Result<(), Error> {
     let is_own = name == own.username;
     match is_own {
@@ -393,10 +428,12 @@ pub(super) fn changes(own: &Own, before: &DeviceList, after: &DeviceList) -> Vec
     let hex = |id: &[u8; 16]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let came = after.devices.iter().filter(|device| before.device(&device.id).is_none());
     let went = before.devices.iter().filter(|device| after.device(&device.id).is_none());
+    let key = own.account_key.as_deref().filter(|_| *username == own.username).map(AccountKey::from_bytes);
+    let name = |device: &ListedDevice| key.as_ref()?.open_device_name(&device.id, &device.sealed_name);
     let added = came.filter(|device| device.id != own.device).map(|device| Event::DeviceAdded {
         username: username.clone(),
         device: hex(&device.id),
-        name: None,
+        name: name(device),
         since: device.since_ms,
     });
     let removed = went.map(|device| Event::DeviceRemoved { username: username.clone(), device: hex(&device.id) });

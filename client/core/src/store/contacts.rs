@@ -12,19 +12,34 @@ pub(crate) struct Contact {
     /// The newest signed device list that was seen.
     pub(crate) device_list: Vec<u8>,
     pub(crate) full_name: Option<String>,
-    /// The fingerprint that the server showed instead of the pinned one.
-    pub(crate) changed: Option<Vec<u8>>,
+    /// The fingerprint that the user has compared. Not the pinned one's: the identity was renewed since.
+    pub(crate) verified: Option<Vec<u8>>,
+    /// What the server showed instead.
+    pub(crate) changed: Option<Changed>,
+}
+
+/// Another identity than the pinned one, which nobody vouched for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Changed {
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) identity_key: Vec<u8>,
+    pub(crate) device_list: Vec<u8>,
 }
 
 pub(crate) fn load(db: &Connection, username: &str) -> Result<Option<Contact>, Error> {
-    let mut query =
-        db.prepare_cached("SELECT identity_key, device_list, full_name, changed FROM contacts WHERE username = ?1")?;
+    let mut query = db.prepare_cached("SELECT * FROM contacts WHERE username = ?1")?;
     let contact = query.query_row([username], |row| {
+        let changed: Option<Vec<u8>> = row.get("changed")?;
+        let changed = changed.map(|fingerprint| {
+            let identity_key = row.get("changed_key")?;
+            Ok::<_, rusqlite::Error>(Changed { fingerprint, identity_key, device_list: row.get("changed_list")? })
+        });
         Ok(Contact {
-            identity_key: row.get(0)?,
-            device_list: row.get(1)?,
-            full_name: row.get(2)?,
-            changed: row.get(3)?,
+            identity_key: row.get("identity_key")?,
+            device_list: row.get("device_list")?,
+            full_name: row.get("full_name")?,
+            verified: row.get("verified")?,
+            changed: changed.transpose()?,
         })
     });
     Ok(contact.optional()?)
@@ -39,14 +54,48 @@ pub(crate) fn pin(db: &Connection, username: &str, identity_key: &[u8], device_l
     Ok(())
 }
 
+/// Replaces the pin: by an identity that the pinned one vouched for, or one that the user accepted.
+pub(crate) fn replace(db: &Connection, username: &str, identity_key: &[u8], device_list: &[u8]) -> Result<(), Error> {
+    db.execute(
+        "UPDATE contacts SET identity_key = ?2, device_list = ?3, changed = NULL, changed_key = NULL,
+                             changed_list = NULL WHERE username = ?1",
+        (username, identity_key, device_list),
+    )?;
+    Ok(())
+}
+
+/// Keeps an identity that vouched for its successor, a contact's or our own.
+pub(crate) fn add_former(db: &Connection, username: &str, fingerprint: &[u8; 32], key: &[u8]) -> Result<(), Error> {
+    db.execute("INSERT OR IGNORE INTO former_identities VALUES (?1, ?2, ?3)", (username, fingerprint, key))?;
+    Ok(())
+}
+
+/// An identity that vouched for its successor, by its fingerprint.
+pub(crate) fn former(db: &Connection, username: &str, fingerprint: &[u8; 32]) -> Result<Option<Vec<u8>>, Error> {
+    let mut query =
+        db.prepare_cached("SELECT identity_key FROM former_identities WHERE username = ?1 AND fingerprint = ?2")?;
+    Ok(query.query_row((username, fingerprint), |row| row.get(0)).optional()?)
+}
+
+/// The fingerprint that the user has compared, or none any more.
+pub(crate) fn set_verified(db: &Connection, username: &str, fingerprint: Option<&[u8; 32]>) -> Result<(), Error> {
+    db.execute("UPDATE contacts SET verified = ?2 WHERE username = ?1", (username, fingerprint))?;
+    Ok(())
+}
+
 pub(crate) fn set_device_list(db: &Connection, username: &str, signed: &[u8]) -> Result<(), Error> {
     db.execute("UPDATE contacts SET device_list = ?2 WHERE username = ?1", (username, signed))?;
     Ok(())
 }
 
 /// Notes that the server showed another identity, or (`None`) the pinned one again.
-pub(crate) fn set_changed(db: &Connection, username: &str, fingerprint: Option<&[u8; 32]>) -> Result<(), Error> {
-    db.execute("UPDATE contacts SET changed = ?2 WHERE username = ?1", (username, fingerprint))?;
+pub(crate) fn set_changed(db: &Connection, username: &str, changed: Option<&Changed>) -> Result<(), Error> {
+    let columns = changed.map(|changed| (&changed.fingerprint, &changed.identity_key, &changed.device_list));
+    let (fingerprint, key, list) = columns.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
+    db.execute(
+        "UPDATE contacts SET changed = ?2, changed_key = ?3, changed_list = ?4 WHERE username = ?1",
+        (username, fingerprint, key, list),
+    )?;
     Ok(())
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Own {
     pub(crate) identity_key: Vec<u8>,
     /// Signed.
     pub(crate) device_list: Vec<u8>,
+    /// What all devices of the account share, once known.
+    pub(crate) account_key: Option<Zeroizing<[u8; 32]>>,
     /// Of the server's database, once known.
     pub(crate) incarnation: Option<[u8; 16]>,
 }
@@ -27,13 +29,14 @@ pub(crate) struct Own {
 pub(crate) fn insert(db: &Connection, own: &Own) -> Result<(), Error> {
     db.execute(
         "INSERT INTO own (id, username, full_name, server, device, authentication_key, mls_key, credential,
-                          identity_key, device_list, incarnation)
+                          identity_key, device_list, account_key, incarnation)
          VALUES (1, :username, :full_name, :server, :device, :authentication_key, :mls_key, :credential,
-                 :identity_key, :device_list, :incarnation)",
+                 :identity_key, :device_list, :account_key, :incarnation)",
         named_params! {
             ":username": own.username, ":full_name": own.full_name, ":server": own.server, ":device": own.device,
             ":authentication_key": *own.authentication_key, ":mls_key": own.mls_key, ":credential": own.credential,
-            ":identity_key": own.identity_key, ":device_list": own.device_list, ":incarnation": own.incarnation,
+            ":identity_key": own.identity_key, ":device_list": own.device_list,
+            ":account_key": own.account_key.as_deref(), ":incarnation": own.incarnation,
         },
     )?;
     Ok(())
@@ -42,6 +45,7 @@ pub(crate) fn insert(db: &Connection, own: &Own) -> Result<(), Error> {
 pub(crate) fn load(db: &Connection) -> Result<Option<Own>, Error> {
     let own = db.query_row("SELECT * FROM own", [], |row| {
         let incarnation: Option<Vec<u8>> = row.get("incarnation")?;
+        let account_key: Option<Vec<u8>> = row.get("account_key")?;
         Ok(Own {
             username: row.get("username")?,
             full_name: row.get("full_name")?,
@@ -52,6 +56,10 @@ pub(crate) fn load(db: &Connection) -> Result<Option<Own>, Error> {
             credential: row.get("credential")?,
             identity_key: row.get("identity_key")?,
             device_list: row.get("device_list")?,
+            account_key: match account_key.map(Zeroizing::new) {
+                Some(_) => Some(Zeroizing::new(super::array(row, "account_key")?)),
+                None => None,
+            },
             incarnation: incarnation.map(|_| super::array(row, "incarnation")).transpose()?,
         })
     });
@@ -65,6 +73,15 @@ pub(crate) fn device_list(db: &Connection) -> Result<Option<Vec<u8>>, Error> {
 
 pub(crate) fn set_device_list(db: &Connection, signed: &[u8]) -> Result<(), Error> {
     db.execute("UPDATE own SET device_list = ?1", [signed])?;
+    Ok(())
+}
+
+/// After a revision: the list, and what else may have become another.
+pub(crate) fn set_revised(db: &Connection, own: &Own) -> Result<(), Error> {
+    db.execute(
+        "UPDATE own SET device_list = ?1, identity_key = ?2, credential = ?3, account_key = ?4",
+        (&own.device_list, &own.identity_key, &own.credential, own.account_key.as_deref()),
+    )?;
     Ok(())
 }
 

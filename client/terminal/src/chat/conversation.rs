@@ -146,8 +146,18 @@ impl Conversation {
                 let username = sanitise(&username, Breaks::Spaces);
                 vec![format!(
                     "! the identity of {username} has changed: nothing is sent to them. Ask them, by another way than \
-                     this chat, whether they made a new account"
+                     this chat, whether they made a new account; \
+                     'waxwing trust' accepts it"
                 )]
+            }
+            Event::IdentityRenewed { username, verified } => {
+                let again = if verified {
+                    ". You had compared the former one: compare again with 'waxwing verify'"
+                } else {
+                    ""
+                };
+                let username = sanitise(&username, Breaks::Spaces);
+                vec![notice(&format!("{username} has a new identity, which the former one vouches for{again}"))]
             }
             Event::DeviceAdded { username, name, .. } => self.device_added(&username, name.as_deref()),
             Event::DeviceRemoved { username, .. } => self.device_removed(&username),

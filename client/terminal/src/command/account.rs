@@ -23,7 +23,7 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let profile = free_profile(options)?;
     let link = options.required_server()?;
     let username = check_username(&arguments.username)?;
-    let SignUpArgs { name, email, secret, secret_file, invite, remember, .. } = arguments;
+    let SignUpArgs { name, email, secret, secret_file, invite, device, remember, .. } = arguments;
     if let Some(email) = &email {
         check_email(email).map_err(|reason| Failure::usage(reason, "correct --email or leave it out"))?;
     }
@@ -37,7 +37,8 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let password = password::new(options.password_file.as_deref(), options.json, known).await?;
     let remember = stay_logged_in(options, remember).await?;
 
-    let request = SignUp { link, username, full_name: name, email, password, admission, remember };
+    let device_name = device.device_name;
+    let request = SignUp { link, username, full_name: name, email, password, admission, device_name, remember };
     let spinner = Spinner::new(!options.json);
     let account = waxwing_core::sign_up(&profile, request, &|step| spinner.step(step)).await?;
     drop(spinner);
@@ -74,10 +75,9 @@ pub(crate) fn recovery_box(code: &str) -> Zeroizing<String> {
     let rule = "-".repeat(code.chars().count() + 4);
     Zeroizing::new(format!(
         "Your recovery code; it is shown only now:\n\n  +{rule}+\n  |  {code}  |\n  +{rule}+\n\n\
-         Write it on paper or put it into a password manager. It opens your account's\n\
-         keys without the password; this version has no command for that yet, a later\n\
-         one will. Whoever else has it gets your account then, and nobody can tell it\n\
-         to you again, not even the server."
+         Write it on paper or put it into a password manager. With it 'waxwing recover'\n\
+         sets a new password if you forget yours. Whoever else has it gets your account,\n\
+         and nobody can tell it to you again, not even the server."
     ))
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<()
     let remember = stay_logged_in(options, arguments.remember).await?;
 
     let spinner = Spinner::new(!options.json);
-    let request = LogIn { link, username, password, remember };
+    let request = LogIn { link, username, password, device_name: arguments.device.device_name, remember };
     let account = waxwing_core::log_in(&profile, request, &|step| spinner.step(step)).await?;
     drop(spinner);
     if options.json {
@@ -113,7 +113,7 @@ pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<()
 }
 
 /// The profile, where there is none yet: found out before anything is asked.
-fn free_profile(options: &Options) -> Result<ProfilePath, Failure> {
+pub(super) fn free_profile(options: &Options) -> Result<ProfilePath, Failure> {
     let profile = options.profile()?;
     match profile.exists() {
         true => Err(Error::ProfileExists(profile.name().to_owned()).into()),

@@ -71,7 +71,16 @@ impl Form {
         let remember = prompt::confirm("Stay logged in on this device?", true).await?;
 
         let spinner = Spinner::new(true);
-        let wanted = SignUp { link, username, full_name, email, password: password.clone(), admission, remember };
+        let wanted = SignUp {
+            link,
+            username,
+            full_name,
+            email,
+            password: password.clone(),
+            admission,
+            device_name: None,
+            remember,
+        };
         let account = waxwing_core::sign_up(profile, wanted, &|step| spinner.step(step)).await?;
         drop(spinner);
         say(&format!("Welcome, {}. {}", account.username, output::remembered_words(&account.remembered)));
@@ -86,7 +95,7 @@ impl Form {
         let remember = prompt::confirm("Stay logged in on this device?", true).await?;
 
         let spinner = Spinner::new(true);
-        let wanted = LogIn { link, username, password: password.clone(), remember };
+        let wanted = LogIn { link, username, password: password.clone(), device_name: None, remember };
         let account = waxwing_core::log_in(profile, wanted, &|step| spinner.step(step)).await?;
         drop(spinner);
         say(&format!("Logged in as {}. {}", account.username, output::remembered_words(&account.remembered)));

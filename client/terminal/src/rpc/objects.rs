@@ -208,6 +208,31 @@ pub(crate) enum EventObject {
         /// Who.
         username: String,
     },
+    /// A user has a new identity, which the one that was known vouched for. Nothing is held.
+    IdentityRenewed {
+        /// Who.
+        username: String,
+        /// Whether the former one's safety number was compared.
+        verified: bool,
+    },
+    /// An account, one's own or a contact's, has a new device.
+    DeviceAdded {
+        /// Whose.
+        username: String,
+        /// Its id, 32 hexadecimal digits.
+        device: String,
+        /// What one's own account calls it. Never hand it to a terminal as it is.
+        name: Option<String>,
+        /// Since when (RFC 3339, UTC).
+        since: String,
+    },
+    /// An account, one's own or a contact's, has signed a device out.
+    DeviceRemoved {
+        /// Whose.
+        username: String,
+        /// Its id, 32 hexadecimal digits.
+        device: String,
+    },
     /// Somebody told their full name.
     Profile {
         /// Who.
@@ -257,6 +282,18 @@ impl From<&Event> for EventObject {
                 seq: *seq,
             },
             Event::IdentityChanged { username } => Self::IdentityChanged { username: username.clone() },
+            Event::IdentityRenewed { username, verified } => {
+                Self::IdentityRenewed { username: username.clone(), verified: *verified }
+            }
+            Event::DeviceAdded { username, device, name, since } => Self::DeviceAdded {
+                username: username.clone(),
+                device: device.clone(),
+                name: name.clone(),
+                since: rfc3339(*since),
+            },
+            Event::DeviceRemoved { username, device } => {
+                Self::DeviceRemoved { username: username.clone(), device: device.clone() }
+            }
             Event::Profile { username, full_name } => {
                 Self::Profile { username: username.clone(), full_name: full_name.clone() }
             }
@@ -282,6 +319,11 @@ impl EventObject {
                 Event::State { chat, id: id.parse()?, state: state(&name, reason)?, seq }
             }
             Self::IdentityChanged { username } => Event::IdentityChanged { username },
+            Self::IdentityRenewed { username, verified } => Event::IdentityRenewed { username, verified },
+            Self::DeviceAdded { username, device, name, since } => {
+                Event::DeviceAdded { username, device, name, since: milliseconds(&since)? }
+            }
+            Self::DeviceRemoved { username, device } => Event::DeviceRemoved { username, device },
             Self::Profile { username, full_name } => Event::Profile { username, full_name },
             Self::Announcement { text, sent_at } => Event::Announcement { text, time_ms: milliseconds(&sent_at)? },
             Self::Locked | Self::Missed { .. } | Self::Other => return Ok(None),

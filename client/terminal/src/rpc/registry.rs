@@ -1,6 +1,6 @@
 //! The methods that there are: one list, for the socket and for the OpenRPC document.
 
-use super::{Context, Method, chats, messages, profile, subscription, wire::WireError};
+use super::{Context, Method, account, chats, messages, profile, subscription, trust, wire::WireError};
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
 use std::{future::Future, pin::Pin};
@@ -52,6 +52,15 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<messages::Sent>(),
     Entry::of::<messages::Unreceived>(),
     Entry::of::<messages::Acknowledge>(),
+    Entry::of::<account::Devices>(),
+    Entry::of::<account::RenameDevice>(),
+    Entry::of::<account::RevokeDevices>(),
+    Entry::of::<account::ChangePassword>(),
+    Entry::of::<account::RotateIdentity>(),
+    Entry::of::<account::DeleteAccount>(),
+    Entry::of::<trust::ShowIdentity>(),
+    Entry::of::<trust::Verify>(),
+    Entry::of::<trust::Trust>(),
     Entry::of::<subscription::Subscribe>(),
 ];
 

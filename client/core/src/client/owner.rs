@@ -1,0 +1,219 @@
+//! What the owner of the account does from one of its devices: names and revokes devices, changes the password, renews
+//! the identity, deletes the account. Each asks for the password.
+
+use super::Client;
+use crate::{
+    Error, Step,
+    account::{blocking, check_password, username},
+    engine::Command,
+    owner::{NewPassword, Owner, Proof, Revised, Revision},
+    random,
+    store::own::{self, Own},
+};
+use rusqlite::Connection as Database;
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+use waxwing_e2ee::account::{AccountKey, DEVICE_NAME, DeviceList, IdentityPublicKey, ListedDevice};
+use waxwing_protocol::Link;
+use zeroize::Zeroizing;
+
+/// A device of this account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Device {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// What its owner calls it. Sanitise it before it reaches a terminal.
+    pub name: Option<String>,
+    /// Since when it is listed: milliseconds since 1970, by the clock of the device that listed it.
+    pub since: u64,
+    /// Whether it is this one.
+    pub this: bool,
+}
+
+/// What became of revoking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Revoked {
+    /// The devices that are none any more.
+    pub devices: Vec<Device>,
+    /// Whether the identity was renewed.
+    pub identity_renewed: bool,
+}
+
+type OnStep<'a> = &'a (dyn Fn(Step) + Send + Sync);
+
+impl Client {
+    /// The account's devices as the newest list that is known here has them, oldest first.
+    pub async fn devices(&self) -> Result<Vec<Device>, Error> {
+        self.database(|db| devices(&load(db)?)).await
+    }
+
+    /// Gives a device another name.
+    pub async fn rename_device(
+        &self,
+        which: &str,
+        name: &str,
+        password: &Zeroizing<String>,
+        on_step: OnStep<'_>,
+    ) -> Result<Device, Error> {
+        let name = name.trim().to_owned();
+        if name.is_empty() || name.len() > DEVICE_NAME || name.chars().any(char::is_control) {
+            return Err(Error::BadInput(format!("a device's name has 1 to {DEVICE_NAME} bytes on one line")));
+        }
+        let id = self.device_id(which).await?;
+        let change = |listed: &[ListedDevice], key: &AccountKey| {
+            let mut listed = listed.to_vec();
+            let device = listed.iter_mut().find(|device| device.id == id);
+            let device = device.ok_or_else(|| Error::UnknownDevice(which.to_owned()))?;
+            device.sealed_name = key.seal_device_name(&id, &name, &mut random());
+            Ok(listed)
+        };
+        self.revise(password, &Revision { devices: &change, password: None, rotate: false }, on_step).await?;
+        let all = self.devices().await?;
+        all.into_iter().find(|device| device.id == hex(&id)).ok_or_else(|| Error::UnknownDevice(which.to_owned()))
+    }
+
+    /// Signs devices out for good. With `lost`, whoever has one of them may have read its memory: identity, backup key and
+    /// vault are renewed as well.
+    pub async fn revoke_devices(
+        &self,
+        which: &[String],
+        lost: bool,
+        password: &Zeroizing<String>,
+        on_step: OnStep<'_>,
+    ) -> Result<Revoked, Error> {
+        let mut ids = Vec::new();
+        for one in which {
+            ids.push(self.device_id(one).await?);
+        }
+        let own = self.database(|db| load(db)).await?;
+        if ids.contains(&own.device) {
+            return Err(Error::BadInput("this device cannot revoke itself: revoke it from another one".into()));
+        }
+        let before = self.devices().await?;
+        let change = |listed: &[ListedDevice], _: &AccountKey| {
+            Ok(listed.iter().filter(|device| !ids.contains(&device.id)).cloned().collect())
+        };
+        self.revise(password, &Revision { devices: &change, password: None, rotate: lost }, on_step).await?;
+        let gone = |device: &Device| ids.iter().any(|id| hex(id) == device.id);
+        Ok(Revoked { devices: before.into_iter().filter(gone).collect(), identity_renewed: lost })
+    }
+
+    /// Changes the password; the recovery code stays. With `sign_out_others` all other devices are revoked.
+    pub async fn change_password(
+        &self,
+        old: &Zeroizing<String>,
+        new: &Zeroizing<String>,
+        sign_out_others: bool,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<Device>, Error> {
+        let whoami = self.whoami();
+        let known = [Some(whoami.username.as_str()), whoami.full_name.as_deref()];
+        check_password(new, &known.into_iter().flatten().collect::<Vec<_>>())?;
+        let before = self.devices().await?;
+        let this = self.database(|db| load(db)).await?.device;
+        let change = |listed: &[ListedDevice], _: &AccountKey| {
+            Ok(listed.iter().filter(|device| !sign_out_others || device.id == this).cloned().collect())
+        };
+        let password = NewPassword { password: new.clone(), replace_code: false };
+        self.revise(old, &Revision { devices: &change, password: Some(password), rotate: false }, on_step).await?;
+        // The account has the new password now; this device's own lock follows. The old one still opens it if this fails.
+        let (profile, key, new) = (self.profile.clone(), self.key.clone(), new.clone());
+        blocking(move || profile.replace_key(&key, &new)).await??;
+        Ok(before.into_iter().filter(|device| sign_out_others && !device.this).collect())
+    }
+
+    /// Renews the identity: new RSA pairs, vouched for by the old identity.
+    pub async fn rotate_identity(&self, password: &Zeroizing<String>, on_step: OnStep<'_>) -> Result<String, Error> {
+        let keep = |listed: &[ListedDevice], _: &AccountKey| Ok(listed.to_vec());
+        self.revise(password, &Revision { devices: &keep, password: None, rotate: true }, on_step).await?;
+        let own = self.database(|db| load(db)).await?;
+        let identity = IdentityPublicKey::from_der(&own.identity_key);
+        Ok(hex(&identity.map_err(|error| Error::Storage(error.to_string()))?.fingerprint()))
+    }
+
+    /// Waits, while connected, until every chat's group is as the device lists say.
+    pub async fn settled(&self, limit: Duration) -> Result<(), Error> {
+        let late = || Error::TimedOut("the chats did not let the devices go in time".into());
+        timeout(limit, self.ask(Command::Settled)).await.map_err(|_| late())?
+    }
+
+    /// Deletes the account on the server. This device keeps its history, which can be read and exported.
+    pub async fn delete_account(&self, password: &Zeroizing<String>, on_step: OnStep<'_>) -> Result<(), Error> {
+        let own = self.database(|db| load(db)).await?;
+        let proof = Proof::Password(password.clone());
+        let owner = Owner::prove(&link(&own)?, &username(&own.username)?, &proof, on_step).await?;
+        owner.delete().await
+    }
+
+    /// Revises the account, and this profile with it.
+    async fn revise(
+        &self,
+        password: &Zeroizing<String>,
+        revision: &Revision<'_>,
+        on_step: OnStep<'_>,
+    ) -> Result<Revised, Error> {
+        let own = self.database(|db| load(db)).await?;
+        let (link, name) = (link(&own)?, username(&own.username)?);
+        let proof = Proof::Password(password.clone());
+        let (owner, revised) = Owner::revise(&link, &name, &proof, revision, on_step).await?;
+        let mut new = Own { device_list: revised.signed_list.clone(), ..own };
+        new.account_key = Some(Zeroizing::new(*owner.keys.account_key().as_bytes()));
+        if revised.rotated {
+            let damaged = |_| Error::Storage("the keys of this device are damaged".into());
+            let mls_key: [u8; 32] = new.mls_key.as_slice().try_into().map_err(damaged)?;
+            new.credential = owner.certify(&new.device, &mls_key);
+            new.identity_key = owner.identity().to_der();
+        }
+        let rotations = owner.account.rotations.clone();
+        self.ask(|reply| Command::Revised(Box::new(new), rotations, reply)).await?;
+        Ok(revised)
+    }
+
+    /// The device that is meant: by its id, the beginning of it, or its name.
+    async fn device_id(&self, which: &str) -> Result<[u8; 16], Error> {
+        let all = self.devices().await?;
+        let wanted = which.trim().to_ascii_lowercase();
+        let by_id = |device: &&Device| wanted.len() >= 4 && device.id.starts_with(&wanted);
+        let by_name = |device: &&Device| device.name.as_deref() == Some(which.trim());
+        let mut found: Vec<&Device> = all.iter().filter(by_name).collect();
+        if found.is_empty() {
+            found = all.iter().filter(by_id).collect();
+        }
+        match found.as_slice() {
+            [] => Err(Error::UnknownDevice(which.to_owned())),
+            [device] => unhex(&device.id).ok_or_else(|| Error::UnknownDevice(which.to_owned())),
+            _ => Err(Error::AmbiguousDevice(which.to_owned())),
+        }
+    }
+}
+
+fn devices(own: &Own) -> Result<Vec<Device>, Error> {
+    let damaged = |error: &dyn std::fmt::Display| Error::Storage(format!("the stored device list: {error}"));
+    let identity = IdentityPublicKey::from_der(&own.identity_key).map_err(|error| damaged(&error))?;
+    let list = DeviceList::verify(&own.device_list, &identity, &own.username).map_err(|error| damaged(&error))?;
+    let key = own.account_key.as_deref().map(AccountKey::from_bytes);
+    let shown = |device: &ListedDevice| Device {
+        id: hex(&device.id),
+        name: key.as_ref().and_then(|key| key.open_device_name(&device.id, &device.sealed_name)),
+        since: device.since_ms,
+        this: device.id == own.device,
+    };
+    Ok(list.list.devices.iter().map(shown).collect())
+}
+
+fn load(db: &Database) -> Result<Own, Error> {
+    own::load(db)?.ok_or_else(|| Error::Storage("the profile is empty".into()))
+}
+
+fn link(own: &Own) -> Result<Link, Error> {
+    own.server.parse().map_err(|error| Error::Storage(format!("the stored link: {error}")))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 16]> {
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}

@@ -1,0 +1,116 @@
+//! `devices`, `devices rename`, `devices revoke`.
+
+use super::owner::{OwnerCall, say_settled};
+use crate::{
+    Failure,
+    cli::{DevicesCommand, Options},
+    output::{self, print, print_json},
+    prompt,
+    rpc::{
+        Backend, Nothing, Purpose,
+        account::{DeviceObject, Devices, RenameDevice, RenameParams, RevokeDevices, RevokeParams},
+        profile::CatchUp,
+    },
+    sanitise::{Breaks, sanitise},
+};
+use std::{fmt::Write as _, time::Duration};
+
+/// How long listing waits for the server before it tells what this device knows.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) async fn devices(options: &Options, command: Option<DevicesCommand>) -> Result<(), Failure> {
+    match command {
+        None => list(options).await,
+        Some(DevicesCommand::Rename { device, name }) => rename(options, device, name).await,
+        Some(DevicesCommand::Revoke { devices, lost, yes }) => revoke(options, devices, lost, yes).await,
+    }
+}
+
+async fn list(options: &Options) -> Result<(), Failure> {
+    let backend = Backend::open(options, Purpose::Once).await?;
+    let reached = backend.call::<CatchUp>(PATIENCE.into()).await;
+    let devices = backend.call::<Devices>(Nothing {}).await;
+    backend.close().await;
+    let devices = devices?.devices;
+    if options.json {
+        return devices.iter().try_for_each(|device| Ok(print_json(device)?));
+    }
+    if let Err(error) = reached {
+        let reason = sanitise(&error.to_string(), Breaks::Spaces);
+        output::warn(&format!("not connected, so this is what the device knew last: {reason}"));
+    }
+    Ok(print(&table(&devices))?)
+}
+
+/// One line per device.
+fn table(devices: &[DeviceObject]) -> String {
+    let name = |device: &DeviceObject| shown(device);
+    let width = devices.iter().map(|device| name(device).chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for device in devices {
+        let id = device.id.get(..8).unwrap_or(&device.id);
+        let since = sanitise(&device.since, Breaks::Spaces);
+        let this = if device.this { "  (this device)" } else { "" };
+        let _ = writeln!(text, "{id}  {:width$}  since {since}{this}", name(device));
+    }
+    text.trim_end().to_owned()
+}
+
+/// A device's name as the screen may show it.
+pub(super) fn shown(device: &DeviceObject) -> String {
+    device.name.as_deref().map_or_else(|| "(no name)".to_owned(), |name| sanitise(name, Breaks::Spaces))
+}
+
+async fn rename(options: &Options, device: String, name: String) -> Result<(), Failure> {
+    let call = OwnerCall::begin(options).await?;
+    let password = call.password.clone();
+    let device = call.run::<RenameDevice>(options, RenameParams { device, name, password }).await?;
+    match options.json {
+        true => Ok(print_json(&device)?),
+        false => Ok(print(&format!("Device {} is now called {}.", &device.id.get(..8).unwrap_or(""), shown(&device)))?),
+    }
+}
+
+async fn revoke(options: &Options, devices: Vec<String>, lost: bool, yes: bool) -> Result<(), Failure> {
+    if !yes && !options.json && prompt::is_possible() {
+        let question = match lost {
+            true => "They are signed out for good and the account gets new keys. Go on?",
+            false => "They are signed out for good; what they hold already stays on them. Go on?",
+        };
+        if !prompt::confirm(question, true).await? {
+            return Ok(print("Nothing was changed.")?);
+        }
+    }
+    let call = OwnerCall::begin(options).await?;
+    let password = call.password.clone();
+    let revoked = call.run::<RevokeDevices>(options, RevokeParams { devices, lost, password }).await?;
+    if options.json {
+        return Ok(print_json(&revoked)?);
+    }
+    for device in &revoked.revoked {
+        print(&format!("Signed out: {} {}", device.id.get(..8).unwrap_or(""), shown(device)))?;
+    }
+    if revoked.identity_renewed {
+        print("The account has new keys; your contacts are told, and that the old ones vouch for them.")?;
+    }
+    say_settled(revoked.out_of_all_chats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_a_line_whose_name_cannot_move_the_cursor() {
+        let device = |name: &str, this| DeviceObject {
+            id: "0123456789abcdef0123456789abcdef".into(),
+            name: Some(name.into()),
+            since: "2026-11-21T14:02:00Z".into(),
+            this,
+        };
+        let text = table(&[device("laptop", true), device("a\u{1b}[2Jb", false)]);
+        assert!(text.starts_with("01234567  laptop"), "{text}");
+        assert!(text.contains("(this device)"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}
