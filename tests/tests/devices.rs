@@ -128,9 +128,10 @@ fn two_devices_log_in_at_the_same_time(database: Database) -> Result<()> {
     let server = Server::start(database)?;
     let (phone, bob) = alice_and_bob(&server)?;
     let (phone_follows, bob_follows) = (phone.follow()?, bob.follow()?);
+    let link = server.link().to_owned();
     let (one, two) = std::thread::scope(|scope| {
-        let one = scope.spawn(|| User::log_in(server.link(), "alice"));
-        let two = scope.spawn(|| User::log_in(server.link(), "alice"));
+        let one = scope.spawn(|| User::log_in(&link, "alice"));
+        let two = scope.spawn(|| User::log_in(&link, "alice"));
         (one.join(), two.join())
     });
     let one = one.map_err(|_| anyhow::anyhow!("a log-in panicked"))??;

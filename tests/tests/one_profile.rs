@@ -262,14 +262,15 @@ fn garbage_does_not_hurt_the_holder(database: Database) -> Result<()> {
 fn locking_ends_a_daemon_and_leaves_nothing_that_opens_the_profile(database: Database) -> Result<()> {
     let server = Server::start(database)?;
     let alice = User::sign_up(server.link(), "alice")?;
-    let _bob = User::sign_up(server.link(), "bob")?;
+    let bob = User::sign_up(server.link(), "bob")?;
     let opens = |user: &User| profile(user).join("key.open").exists() || profile(user).join("key.keyring").exists();
     keyless(&alice, &["whoami"])?.expect_code(0)?;
     ensure!(opens(&alice), "alice does not stay logged in");
 
     let holder = daemon(&alice)?;
-    let follow = alice.follow()?;
-    keyless(&alice, &["status"])?.expect_code(0)?;
+    let mut follow = alice.follow()?;
+    bob.send("alice", "live")?;
+    assert_eq!(follow.message()?["text"], "live");
     assert_eq!(keyless(&alice, &["lock"])?.expect_code(0)?.json()?, json!({ "forgotten": true }));
     let ended = holder.end(DEADLINE)?.expect_code(6)?;
     ensure!(ended.stderr.contains("locked"), "the daemon does not say why: {}", ended.stderr);

@@ -1,7 +1,7 @@
 //! Signing up and logging in: what makes a profile. Both build it in a workshop folder, so that a killed one leaves none.
 
 use crate::{
-    Error, ProfilePath, Remembered,
+    Error, ProfilePath, Remembered, backup,
     directory::VerifiedAccount,
     key_packages,
     owner::{NewPassword, Owner, Proof, Revision},
@@ -219,6 +219,7 @@ pub async fn sign_up(
     let own = device.own(&name, &request.link, request.full_name.clone(), &keys, list.clone(), &connection);
     let (mut db, remembered) = furnish(&workshop, profile, &request.password, request.remember).await?;
     let packages = store_device(&mut db, &own, &device)?;
+    store::in_transaction(&mut db, |tx| backup::begin(tx, &keys))?;
 
     on_step(Step::CreatingAccount);
     let creation = Request::SignUp(Box::new(wire::SignUp {
@@ -245,6 +246,7 @@ pub async fn sign_up(
     connection.call(creation).await.map_err(|error| sign_up_error(error, name.as_str()))?;
     // Should this fail, the first connection does it.
     let _ = key_packages::publish(&connection, packages).await;
+    let _ = backup::store_first(&connection, &mut db, &own).await;
     drop(db);
     profile.take(&workshop)?;
     Ok(SignedUp {
@@ -342,6 +344,7 @@ impl NewDeviceOf<'_> {
                     let (mut db, remembered) = furnish(self.workshop, self.home, self.password, remember).await?;
                     let packages = store_device(&mut db, &own, &device)?;
                     keep_former(&db, &owner.account)?;
+                    backup::open_at_login(&owner.connection, &mut db, &own, &owner.keys, &owner.account.list).await?;
                     let _ = key_packages::publish(&owner.connection, packages).await;
                     drop(db);
                     self.home.take(self.workshop)?;

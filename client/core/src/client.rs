@@ -4,13 +4,18 @@ pub(crate) mod owner;
 pub(crate) mod trust;
 
 use crate::{
-    Chat, Error, Event, Events, Message, MessageId, ProfilePath, Status, Whoami,
+    BackupDrill, BackupStatus, Chat, Error, Event, Events, Message, MessageId, ProfilePath, RestoreProgress, Status,
+    Whoami,
     account::{blocking, check_username},
-    engine::{Command, Ending, Engine},
+    backup,
+    engine::{BackupCommand, Command, Ending, Engine},
+    export::{self, ExportCursor, ExportPage, ExportRequest, ImportFile, Imported},
     store::{self, chats, contacts, messages, outbox, own},
 };
 use rusqlite::Connection as Database;
 use std::{
+    fs::File,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -197,6 +202,77 @@ impl Client {
             chats: chats.len() as u64,
             held,
         })
+    }
+
+    /// The next piece of an export; without a cursor the first.
+    pub async fn export(&self, request: ExportRequest, cursor: Option<ExportCursor>) -> Result<ExportPage, Error> {
+        let request = match request.chat.as_deref().map(check_username).transpose()? {
+            chat @ Some(_) => ExportRequest { chat, ..request },
+            None => request,
+        };
+        let own = self.whoami.username.clone();
+        self.database(move |db| export::page(db, &own, &request, cursor)).await
+    }
+
+    /// Takes the messages of an exported document (JSON) into the history, marked as imported. The file is read whole
+    /// before anything is stored; what is here already is left as it is.
+    pub async fn import(&self, file: PathBuf) -> Result<Imported, Error> {
+        let engine = self.engine.clone().ok_or(Error::Closed)?;
+        blocking(move || {
+            let open = || File::open(&file).map_err(|error| Error::BadInput(format!("{}: {error}", file.display())));
+            let found = ImportFile::read(open()?, |_| Ok(()))?;
+            let mut done = Imported { skipped: found.skipped, ..Default::default() };
+            let mut position: Option<i64> = None;
+            ImportFile::read(open()?, |batch| {
+                let (reply, answer) = oneshot::channel();
+                let length = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+                let known = position;
+                let work = Box::new(move |db: &mut Database| {
+                    let stored = store::in_transaction(db, |tx| {
+                        let total = i64::try_from(found.texts).unwrap_or(i64::MAX);
+                        let first = match known {
+                            Some(position) => position,
+                            None => messages::lowest_position(tx)?.saturating_sub(total + 1),
+                        };
+                        export::import(tx, batch, first).map(|imported| (imported, first))
+                    });
+                    drop(reply.send(stored));
+                });
+                engine.send(Command::Database(work)).map_err(|_| Error::Closed)?;
+                let (imported, first) = answer.blocking_recv().map_err(|_| Error::Closed)??;
+                position = Some(first + length);
+                done.added += imported.added;
+                done.known += imported.known;
+                Ok(())
+            })?;
+            Ok(done)
+        })
+        .await?
+    }
+
+    /// How the backup stands, from what this device knows.
+    pub async fn backup_status(&self) -> Result<BackupStatus, Error> {
+        self.database(|db| backup::status(db)).await
+    }
+
+    /// Stores everything that the backup lacks; waits until it is whole.
+    pub async fn backup_now(&self) -> Result<BackupStatus, Error> {
+        self.ask(|reply| Command::Backup(BackupCommand::Now(reply))).await
+    }
+
+    /// Restores the backup into a database that nobody keeps and compares it with this device.
+    pub async fn backup_drill(&self) -> Result<BackupDrill, Error> {
+        self.ask(|reply| Command::Backup(BackupCommand::Drill(reply))).await
+    }
+
+    /// Begins a backup (again), or deletes it at the server and makes none any more, on no device of the account.
+    pub async fn backup_switch(&self, on: bool) -> Result<BackupStatus, Error> {
+        self.ask(|reply| Command::Backup(BackupCommand::Switch(on, reply))).await
+    }
+
+    /// Waits, after [`Client::go_online`], until everything that the backup has for this device is here.
+    pub async fn restored(&self) -> Result<RestoreProgress, Error> {
+        self.ask(|reply| Command::Backup(BackupCommand::Restored(reply))).await
     }
 
     /// Sends receipts and acknowledgements that are due (for two seconds at most) and closes the profile: its database is

@@ -4,6 +4,7 @@
 //! cursor + 1, and its effects and the cursor commit together; what listeners hear has happened. It must not know
 //! passwords or screens.
 
+mod backup;
 mod commits;
 mod creation;
 mod directory;
@@ -14,6 +15,8 @@ mod log;
 mod membership;
 mod notes;
 mod sending;
+
+pub(crate) use backup::BackupCommand;
 
 use crate::{
     Connection as Reach, Error, Event, Message, MessageId, key_packages,
@@ -64,6 +67,8 @@ pub(crate) enum Command {
     CaughtUp(Reply<()>),
     /// Whether the server is connected.
     Online(oneshot::Sender<bool>),
+    /// Something about the backup.
+    Backup(BackupCommand),
     /// A new listener.
     Listen(mpsc::UnboundedSender<Event>),
     /// This account as a revision of ours left it.
@@ -95,6 +100,7 @@ pub(crate) struct Engine {
     /// Why there is no connection, if it was tried.
     trouble: Option<Error>,
     closing: Option<(Instant, Reply<()>)>,
+    backup: backup::Keeper,
     _lock: ProfileLock,
 }
 
@@ -194,6 +200,7 @@ impl Engine {
             failures: HashMap::new(),
             trouble: None,
             closing: None,
+            backup: backup::Keeper::new(),
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -235,6 +242,11 @@ impl Engine {
                         self.disconnect(&error);
                     }
                 }
+                Some(Wake::Backup(tag, answer)) => {
+                    if let Err(error) = self.backup_answered(tag, answer).await {
+                        self.disconnect(&error);
+                    }
+                }
                 Some(Wake::Timer) => {
                     if matches!(self.reach, State::Waiting(_)) {
                         self.connect();
@@ -265,7 +277,7 @@ impl Engine {
                 match &self.reach {
                     // Sending has found something to fetch.
                     State::Online(online) if online.is_behind() => {}
-                    _ => return Ok(()),
+                    _ => return self.keep_backup().await,
                 }
             }
             // A long catching-up must not keep the user waiting.
@@ -274,7 +286,8 @@ impl Engine {
             }
             if self.closing.is_some() {
                 self.keep_time().await?;
-                return self.send_dirty().await;
+                self.send_dirty().await?;
+                return self.keep_backup().await;
             }
         }
     }
@@ -293,6 +306,7 @@ impl Engine {
                 command = self.commands.recv() => command.map(Wake::Command),
                 incoming = online.incoming.recv() => Some(online.collect(incoming, None)),
                 answer = online.answers.recv() => Some(online.collect(None, answer)),
+                answer = self.backup.answers.recv() => answer.map(|(tag, answer)| Wake::Backup(tag, answer)),
                 () = timer => Some(Wake::Timer),
             },
             State::Connecting(connecting) => tokio::select! {
@@ -313,7 +327,12 @@ impl Engine {
             State::Online(online) => {
                 let retries = online.lanes.values().filter_map(sending::Lane::retry_at);
                 let changes = online.unsettled.values().filter_map(membership::Pace::at);
-                retries.chain(changes).chain(online.receipts_at).chain([online.ping_at, online.update_at]).min()
+                retries
+                    .chain(changes)
+                    .chain(online.receipts_at)
+                    .chain([online.ping_at, online.update_at])
+                    .chain(self.backup.deadline())
+                    .min()
             }
             State::Idle | State::Connecting(_) => None,
         };
@@ -341,6 +360,7 @@ impl Engine {
                 _ => self.waiting_for_caught_up.push(reply),
             },
             Command::Online(reply) => drop(reply.send(matches!(self.reach, State::Online(_)))),
+            Command::Backup(command) => self.handle_backup(command),
             Command::Listen(listener) => self.listeners.push(listener),
             Command::Trust { username, fingerprint, compared, reply } => {
                 drop(reply.send(self.trust(&username, &fingerprint, compared)));
@@ -355,6 +375,9 @@ impl Engine {
                 if let State::Online(online) = &mut self.reach {
                     online.receipts_at = Some(Instant::now());
                 }
+                if let Err(error) = self.hurry_backup() {
+                    tracing::warn!(%error, "the backup");
+                }
             }
         }
     }
@@ -364,7 +387,7 @@ impl Engine {
         let (deadline, _) = self.closing.as_ref()?;
         if let State::Online(online) = &self.reach {
             let busy = online.receipts_at.is_some() || online.lanes.values().any(|lane| !lane.is_quiet());
-            if busy && *deadline > Instant::now() {
+            if (busy || self.backup.is_storing()) && *deadline > Instant::now() {
                 return None;
             }
             // Its answer comes behind everything that was posted without waiting.
@@ -438,6 +461,7 @@ impl Engine {
             receipts_at: Some(Instant::now()),
             ping_at: Instant::now() + PING,
         }));
+        self.look_after_backup()?;
         self.tell(&Event::Connection(Reach::Online));
         Ok(())
     }
@@ -454,6 +478,7 @@ impl Engine {
         );
         let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
         self.trouble = Some(error.clone());
+        self.interrupt_backup(error);
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
         for waiting in self.waiting_for_caught_up.drain(..).chain(self.waiting_for_settled.drain(..)) {
             drop(waiting.send(Err(error.clone())));
@@ -543,6 +568,7 @@ enum Wake {
     Command(Command),
     Connected(Box<Result<(Connection, mpsc::Receiver<Incoming>), Error>>),
     Network(Vec<Incoming>, Vec<(Tag, Answer)>),
+    Backup(Tag, Answer),
     Timer,
 }
 

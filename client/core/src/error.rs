@@ -127,6 +127,31 @@ pub enum Error {
     /// The server broke the protocol, or its parameters are unacceptable.
     #[error("the server misbehaves: {0}")]
     ServerMisbehaves(String),
+    /// What the server shows as the backup is not to be believed; the text says why.
+    #[error("the backup was refused: {0}")]
+    BackupRefused(String),
+    /// The backup has a key that this device does not know.
+    #[error("the backup has a new key that this device does not have")]
+    BackupLocked,
+    /// The backup may not grow further.
+    #[error("the backup has reached the server's limit of {limit} bytes")]
+    BackupFull {
+        /// The limit.
+        limit: u64,
+    },
+    /// A file cannot be imported; nothing of it was.
+    #[error("the file cannot be imported: {reason} (line {line}, column {column})")]
+    BadImport {
+        /// Where.
+        line: usize,
+        /// Where.
+        column: usize,
+        /// Why.
+        reason: String,
+    },
+    /// There is no backup, by the user's wish.
+    #[error("the backup is off")]
+    BackupOff,
     /// The server refused; the text says why.
     #[error("the server refused: {0}")]
     Refused(String),
@@ -194,9 +219,12 @@ impl Error {
             | Self::MistypedRecoveryCode(_)
             | Self::UnknownDevice(_)
             | Self::AmbiguousDevice(_)
+            | Self::BackupOff
+            | Self::BadImport { .. }
             | Self::NewerProfile => ErrorKind::User,
             Self::WrongPassword
             | Self::Locked
+            | Self::BackupLocked
             | Self::BadCredentials
             | Self::BadRecoveryCode
             | Self::SignedOut
@@ -207,6 +235,8 @@ impl Error {
             | Self::Refused(_)
             | Self::ConnectionLost(_)
             | Self::TimedOut(_)
+            | Self::BackupRefused(_)
+            | Self::BackupFull { .. }
             | Self::ServerRestored => ErrorKind::Network,
             Self::IdentityChanged(_) | Self::Untrusted { .. } | Self::OtherIdentity(_) | Self::VerifiedContact(_) => {
                 ErrorKind::Untrusted
@@ -257,6 +287,15 @@ impl Error {
             Self::Storage(_) => "check the free space and the rights of the profile's folder",
             Self::NewerProfile => "use the newer version",
             Self::TooLong { .. } => "split it",
+            Self::BackupRefused(_) => {
+                "nothing was taken from it; ask the server's owner. 'waxwing backup off' and 'waxwing backup on' begin a new one"
+            }
+            Self::BackupLocked => {
+                "log in again in a new profile, or begin a new backup: 'waxwing backup off', 'waxwing backup on'"
+            }
+            Self::BackupFull { .. } => "ask the server's owner for more room; the last whole backup stays valid",
+            Self::BadImport { .. } => "nothing was imported; export it again with 'waxwing export --format json'",
+            Self::BackupOff => "'waxwing backup on' begins one",
             _ => return None,
         })
     }

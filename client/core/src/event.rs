@@ -1,6 +1,6 @@
 //! What happens, for whoever shows it.
 
-use crate::{Message, MessageId, MessageState};
+use crate::{Message, MessageId, MessageState, RestoreProgress};
 use std::time::Duration;
 
 /// The receiving end of a client's events; see [`crate::Client::events`]. Never lossy: events wait in memory.
@@ -49,6 +49,17 @@ pub enum Event {
         /// Its id, 32 hexadecimal digits.
         device: String,
     },
+    /// A user has a new identity, which the one that was known vouched for. Nothing is held.
+    IdentityRenewed {
+        /// Who.
+        username: String,
+        /// Whether the user had compared the former one's safety number.
+        verified: bool,
+    },
+    /// Messages came back from the backup.
+    Restoring(RestoreProgress),
+    /// Everything that the backup had for this device is here, save what was refused.
+    Restored(RestoreProgress),
     /// A user has a new identity, which the one that was known vouched for. Nothing is held.
     IdentityRenewed {
         /// Who.

@@ -7,11 +7,13 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod account;
+mod backup;
 mod client;
 mod directory;
 mod engine;
 mod error;
 mod event;
+mod export;
 mod key_packages;
 mod message;
 mod owner;
@@ -23,6 +25,7 @@ pub use account::{
     Admission, LogIn, LoggedIn, Pong, Recover, Recovered, SignUp, SignedUp, Step, check_password, check_recovery_code,
     check_username, default_device_name, log_in, ping, recover, sign_up,
 };
+pub use backup::{BackupDifference, BackupDrill, BackupGap, BackupStatus, RestoreProgress};
 pub use client::{
     Client, Unlock,
     owner::{Device, Revoked},
@@ -30,6 +33,7 @@ pub use client::{
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events};
+pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
 pub use message::{Chat, Content, Message, MessageId, MessageState, Status, Whoami};
 pub use profile::{ProfilePath, Remembered};
 /// The server's link.

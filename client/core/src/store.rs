@@ -3,9 +3,11 @@
 //! Every function takes the connection of the caller's transaction, so that MLS state and rows commit together. It knows
 //! the tables; what their blobs mean is others' business.
 
+pub(crate) mod backup;
 pub(crate) mod chats;
 pub(crate) mod commits;
 pub(crate) mod contacts;
+pub(crate) mod coverage;
 pub(crate) mod join_requests;
 pub(crate) mod messages;
 pub(crate) mod outbox;
@@ -20,6 +22,7 @@ use zeroize::Zeroizing;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0001_profile.sql"),
     include_str!("../../../migrations/client/0002_membership.sql"),
+    include_str!("../../../migrations/client/0003_backup.sql"),
     include_str!("../../../migrations/client/0004_trust.sql"),
 ];
 
@@ -33,7 +36,15 @@ pub(crate) fn open(path: &Path, key: &LocalKey) -> Result<Connection, Error> {
         .open(path)
         .map_err(|error| crate::profile::storage(&error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut db = Connection::open_with_flags(path, flags)?;
+    prepare(Connection::open_with_flags(path, flags)?, key)
+}
+
+/// A database with the same tables that is gone when it is closed.
+pub(crate) fn open_in_memory(key: &LocalKey) -> Result<Connection, Error> {
+    prepare(Connection::open_in_memory()?, key)
+}
+
+fn prepare(mut db: Connection, key: &LocalKey) -> Result<Connection, Error> {
     // SQLCipher would write its complaints to stderr.
     db.execute_batch("PRAGMA cipher_log_level = NONE;")?;
     let mut pragma = Zeroizing::new(String::with_capacity(96));

@@ -3,7 +3,7 @@
 use crate::{Failure, config};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
-use waxwing_core::{Link, MessageId, ProfilePath};
+use waxwing_core::{ExportFormat, Link, MessageId, ProfilePath};
 
 /// End-to-end encrypted messages over your own server.
 ///
@@ -127,6 +127,18 @@ pub(crate) enum Command {
     /// New (unread) are messages that were neither shown in an opened chat nor dealt with by `waxwing receive` (or
     /// `ack`); a chat counts as read once nothing of it is left.
     Chats,
+    /// The sealed copy of your history on the server, for your next device
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Write messages into a file, or to standard output
+    Export(ExportArgs),
+    /// Take the messages of a file into the history, marked as imported
+    ///
+    /// The file is one that `waxwing export --format json` wrote. Nothing of it is sent to anybody; what is here already stays as it is.
+    Import {
+        /// The file
+        file: PathBuf,
+    },
     /// Chat live, line by line
     Chat {
         /// The other user
@@ -274,6 +286,71 @@ pub(crate) struct DeviceName {
     /// What this device is called in 'waxwing devices' [default: the machine's name]
     #[arg(long, value_name = "NAME")]
     pub(crate) device_name: Option<String>,
+}
+
+/// What is exported, and where to.
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    /// The other user
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "CHAT")]
+    pub(crate) chat: Option<String>,
+    /// All chats
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// json can be imported again; markdown and html are for reading
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportedAs,
+    /// Only what was written from this day on (2026-01-31), or from this time (2026-01-31T12:00:00Z)
+    #[arg(long, value_name = "DATE", value_parser = date)]
+    pub(crate) since: Option<u64>,
+    /// The file; or a folder, for one file per chat [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportedAs {
+    Json,
+    Markdown,
+    Html,
+}
+
+impl From<ExportedAs> for ExportFormat {
+    fn from(format: ExportedAs) -> Self {
+        match format {
+            ExportedAs::Json => Self::Json,
+            ExportedAs::Markdown => Self::Markdown,
+            ExportedAs::Html => Self::Html,
+        }
+    }
+}
+
+/// A time, or the beginning of a day here, in milliseconds since 1970.
+fn date(text: &str) -> Result<u64, String> {
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::system()).ok();
+    let time = text.parse::<jiff::Timestamp>().ok().or_else(|| day().map(|day| day.timestamp()));
+    let time = time.ok_or("not a date (2026-01-31) or time (2026-01-31T12:00:00Z)")?;
+    // Nothing was written before 1970.
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
+/// What to do about the backup.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Show how old it is and what it lacks; exits with 1 if it fails or has lacked messages for a week
+    Status,
+    /// Store what it lacks, and wait until it is whole
+    Now,
+    /// Restore it elsewhere and compare it with this device, message for message; exits with 1 if anything differs
+    Drill,
+    /// Delete it at the server; no device of the account makes one until it is on again
+    Off {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Begin one (again)
+    On,
 }
 
 /// Whether the local key stays on this device, so that no password is asked at each start.

@@ -1,6 +1,7 @@
 //! The commands for scripts, one file per family. Each asks the profile for one thing and prints the answer.
 
 pub(crate) mod account;
+pub(crate) mod backup;
 pub(crate) mod chat;
 pub(crate) mod daemon;
 pub(crate) mod devices;
@@ -9,6 +10,7 @@ pub(crate) mod owner;
 pub(crate) mod receive;
 pub(crate) mod send;
 pub(crate) mod show;
+pub(crate) mod transfer;
 pub(crate) mod trust;
 
 use crate::{

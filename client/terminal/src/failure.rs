@@ -38,6 +38,12 @@ pub enum Failure {
     /// Reading from or writing to the terminal, a pipe or a file failed.
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
+    /// The backup fails, or has lacked messages for long.
+    #[error("the backup is not up to date")]
+    StaleBackup,
+    /// So many messages differ between the backup and this device.
+    #[error("{0} messages are not the same in the backup and on this device")]
+    DifferentBackup(u64),
     /// SIGINT, SIGTERM or Ctrl+C.
     #[error("interrupted")]
     Interrupted,
@@ -63,7 +69,7 @@ impl Failure {
         match self {
             Self::Core(error) => error.kind(),
             Self::Holder { kind, .. } => *kind,
-            Self::Usage { .. } => ErrorKind::User,
+            Self::Usage { .. } | Self::StaleBackup | Self::DifferentBackup(_) => ErrorKind::User,
             Self::HolderEnded | Self::Io(_) | Self::Interrupted => ErrorKind::Unexpected,
         }
     }
@@ -93,6 +99,10 @@ impl Failure {
         match self {
             Self::Core(error) => error.advice().or_else(|| advice(error)),
             Self::Usage { next, .. } => Some(next),
+            Self::StaleBackup => Some("'waxwing backup now' tries again and says why it fails"),
+            Self::DifferentBackup(_) => {
+                Some("keep this device; 'waxwing backup off' and 'waxwing backup on' make a new backup of it")
+            }
             Self::Holder { next, .. } => next.as_deref(),
             Self::HolderEnded => {
                 Some("try again; if a message was being sent, look first whether 'waxwing history' has it")

@@ -118,6 +118,9 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Lock => command::lock::lock(options).await,
         Command::Unlock { remember } => command::lock::unlock(options, remember).await,
         Command::RpcSchema => command::show::rpc_schema(),
+        Command::Backup(backup) => command::backup::run(options, backup).await,
+        Command::Export(arguments) => command::transfer::export(options, arguments).await,
+        Command::Import { file } => command::transfer::import(options, file).await,
         Command::Receive(_) | Command::Chat { .. } | Command::Daemon => Ok(()),
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     Failure,
     chat::{self, Reading},
     cli::Options,
+    command::chat::hide,
     config,
     output::{self, notice},
     prompt::{self, Interrupts, Spinner},
@@ -63,27 +64,25 @@ impl Menu {
         }
         let _terminal = prompt::FoundTerminal::new();
         let mut interrupts = Interrupts::new();
-        let opened = tokio::select! {
-            opened = self.open_profile() => opened?,
-            () = interrupts.wait() => return Err(Failure::Interrupted),
-        };
-        let Some(backend) = opened else { return Ok(()) };
-        let done = tokio::select! {
-            done = self.show(&backend) => done,
-            () = backend.must_lock() => Err(Error::Locked.into()),
-            () = interrupts.wait() => Err(Failure::Interrupted),
-        };
-        let interrupted = matches!(done, Err(Failure::Interrupted));
-        if let Ok(Ok(status)) = tokio::time::timeout(GOODBYE, backend.call::<Status>(Nothing {})).await
-            && let Some(waiting) = output::waiting(&status)
-        {
-            say(&format!("{}{waiting}", if interrupted { "\n" } else { "" }));
+        loop {
+            let opened = tokio::select! {
+                opened = self.open_profile() => opened?,
+                () = interrupts.wait() => return Err(Failure::Interrupted),
+            };
+            let Some(backend) = opened else { return Ok(()) };
+            let done = tokio::select! {
+                done = self.show(&backend) => done,
+                () = interrupts.wait() => Err(Failure::Interrupted),
+            };
+            match done {
+                Ok(Ended::LockedInChat) => {
+                    backend.finish::<()>(Err(Error::Locked.into())).await.or_else(stay_locked)?;
+                    // Whoever knows the password may go on.
+                    hide(Reading::of_this_terminal(self.plain));
+                }
+                done => return leave(backend, done.map(drop)).await,
+            }
         }
-        if interrupted {
-            return done;
-        }
-        say(&notice("Closing…"));
-        backend.finish(done).await
     }
 
     /// The way to the profile, after a sign-up or login where there is none yet; none if the user quits.
@@ -108,7 +107,7 @@ impl Menu {
         Ok(Some(Backend::own(&self.profile, client, self.auto_lock, Purpose::Hold)))
     }
 
-    async fn show(&self, backend: &Backend) -> Result<(), Failure> {
+    async fn show(&self, backend: &Backend) -> Result<Ended, Failure> {
         greet(backend).await?;
         let me = backend.call::<Whoami>(Nothing {}).await?.username;
         loop {
@@ -119,24 +118,63 @@ impl Menu {
             let chosen = prompt::ask(move |theme| {
                 Select::with_theme(theme).with_prompt(heading).items(&items).default(0).report(false).interact_opt()
             });
-            let chosen = chosen.await?;
+            let chosen = tokio::select! {
+                chosen = chosen => chosen?,
+                // The question still reads the terminal: another one, for the password, cannot be asked.
+                () = backend.must_lock() => return Err(Error::Locked.into()),
+            };
             backend.touch();
             let entered = match Choice::of(chosen, &chats) {
-                Choice::Quit => return Ok(()),
+                Choice::Quit => return Ok(Ended::Quit),
                 Choice::Refresh => continue,
                 Choice::Chat(name) => self.enter(backend, &name).await,
-                Choice::New => match new_chat(backend).await {
+                Choice::New => match tokio::select! {
+                    name = new_chat(backend) => name,
+                    () = backend.must_lock() => return Err(Error::Locked.into()),
+                } {
                     Ok(Some(name)) => self.enter(backend, &name).await,
                     Ok(None) => continue,
                     Err(failure) => Err(failure),
                 },
             };
+            if matches!(entered, Err(Failure::Core(Error::Locked))) {
+                return Ok(Ended::LockedInChat);
+            }
             entered.or_else(stay)?;
         }
     }
 
     async fn enter(&self, backend: &Backend, name: &str) -> Result<(), Failure> {
         chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal(self.plain)).await
+    }
+}
+
+/// How the list of chats ended.
+enum Ended {
+    Quit,
+    LockedInChat,
+}
+
+/// Ends the menu: says what waits still, and closes or locks the profile.
+async fn leave(backend: Backend, done: Result<(), Failure>) -> Result<(), Failure> {
+    let interrupted = matches!(done, Err(Failure::Interrupted));
+    if let Ok(Ok(status)) = tokio::time::timeout(GOODBYE, backend.call::<Status>(Nothing {})).await
+        && let Some(waiting) = output::waiting(&status)
+    {
+        say(&format!("{}{waiting}", if interrupted { "\n" } else { "" }));
+    }
+    if interrupted {
+        return done;
+    }
+    say(&notice("Closing…"));
+    backend.finish(done).await
+}
+
+/// That the profile was locked is no failure; that its key could not be forgotten is one.
+fn stay_locked(failure: Failure) -> Result<(), Failure> {
+    match failure {
+        Failure::Core(Error::Locked) => Ok(()),
+        failure => Err(failure),
     }
 }
 

@@ -48,9 +48,6 @@ pub(crate) fn remembered_name(remembered: &Remembered) -> &'static str {
     }
 }
 
-/// What somebody must know who logs in on another device, for people.
-pub(crate) const NEW_DEVICE: &str = "Chats begun before this login do not open on this device yet; new ones do.";
-
 /// Where the local key stays, for people.
 pub(crate) fn remembered_words(remembered: &Remembered) -> String {
     match remembered {

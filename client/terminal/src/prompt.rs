@@ -151,6 +151,30 @@ impl Drop for Spinner {
     }
 }
 
+/// A bar on standard error that says how many messages are restored; nothing where nobody watches.
+pub(crate) struct RestoreBar(ProgressBar);
+
+impl RestoreBar {
+    pub(crate) fn new(shown: bool) -> Self {
+        if !shown || output::is_plain() || !io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("restoring messages {wide_bar} {pos} of {len}");
+        Self(ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+    }
+
+    pub(crate) fn show(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for RestoreBar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// The terminal's modes as they were found; dropping it brings them back, and the cursor with them.
 #[derive(Debug)]
 pub struct FoundTerminal(Option<Termios>);

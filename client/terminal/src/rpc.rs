@@ -14,11 +14,13 @@ mod socket;
 mod wire;
 
 pub(crate) mod account;
+pub(crate) mod backup;
 pub(crate) mod chats;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod profile;
 pub(crate) mod subscription;
+pub(crate) mod transfer;
 pub(crate) mod trust;
 
 pub(crate) use backend::{Backend, Happening, Happenings, Purpose};

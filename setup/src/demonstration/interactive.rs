@@ -50,6 +50,7 @@ async fn echo(server: &Throwaway) -> anyhow::Result<tokio::task::JoinHandle<()>>
         email: None,
         password: password.clone(),
         admission: Admission::Open,
+        device_name: None,
         remember: false,
     };
     sign_up(&profile, request, &|_| {}).await.context("signing 'echo' up")?;

@@ -128,6 +128,7 @@ impl Person {
             email: None,
             password: Zeroizing::new(PASSWORD.to_owned()),
             admission: Admission::Open,
+            device_name: None,
             remember: false,
         };
         sign_up(&self.profile, request, &|_| {}).await?;

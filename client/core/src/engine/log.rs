@@ -7,11 +7,12 @@ use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, 
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
+    backup::Range,
     random,
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
-        commits, contacts, join_requests, messages, outbox,
+        commits, contacts, coverage, join_requests, messages, outbox,
         own::Own,
     },
 };
@@ -41,6 +42,8 @@ struct Effects {
     outside: bool,
     /// Newer device lists that commits brought.
     lists: Vec<membership::NewList>,
+    /// Places whose entries could not be read.
+    unread: Vec<u64>,
 }
 
 /// Why a batch of entries was not read; nothing of it has happened.
@@ -108,6 +111,7 @@ impl Engine {
             let mls = Mls::new(tx);
             let group = creation::load(&mls, &conversation)?;
             let mut reader = Reader { tx, own, row: &mut row, group: Some(group), effects: Effects::default() };
+            let first = reader.row.cursor + 1;
             for (seq, entry) in entries {
                 reader.read(seq, entry)?;
                 if reader.effects.outside {
@@ -115,6 +119,7 @@ impl Engine {
                 }
             }
             let effects = reader.finish()?;
+            cover(tx, &row, first, &effects.unread)?;
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
             if effects.outside {
                 chats::set_waiting(tx, chat, &conversation)?;
@@ -136,6 +141,8 @@ impl Engine {
         for event in &effects.events {
             self.tell(event);
         }
+        let new = |event: &&Event| matches!(event, Event::Message(_));
+        self.backup.note_messages(effects.events.iter().filter(new).count() + effects.sent.len());
         effects.sent.into_iter().for_each(|message| self.note_sent(message));
         effects.lists.into_iter().for_each(|list| self.note_list(list));
         if effects.changed {
@@ -336,6 +343,9 @@ impl Reader<'_, '_> {
     }
 
     fn show(&mut self, placed: &Placed<'_>) -> Result<(), Error> {
+        if matches!(placed.content, Content::Unreadable(_)) {
+            self.effects.unread.push(placed.seq);
+        }
         let position = insert(self.tx, self.own, self.row, placed)?;
         self.effects.events.push(Event::Message(messages::load(self.tx, position)?));
         Ok(())
@@ -346,6 +356,15 @@ impl Reader<'_, '_> {
 pub(super) fn mark(tx: &Database, own: &Own, row: &ChatRow, seq: u64, reason: String) -> Result<Event, Error> {
     let position = insert(tx, own, row, &Placed::unreadable(seq, reason))?;
     Ok(Event::Message(messages::load(tx, position)?))
+}
+
+/// Notes what was read of a log: all from `first` to the cursor, save what was not readable.
+fn cover(tx: &Database, row: &ChatRow, mut first: u64, unread: &[u64]) -> Result<(), Error> {
+    for seq in unread {
+        coverage::add(tx, row.chat, row.era, Range { first, last: seq - 1 })?;
+        first = seq + 1;
+    }
+    coverage::add(tx, row.chat, row.era, Range { first, last: row.cursor })
 }
 
 /// A message at its place in the log.

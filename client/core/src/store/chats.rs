@@ -1,6 +1,6 @@
 //! One row per chat: where it stands in the server's log and how far its sending has come.
 
-use crate::Error;
+use crate::{Error, backup::Range};
 use rusqlite::{Connection, OptionalExtension, Row};
 use zeroize::Zeroizing;
 
@@ -141,7 +141,8 @@ pub(crate) fn set_active(db: &Connection, chat: ChatId, id: &[u8; 16], cursor: u
                           others = ?3, receipted = ?3, gap = 0, unsettled = 1 WHERE chat = ?1",
         (chat, id, cursor, commits),
     )?;
-    Ok(())
+    // What let this device in says nothing that is shown.
+    super::coverage::add(db, chat, load(db, chat)?.era, Range { first: cursor.max(1), last: cursor })
 }
 
 /// Our join is about to leave.
@@ -212,6 +213,15 @@ pub(crate) fn begin_era(db: &Connection, chat: ChatId) -> Result<(), Error> {
                           receipted = 0, introduced = 0, creation = NULL, join_key = NULL, gap = 0, unsettled = 1
          WHERE chat = ?1",
         [chat],
+    )?;
+    Ok(())
+}
+
+/// A conversation that the chat had left behind before this device came.
+pub(crate) fn add_former(db: &Connection, chat: ChatId, era: u64, conversation: &[u8; 16]) -> Result<(), Error> {
+    db.execute(
+        "INSERT OR IGNORE INTO former_conversations (chat, era, conversation, cursor) VALUES (?1, ?2, ?3, 0)",
+        (chat, era, conversation),
     )?;
     Ok(())
 }

@@ -131,3 +131,10 @@ pub(crate) fn set_rotations(db: &Connection, username: &str, statements: &[Vec<u
     )?;
     Ok(())
 }
+
+/// All users that this device has met.
+pub(crate) fn all(db: &Connection) -> Result<Vec<String>, Error> {
+    let mut query = db.prepare_cached("SELECT username FROM contacts ORDER BY username")?;
+    let names = query.query_map([], |row| row.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}

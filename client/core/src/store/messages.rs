@@ -152,6 +152,15 @@ pub(crate) fn counts(db: &Connection, chat: ChatId) -> Result<(u64, u64), Error>
     Ok(query.query_row([chat], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
+/// The place of the last message of a chat that was read: era and seq.
+pub(crate) fn read_position(db: &Connection, chat: ChatId) -> Result<Option<(u64, u64)>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT era, seq FROM messages WHERE chat = ?1 AND seq IS NOT NULL
+             AND position <= (SELECT read FROM chats WHERE chat = ?1) ORDER BY position DESC LIMIT 1",
+    )?;
+    Ok(query.query_row([chat], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
 fn state_columns(state: &MessageState) -> (i64, Option<&str>) {
     match state {
         MessageState::Queued => (0, None),
@@ -186,4 +195,88 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
         },
     };
     Ok((row.get("position")?, message))
+}
+
+/// Where a message stands: era, place and position.
+pub(crate) type At = (u64, i64, i64);
+
+/// The messages of a chat behind a place, in the order in which they are shown.
+pub(crate) fn after(
+    db: &Connection,
+    chat: ChatId,
+    last: Option<At>,
+    since: u64,
+    limit: usize,
+) -> Result<Vec<(At, Message)>, Error> {
+    let (era, place, position) = last.map_or((0, -1, i64::MIN), |(era, place, position)| (era, place, position));
+    let mut query = db.prepare_cached(&format!(
+        "SELECT m.era, m.place, {COLUMNS} WHERE m.chat = ?1 AND (m.era, m.place, m.position) > (?2, ?3, ?4)
+             AND m.sent_at >= ?5 ORDER BY m.era, m.place, m.position LIMIT ?6"
+    ))?;
+    let rows = query.query_map((chat, era, place, position, since, limit), |row| {
+        let (position, message) = read(row)?;
+        Ok(((row.get("era")?, row.get("place")?, position), message))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What a row of an imported message needs.
+pub(crate) struct ImportedMessage<'a> {
+    pub(crate) position: i64,
+    pub(crate) chat: ChatId,
+    pub(crate) era: u64,
+    pub(crate) place: i64,
+    pub(crate) id: MessageId,
+    pub(crate) author: &'a str,
+    pub(crate) sent_at: u64,
+    pub(crate) received_at: u64,
+    pub(crate) text: &'a str,
+}
+
+/// Puts a message at its place that came from a file.
+pub(crate) fn insert_imported(db: &Connection, new: &ImportedMessage<'_>) -> Result<(), Error> {
+    let mut query = db.prepare_cached(
+        "INSERT INTO messages (position, chat, era, place, id, author, mine, seq, sent_at, received_at, kind, text, state)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, NULL, ?7, ?8, 0, ?9, 4)",
+    )?;
+    query.execute(rusqlite::params![
+        new.position,
+        new.chat,
+        new.era,
+        new.place,
+        new.id.0,
+        new.author,
+        new.sent_at,
+        new.received_at,
+        new.text,
+    ])?;
+    Ok(())
+}
+
+/// Whether the chat has a message of this id, whoever wrote it.
+pub(crate) fn has_id(db: &Connection, chat: ChatId, id: MessageId) -> Result<bool, Error> {
+    let mut query = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM messages WHERE id = ?1 AND chat = ?2)")?;
+    Ok(query.query_row((id.0, chat), |row| row.get(0))?)
+}
+
+/// The position that all messages stand behind; never above 0.
+pub(crate) fn lowest_position(db: &Connection) -> Result<i64, Error> {
+    Ok(db.query_row("SELECT coalesce(min(min(position), 0), 0) FROM messages", [], |row| row.get(0))?)
+}
+
+/// The places of a chat's own messages (not the imported ones) with the latest time up to each.
+pub(crate) fn timeline(db: &Connection, chat: ChatId) -> Result<Vec<(u64, u64, i64)>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT sent_at, era, place FROM messages WHERE chat = ?1 AND place < ?2 AND (seq IS NOT NULL OR mine = 1)
+         ORDER BY era, place, position",
+    )?;
+    let rows = query.query_map((chat, WAITING), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut latest = 0;
+    let places = rows.map(|row| {
+        row.map(|(time, era, place): (u64, u64, i64)| {
+            latest = latest.max(time);
+            (latest, era, place)
+        })
+    });
+    Ok(places.collect::<Result<_, _>>()?)
 }

@@ -89,3 +89,8 @@ pub(crate) fn set_incarnation(db: &Connection, incarnation: &[u8; 16]) -> Result
     db.execute("UPDATE own SET incarnation = ?1", [incarnation])?;
     Ok(())
 }
+
+pub(crate) fn set_full_name(db: &Connection, name: &str) -> Result<(), Error> {
+    db.execute("UPDATE own SET full_name = ?1", [name])?;
+    Ok(())
+}

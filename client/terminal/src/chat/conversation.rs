@@ -166,7 +166,11 @@ impl Conversation {
                 vec![notice(&format!("{username} is {full_name}"))]
             }
             Event::Announcement { text, .. } => vec![notice(&announcement(&text))],
-            Event::Profile { .. } | Event::CaughtUp => Vec::new(),
+            Event::Restored(progress) if progress.total > 0 => {
+                vec![notice(&format!("{} of {} messages restored", progress.done, progress.total))]
+            }
+            Event::IdentityRenewed { .. } => Vec::new(),
+            Event::Profile { .. } | Event::CaughtUp | Event::Restoring(_) | Event::Restored(_) => Vec::new(),
         }
     }
 

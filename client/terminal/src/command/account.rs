@@ -3,13 +3,15 @@
 use crate::{
     Failure,
     cli::{LogInArgs, Options, Remember, SignUpArgs, parse_link},
+    command::backup,
     output::{self, print, print_json},
     password,
     prompt::{self, Spinner},
+    rpc::backup::RestoredObject,
     sanitise::{Breaks, sanitise},
 };
 use serde::Serialize;
-use waxwing_core::{Admission, Error, LogIn, ProfilePath, SignUp, Zeroizing, check_username};
+use waxwing_core::{Admission, Error, LogIn, ProfilePath, SignUp, Unlock, Zeroizing, check_username};
 
 #[derive(Serialize)]
 struct SignedUpObject<'a> {
@@ -86,6 +88,11 @@ struct LoggedInObject<'a> {
     username: &'a str,
     device: &'a str,
     remembered: &'static str,
+    /// What came back from the backup; none if the server went away meanwhile.
+    restored: Option<RestoredObject>,
+    /// Why the backup, or a part of it, was not restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup_error: Option<String>,
 }
 
 pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<(), Failure> {
@@ -97,17 +104,26 @@ pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<()
     let remember = stay_logged_in(options, arguments.remember).await?;
 
     let spinner = Spinner::new(!options.json);
-    let request = LogIn { link, username, password, device_name: arguments.device.device_name, remember };
+    let request =
+        LogIn { link, username, password: password.clone(), device_name: arguments.device.device_name, remember };
     let account = waxwing_core::log_in(&profile, request, &|step| spinner.step(step)).await?;
     drop(spinner);
+    if !options.json {
+        print(&format!("Logged in as {}. This device is {}.", account.username, account.device))?;
+        print(&output::remembered_words(&account.remembered))?;
+    }
+    // The device is there, whatever becomes of this.
+    let outcome = backup::restore(&profile, Unlock::Password(password), !options.json).await;
     if options.json {
         let (username, device) = (account.username.as_str(), account.device.as_str());
         let remembered = output::remembered_name(&account.remembered);
-        print_json(&LoggedInObject { username, device, remembered })?;
+        let (restored, backup_error) = match outcome {
+            Ok((restored, error)) => (Some(restored), error),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        print_json(&LoggedInObject { username, device, remembered, restored, backup_error })?;
     } else {
-        print(&format!("Logged in as {}. This device is {}.", account.username, account.device))?;
-        print(&output::remembered_words(&account.remembered))?;
-        print(output::NEW_DEVICE)?;
+        print(&backup::restored_words(&outcome))?;
     }
     Ok(())
 }

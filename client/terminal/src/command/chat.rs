@@ -43,7 +43,7 @@ async fn enter(backend: &Backend, user: &str, reading: Reading) -> Result<(), Fa
 }
 
 /// Takes what was read off the screen, and says that the profile is locked.
-fn hide(reading: Reading) {
+pub(crate) fn hide(reading: Reading) {
     if reading == Reading::Editor && !output::is_plain() {
         // Best effort: a terminal may keep what has scrolled away.
         let _ = Term::stdout().clear_screen();

@@ -5,7 +5,7 @@ use crate::{
     cli::Options,
     output::{self, print},
     prompt::Interrupts,
-    rpc::{Backend, Happening, Purpose},
+    rpc::{Backend, Happening, Nothing, Purpose, profile::Whoami},
     sanitise::{Breaks, sanitise},
 };
 use sd_notify::NotifyState;
@@ -39,6 +39,7 @@ async fn serve(backend: &Backend, interrupts: &mut Interrupts) -> Result<(), Fai
         ));
     }
     let mut happenings = backend.happenings().await?;
+    let me = backend.call::<Whoami>(Nothing {}).await?.username;
     backend.go_online();
     print("ready")?;
     let _ = sd_notify::notify(&[NotifyState::Ready]);
@@ -57,6 +58,9 @@ async fn serve(backend: &Backend, interrupts: &mut Interrupts) -> Result<(), Fai
             },
             Happening::Event(Event::IdentityChanged { username }) => {
                 log(&format!("the identity of {username} has changed: everything for them is held"));
+            }
+            Happening::Event(Event::DeviceAdded { username, .. }) if username == me => {
+                log("this account has a new device: if that was not you, sign it out and change your password");
             }
             Happening::Event(Event::Announcement { text, .. }) => log(&output::announcement(&text)),
             Happening::Ended => return Err(Error::Closed.into()),

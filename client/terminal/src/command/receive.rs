@@ -209,17 +209,17 @@ impl Receiving<'_> {
                 Happening::Event(Event::IdentityChanged { username }) => {
                     self.printer.say(&format!("the identity of {username} has changed: everything for them is held"));
                 }
-                Happening::Event(Event::IdentityRenewed { username, verified }) => {
-                    let again = if verified { "; compare the safety number again" } else { "" };
-                    self.printer
-                        .say(&format!("{username} has a new identity, which the former one vouches for{again}"));
-                }
                 Happening::Event(Event::DeviceAdded { username, name, .. }) => {
                     let name = name.map_or_else(String::new, |name| format!(" '{name}'"));
                     self.printer.say(&format!("{username} has a new device{name}"));
                 }
                 Happening::Event(Event::DeviceRemoved { username, .. }) => {
                     self.printer.say(&format!("{username} signed a device out"));
+                }
+                Happening::Event(Event::IdentityRenewed { username, verified }) => {
+                    let again = if verified { "; compare the safety number again" } else { "" };
+                    self.printer
+                        .say(&format!("{username} has a new identity, which the former one vouches for{again}"));
                 }
                 Happening::Event(Event::Announcement { text, time_ms }) => self.printer.announce(&text, time_ms)?,
                 Happening::Event(_) => {}

@@ -3,14 +3,17 @@
 use super::{say, stay};
 use crate::{
     Failure,
-    command::account::{check_email, recovery_box},
+    command::{
+        account::{check_email, recovery_box},
+        backup,
+    },
     output,
     prompt::{self, Spinner},
     sanitise::{Breaks, sanitise},
 };
 use dialoguer::{Select, console::Term};
 use std::time::SystemTime;
-use waxwing_core::{Admission, Link, LogIn, ProfilePath, SignUp, Zeroizing, check_username};
+use waxwing_core::{Admission, Link, LogIn, ProfilePath, SignUp, Unlock, Zeroizing, check_username};
 
 /// Makes the profile and returns its password; none if the user quits. A `server` that is given is not asked for.
 pub(super) async fn run(profile: &ProfilePath, server: Option<Link>) -> Result<Option<Zeroizing<String>>, Failure> {
@@ -99,7 +102,8 @@ impl Form {
         let account = waxwing_core::log_in(profile, wanted, &|step| spinner.step(step)).await?;
         drop(spinner);
         say(&format!("Logged in as {}. {}", account.username, output::remembered_words(&account.remembered)));
-        say(output::NEW_DEVICE);
+        let outcome = backup::restore(profile, Unlock::Password(password.clone()), true).await;
+        say(&backup::restored_words(&outcome));
         Ok(Some(password))
     }
 

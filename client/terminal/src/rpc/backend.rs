@@ -15,6 +15,9 @@ use waxwing_core::{Client, Error, Event, Events, Message, ProfilePath};
 /// How long a command waits for a profile that another process holds and serves nobody with.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often it begins anew when others were faster to open the profile.
+const TRIES: usize = 5;
+
 /// How long it waits between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -88,14 +91,15 @@ impl Backend {
         auto_lock: Option<Duration>,
         purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let mut tries = TRIES;
         loop {
-            if let Some(connection) = find_until(profile, deadline).await? {
+            if let Some(connection) = find(profile).await? {
                 return Ok(Self::Holder(connection));
             }
+            tries -= 1;
             match password::open(profile, password_file, quiet).await {
-                // Somebody was faster.
-                Err(Failure::Core(Error::ProfileInUse(_))) if Instant::now() < deadline => {}
+                // Somebody was faster, perhaps while the password was typed: go through them.
+                Err(Failure::Core(Error::ProfileInUse(_))) if tries > 0 => {}
                 opened => return Ok(Self::own(profile, opened?, auto_lock, purpose)),
             }
         }
@@ -103,8 +107,7 @@ impl Backend {
 
     /// The process that holds the profile, if one does.
     pub(crate) async fn find(profile: &ProfilePath) -> Result<Option<Self>, Failure> {
-        let found = find_until(profile, Instant::now() + PATIENCE).await?;
-        Ok(found.map(Self::Holder))
+        Ok(find(profile).await?.map(Self::Holder))
     }
 
     /// The profile that was just opened here.
@@ -237,10 +240,11 @@ impl Backend {
 }
 
 /// The process that holds the profile, if one does. One that listens to nobody is given some time to end.
-async fn find_until(profile: &ProfilePath, deadline: Instant) -> Result<Option<Connection>, Failure> {
+async fn find(profile: &ProfilePath) -> Result<Option<Connection>, Failure> {
     if !profile.exists() {
         return Err(Error::NoProfile(profile.name().to_owned()).into());
     }
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(connection) = Connection::open(profile).await {
             return Ok(Some(connection));

@@ -2,6 +2,7 @@
 //!
 //! Each conversion from and to what the core says stands here and loses nothing.
 
+use super::backup::RestoredObject;
 use crate::{Failure, output::rfc3339};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -215,30 +216,30 @@ pub(crate) enum EventObject {
         /// Whether the former one's safety number was compared.
         verified: bool,
     },
-    /// An account, one's own or a contact's, has a new device.
-    DeviceAdded {
-        /// Whose.
-        username: String,
-        /// Its id, 32 hexadecimal digits.
-        device: String,
-        /// What one's own account calls it. Never hand it to a terminal as it is.
-        name: Option<String>,
-        /// Since when (RFC 3339, UTC).
-        since: String,
-    },
-    /// An account, one's own or a contact's, has signed a device out.
-    DeviceRemoved {
-        /// Whose.
-        username: String,
-        /// Its id, 32 hexadecimal digits.
-        device: String,
-    },
     /// Somebody told their full name.
     Profile {
         /// Who.
         username: String,
         /// The name.
         full_name: Option<String>,
+    },
+    /// An account has a new device.
+    DeviceAdded {
+        /// Whose.
+        username: String,
+        /// Its id, 32 hexadecimal digits.
+        device: String,
+        /// What our own account calls it, if it is ours and has a name.
+        name: Option<String>,
+        /// When its account listed it (RFC 3339, UTC).
+        since: String,
+    },
+    /// An account has signed a device out.
+    DeviceRemoved {
+        /// Whose.
+        username: String,
+        /// Its id, 32 hexadecimal digits.
+        device: String,
     },
     /// The server's operator says something to everybody. It is the server's word and no message.
     Announcement {
@@ -247,6 +248,10 @@ pub(crate) enum EventObject {
         /// When, by the server's clock (RFC 3339, UTC).
         sent_at: String,
     },
+    /// Messages came back from the backup.
+    Restoring(RestoredObject),
+    /// Everything that the backup had for this device is here, save what was refused.
+    Restored(RestoredObject),
     /// The profile was locked; the connection ends.
     Locked,
     /// This subscriber was too slow: so many events were left out.
@@ -285,6 +290,9 @@ impl From<&Event> for EventObject {
             Event::IdentityRenewed { username, verified } => {
                 Self::IdentityRenewed { username: username.clone(), verified: *verified }
             }
+            Event::Profile { username, full_name } => {
+                Self::Profile { username: username.clone(), full_name: full_name.clone() }
+            }
             Event::DeviceAdded { username, device, name, since } => Self::DeviceAdded {
                 username: username.clone(),
                 device: device.clone(),
@@ -294,9 +302,8 @@ impl From<&Event> for EventObject {
             Event::DeviceRemoved { username, device } => {
                 Self::DeviceRemoved { username: username.clone(), device: device.clone() }
             }
-            Event::Profile { username, full_name } => {
-                Self::Profile { username: username.clone(), full_name: full_name.clone() }
-            }
+            Event::Restoring(progress) => Self::Restoring((*progress).into()),
+            Event::Restored(progress) => Self::Restored((*progress).into()),
             Event::Announcement { text, time_ms } => {
                 Self::Announcement { text: text.clone(), sent_at: rfc3339(*time_ms) }
             }
@@ -320,12 +327,14 @@ impl EventObject {
             }
             Self::IdentityChanged { username } => Event::IdentityChanged { username },
             Self::IdentityRenewed { username, verified } => Event::IdentityRenewed { username, verified },
+            Self::Profile { username, full_name } => Event::Profile { username, full_name },
             Self::DeviceAdded { username, device, name, since } => {
                 Event::DeviceAdded { username, device, name, since: milliseconds(&since)? }
             }
             Self::DeviceRemoved { username, device } => Event::DeviceRemoved { username, device },
-            Self::Profile { username, full_name } => Event::Profile { username, full_name },
             Self::Announcement { text, sent_at } => Event::Announcement { text, time_ms: milliseconds(&sent_at)? },
+            Self::Restoring(progress) => Event::Restoring(progress.into()),
+            Self::Restored(progress) => Event::Restored(progress.into()),
             Self::Locked | Self::Missed { .. } | Self::Other => return Ok(None),
         }))
     }
@@ -377,6 +386,8 @@ mod tests {
             Event::State { chat: "bob".into(), id, state: MessageState::Sent, seq: Some(3) },
             Event::IdentityChanged { username: "bob".into() },
             Event::Profile { username: "bob".into(), full_name: None },
+            Event::DeviceAdded { username: "bob".into(), device: "00".into(), name: Some("laptop".into()), since: 5 },
+            Event::DeviceRemoved { username: "bob".into(), device: "00".into() },
             Event::Announcement { text: "down at noon".into(), time_ms: 1_700_000_000_123 },
         ] {
             assert_eq!(crossed(&EventObject::from(&event)).event().unwrap(), Some(event));

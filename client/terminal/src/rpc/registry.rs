@@ -1,6 +1,8 @@
 //! The methods that there are: one list, for the socket and for the OpenRPC document.
 
-use super::{Context, Method, account, chats, messages, profile, subscription, trust, wire::WireError};
+use super::{
+    Context, Method, account, backup, chats, messages, profile, subscription, transfer, trust, wire::WireError,
+};
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
 use std::{future::Future, pin::Pin};
@@ -61,6 +63,13 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<trust::ShowIdentity>(),
     Entry::of::<trust::Verify>(),
     Entry::of::<trust::Trust>(),
+    Entry::of::<backup::BackupStatus>(),
+    Entry::of::<backup::BackupNow>(),
+    Entry::of::<backup::BackupDrill>(),
+    Entry::of::<backup::BackupSwitch>(),
+    Entry::of::<backup::Restore>(),
+    Entry::of::<transfer::Export>(),
+    Entry::of::<transfer::Import>(),
     Entry::of::<subscription::Subscribe>(),
 ];
 

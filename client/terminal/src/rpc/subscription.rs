@@ -34,7 +34,7 @@ async fn forward(
     mut locked: watch::Receiver<bool>,
     outbox: Outbox,
 ) {
-    let mut missed = 0;
+    let (mut missed, mut open) = (0, true);
     loop {
         let event = tokio::select! {
             // A message before what becomes of it.
@@ -50,9 +50,13 @@ async fn forward(
                 Happening::Event(event) => EventObject::from(&event),
                 _ => EventObject::Missed { count: 1 },
             },
-            event = events.recv() => match event {
+            event = events.recv(), if open => match event {
                 Some(event) => EventObject::from(&event),
-                None => return,
+                // The profile is closed; whether that was locking is told next.
+                None => {
+                    open = false;
+                    continue;
+                }
             },
         };
         if missed > 0 || outbox.try_notify("event", &event).is_err() {

@@ -1,0 +1,130 @@
+//! The account's state in the backup: contacts with their pins, chats with their conversations and join keys, how far one
+//! has read.
+//!
+//! The invariant: what is restored never replaces what this device has found out itself, and identities and device lists
+//! are taken only if they prove themselves. No key of a device or of a group is in it.
+
+use crate::{
+    Error,
+    store::{
+        backup::{logs, renumber},
+        chats::{self, Phase},
+        contacts, messages,
+        own::Own,
+    },
+};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use waxwing_e2ee::{
+    account::{DeviceList, IdentityPublicKey},
+    backup::{Chat, Contact, Position, State},
+    mls::JoinKey,
+};
+
+/// The name of the setting that holds the user's full name.
+const FULL_NAME: &str = "full_name";
+
+/// The state as this device knows it.
+pub(crate) fn collect(db: &Connection, own: &Own) -> Result<State, Error> {
+    let mut contacts_of = Vec::new();
+    for username in contacts::all(db)? {
+        let Some(contact) = contacts::load(db, &username)? else { continue };
+        contacts_of.push(Contact {
+            former: Vec::new(),
+            identity: contact.identity_key,
+            device_list: Some(contact.device_list),
+            verified: None,
+            full_name: contact.full_name,
+            username,
+        });
+    }
+    let mut all = Vec::new();
+    for log in logs(db)? {
+        let row = chats::load(db, log.chat)?;
+        let present = row.era == log.era;
+        all.push(Chat {
+            name: log.name,
+            conversation: log.conversation,
+            era: u32::try_from(log.era).unwrap_or(u32::MAX),
+            join_key: row.join_key.filter(|_| present).map(|key| JoinKey::from_bytes(*key)),
+            read: messages::read_position(db, log.chat)?
+                .filter(|_| present)
+                .map(|(era, seq)| Position { era: u32::try_from(era).unwrap_or(u32::MAX), seq }),
+        });
+    }
+    all.sort_by(|one, other| (&one.name, one.era).cmp(&(&other.name, other.era)));
+    let mut settings = BTreeMap::new();
+    if let Some(name) = &own.full_name {
+        settings.insert(FULL_NAME.to_owned(), name.clone());
+    }
+    Ok(State::new(contacts_of, all, settings))
+}
+
+/// Takes over what this device does not know.
+pub(crate) fn apply(tx: &Connection, own: &mut Own, state: State) -> Result<(), Error> {
+    for contact in state.contacts {
+        restore_contact(tx, own, &contact)?;
+    }
+    let mut chats_of: Vec<Chat> = state.chats;
+    // The present conversation first: it says which era the chat is in.
+    chats_of.sort_by(|one, other| (&one.name, other.era).cmp(&(&other.name, one.era)));
+    for chat in chats_of {
+        if crate::account::username(&chat.name).is_ok_and(|name| name.as_str() == chat.name) {
+            restore_chat(tx, &chat)?;
+        }
+    }
+    if own.full_name.is_none()
+        && let Some(name) = state.settings.get(FULL_NAME)
+    {
+        crate::store::own::set_full_name(tx, name)?;
+        own.full_name = Some(name.clone());
+    }
+    Ok(())
+}
+
+fn restore_contact(tx: &Connection, own: &Own, contact: &Contact) -> Result<(), Error> {
+    let username = contact.username.as_str();
+    let named = crate::account::username(username).is_ok_and(|name| name.as_str() == username);
+    if !named || username == own.username {
+        return Ok(());
+    }
+    let Ok(identity) = IdentityPublicKey::from_der(&contact.identity) else { return Ok(()) };
+    let pinned = contacts::load(tx, username)?;
+    if pinned.is_none() {
+        let list = contact.device_list.as_deref();
+        let Some(list) = list.filter(|list| DeviceList::verify(list, &identity, username).is_ok()) else {
+            return Ok(());
+        };
+        contacts::pin(tx, username, &identity.to_der(), list)?;
+        if let Some(name) = &contact.full_name {
+            contacts::set_full_name(tx, username, Some(name))?;
+        }
+    }
+    Ok(())
+}
+
+fn restore_chat(tx: &Connection, chat: &Chat) -> Result<(), Error> {
+    let era = u64::from(chat.era);
+    let row = chats::ensure(tx, &chat.name)?;
+    match row.conversation {
+        Some(known) if known == chat.conversation => {
+            if row.era < era {
+                renumber(tx, row.chat, row.era, era)?;
+            }
+        }
+        // This device was told of the next conversation before it knew of this one.
+        Some(_) if row.era <= era && chats::by_former_conversation(tx, &chat.conversation)?.is_none() => {
+            renumber(tx, row.chat, row.era, era + 1)?;
+            return chats::add_former(tx, row.chat, era, &chat.conversation);
+        }
+        None if row.era <= era && row.phase == Phase::New => {
+            renumber(tx, row.chat, row.era, era)?;
+            chats::set_waiting(tx, row.chat, &chat.conversation)?;
+        }
+        _ => return chats::add_former(tx, row.chat, era, &chat.conversation),
+    }
+    match (&row.join_key, &chat.join_key) {
+        (None, Some(key)) => chats::set_join_key(tx, row.chat, key.as_bytes()),
+        _ => Ok(()),
+    }
+}

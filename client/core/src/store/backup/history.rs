@@ -1,0 +1,128 @@
+//! The history as backups see it: which logs there are, what is in a stretch of one, and putting back what was stored.
+//!
+//! The invariant: what is put back never takes the place of a message that is here, and never counts as new: its position
+//! is below all others'.
+
+use crate::{
+    Error,
+    backup::{Item, Range},
+    store::{array, chats::ChatId},
+};
+use rusqlite::{Connection, named_params};
+
+/// The marks of this device itself, which another one makes for itself: what could not be read, and notices.
+const SHARED: &str = "kind IN (0, 1)";
+
+/// A conversation that a chat is, or was.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    pub(crate) chat: ChatId,
+    pub(crate) name: String,
+    pub(crate) era: u64,
+    pub(crate) conversation: [u8; 16],
+    /// The last entry that this device has handled itself; none where it is not in the conversation.
+    pub(crate) cursor: Option<u64>,
+}
+
+/// A message as the table has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) id: [u8; 16],
+    pub(crate) seq: u64,
+    pub(crate) author: String,
+    pub(crate) mine: bool,
+    pub(crate) sent_at: u64,
+    pub(crate) received_at: u64,
+    /// 0 text, 1 of a newer version.
+    pub(crate) kind: i64,
+    pub(crate) text: String,
+    pub(crate) delivered: bool,
+}
+
+/// All logs.
+pub(crate) fn logs(db: &Connection) -> Result<Vec<Log>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT chat, name, era, conversation, CASE phase WHEN 3 THEN cursor END AS cursor FROM chats
+             WHERE conversation IS NOT NULL
+         UNION ALL
+         SELECT f.chat, c.name, f.era, f.conversation, f.cursor FROM former_conversations f JOIN chats c USING (chat)",
+    )?;
+    let rows = query.query_map([], |row| {
+        Ok(Log {
+            chat: row.get("chat")?,
+            name: row.get("name")?,
+            era: row.get("era")?,
+            conversation: array(row, "conversation")?,
+            cursor: row.get("cursor")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The messages of a stretch, for planning.
+pub(crate) fn items(db: &Connection, chat: ChatId, era: u64, range: Range) -> Result<Vec<Item>, Error> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT seq, length(CAST(text AS BLOB)) + 128 FROM messages
+         WHERE chat = ?1 AND era = ?2 AND seq BETWEEN ?3 AND ?4 AND {SHARED} ORDER BY seq"
+    ))?;
+    let rows = query
+        .query_map((chat, era, range.first, range.last), |row| Ok(Item { seq: row.get(0)?, bytes: row.get(1)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The messages of a stretch.
+pub(crate) fn rows(db: &Connection, chat: ChatId, era: u64, range: Range) -> Result<Vec<Row>, Error> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT id, seq, author, mine, sent_at, received_at, kind, text, state = 2 AS delivered FROM messages
+         WHERE chat = ?1 AND era = ?2 AND seq BETWEEN ?3 AND ?4 AND {SHARED} ORDER BY seq"
+    ))?;
+    let rows = query.query_map((chat, era, range.first, range.last), |row| {
+        Ok(Row {
+            id: array(row, "id")?,
+            seq: row.get("seq")?,
+            author: row.get("author")?,
+            mine: row.get("mine")?,
+            sent_at: row.get("sent_at")?,
+            received_at: row.get("received_at")?,
+            kind: row.get("kind")?,
+            text: row.get("text")?,
+            delivered: row.get("delivered")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Puts messages back. Where there is one already it stays, unless it is only the mark of something unreadable.
+pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> Result<(), Error> {
+    let mut position = crate::store::messages::lowest_position(db)?;
+    let mut insert = db.prepare_cached(
+        "INSERT INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state)
+         VALUES (:position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :received_at, :kind, :text, :state)
+         ON CONFLICT (chat, era, seq) WHERE seq IS NOT NULL DO UPDATE SET id = excluded.id, author = excluded.author,
+             mine = excluded.mine, sent_at = excluded.sent_at, received_at = excluded.received_at, kind = excluded.kind,
+             text = excluded.text, state = excluded.state WHERE messages.kind = 2",
+    )?;
+    for row in rows {
+        position -= 1;
+        let state = match (row.mine, row.delivered) {
+            (true, true) => 2,
+            (true, false) => 1,
+            (false, _) => 4,
+        };
+        insert.execute(named_params! {
+            ":position": position, ":chat": chat, ":era": era, ":id": row.id, ":author": row.author, ":mine": row.mine,
+            ":seq": row.seq, ":sent_at": row.sent_at, ":received_at": row.received_at, ":kind": row.kind,
+            ":text": row.text, ":state": state,
+        })?;
+    }
+    Ok(())
+}
+
+/// A chat that this device counted anew gets the account's count of its conversations.
+pub(crate) fn renumber(db: &Connection, chat: ChatId, era: u64, new: u64) -> Result<(), Error> {
+    for table in ["messages", "coverage", "backup_changes"] {
+        db.execute(&format!("UPDATE {table} SET era = ?3 WHERE chat = ?1 AND era = ?2"), (chat, era, new))?;
+    }
+    db.execute("UPDATE chats SET era = ?3 WHERE chat = ?1 AND era = ?2", (chat, era, new))?;
+    Ok(())
+}
