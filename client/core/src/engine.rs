@@ -30,13 +30,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     future::{Future, pending},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout_at},
 };
-use waxwing_e2ee::account::AuthenticationKey;
+use waxwing_e2ee::account::{AccountKeys, AuthenticationKey};
 use waxwing_protocol::{
     Bytes, ConversationId, DeviceId, Event as WireEvent, Link, Request, authentication_message, limits,
 };
@@ -72,7 +73,9 @@ pub(crate) enum Command {
     /// A new listener.
     Listen(mpsc::UnboundedSender<Event>),
     /// This account as a revision of ours left it.
-    Revised(Box<Own>, Vec<Vec<u8>>, Reply<()>),
+    ///
+    /// `keys` are the account's new ones, if its identity was renewed.
+    Revised { own: Box<Own>, rotations: Vec<Vec<u8>>, keys: Option<Arc<AccountKeys>>, reply: Reply<()> },
     /// Waits until every chat's group is as the device lists say.
     Settled(Reply<()>),
     /// Accepts the identity that the server shows for a user.
@@ -365,7 +368,9 @@ impl Engine {
             Command::Trust { username, fingerprint, compared, reply } => {
                 drop(reply.send(self.trust(&username, &fingerprint, compared)));
             }
-            Command::Revised(own, rotations, reply) => drop(reply.send(self.revised(*own, &rotations))),
+            Command::Revised { own, rotations, keys, reply } => {
+                drop(reply.send(self.revised(*own, &rotations, keys.as_deref())));
+            }
             Command::Settled(reply) => match &self.reach {
                 State::Idle | State::Waiting(_) => drop(reply.send(Err(self.offline()))),
                 _ => self.waiting_for_settled.push(reply),

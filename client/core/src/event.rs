@@ -60,13 +60,6 @@ pub enum Event {
     Restoring(RestoreProgress),
     /// Everything that the backup had for this device is here, save what was refused.
     Restored(RestoreProgress),
-    /// A user has a new identity, which the one that was known vouched for. Nothing is held.
-    IdentityRenewed {
-        /// Who.
-        username: String,
-        /// Whether the user had compared the former one's safety number.
-        verified: bool,
-    },
     /// Somebody told their full name.
     Profile {
         /// Who.

@@ -165,8 +165,10 @@ impl Client {
             new.credential = owner.certify(&new.device, &mls_key);
             new.identity_key = owner.identity().to_der();
         }
+        let own = Box::new(new);
+        let keys = revised.rotated.then(|| owner.keys.clone());
         let rotations = owner.account.rotations.clone();
-        self.ask(|reply| Command::Revised(Box::new(new), rotations, reply)).await?;
+        self.ask(|reply| Command::Revised { own, rotations, keys, reply }).await?;
         Ok(revised)
     }
 

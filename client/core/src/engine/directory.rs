@@ -4,6 +4,7 @@ use super::{Engine, State, membership};
 use crate::{
     Error, Event, MessageState,
     account::username,
+    backup,
     client::trust,
     directory::{Standing, VerifiedAccount},
     store::{self, chats, contacts, messages, own::Own},
@@ -11,7 +12,7 @@ use crate::{
 };
 use rusqlite::Connection as Database;
 use waxwing_e2ee::{
-    account::{DeviceList, IdentityPublicKey, VerifiedDeviceList},
+    account::{AccountKeys, DeviceList, IdentityPublicKey, VerifiedDeviceList},
     mls::{Identities, SignedList},
 };
 use waxwing_protocol::{ErrorCode, Request, Response};
@@ -170,7 +171,12 @@ impl Engine {
     }
 
     /// Takes over what a revision of ours has made of this account.
-    pub(super) fn revised(&mut self, revised: Own, rotations: &[Vec<u8>]) -> Result<(), Error> {
+    pub(super) fn revised(
+        &mut self,
+        revised: Own,
+        rotations: &[Vec<u8>],
+        keys: Option<&AccountKeys>,
+    ) -> Result<(), Error> {
         let profile = &self.own;
         let newer = store::in_transaction(&mut self.db, |tx| {
             if revised.identity_key != profile.identity_key {
@@ -180,6 +186,9 @@ impl Engine {
             }
             let before = signed_list(tx, profile, &profile.username)?.map(|(_, list)| list.list);
             store::own::set_revised(tx, &revised)?;
+            if let Some(keys) = keys {
+                backup::rotate(tx, keys)?;
+            }
             contacts::set_rotations(tx, &revised.username, rotations)?;
             membership::take_revision(tx, &revised, before)
         })?;

@@ -68,10 +68,11 @@ struct Printer {
 impl Printer {
     /// Writes and flushes a message.
     fn print(&self, message: &MessageObject) -> Result<(), Failure> {
-        Ok(match self.json {
+        match self.json {
             true => print_json(message)?,
             false => print(&output::message_line(&Message::try_from(message.clone())?, &self.zone, 0))?,
-        })
+        }
+        Ok(())
     }
 
     /// The operator's word: a line among the messages for scripts, a notice for people.

@@ -225,3 +225,31 @@ async fn mark_read(client: &Client) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use waxwing_core::{Content, MessageState};
+
+    #[test]
+    fn a_sent_message_names_its_place_and_a_queued_one_has_none() {
+        let mut message = Message {
+            id: "000102030405060708090a0b0c0d0e0f".parse().unwrap(),
+            chat: "bob".into(),
+            from: "alice".into(),
+            seq: None,
+            sent_at: 0,
+            received_at: 0,
+            content: Content::Text("hi".into()),
+            state: MessageState::Queued,
+        };
+        let object = |message: &Message| serde_json::to_value(SentObject::from(message)).unwrap();
+        let expected =
+            json!({ "id": "000102030405060708090a0b0c0d0e0f", "chat": "bob", "seq": null, "state": "queued" });
+        assert_eq!(object(&message), expected);
+        message.seq = Some(3);
+        message.state = MessageState::Sent;
+        assert_eq!((&object(&message)["seq"], &object(&message)["state"]), (&3.into(), &"sent".into()));
+    }
+}

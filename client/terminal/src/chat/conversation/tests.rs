@@ -136,3 +136,17 @@ fn an_announcement_is_the_operators_word_and_no_message() {
     let lines = plain(chat.event(said, Instant::now()));
     assert_eq!(lines, ["the server's operator says: Down at noon 12:00 bob: fake\u{241b}[2J"]);
 }
+
+#[test]
+fn what_another_command_sends_shows_once_with_its_mark() {
+    let (mut chat, now) = (conversation(false), Instant::now());
+    chat.event(online(), now);
+    // Queued by another front end: waits for its mark like what is typed here.
+    assert!(chat.event(Event::Message(message(1, "bob", "alice", "from a script")), now).is_empty());
+    assert_eq!(chat.event(state(1, "bob", MessageState::Sent), now), ["12:00 you: from a script (sent)"]);
+    assert_eq!(chat.prompt(), "bob (sent)> ");
+    // What was typed here comes again as an event, perhaps after it was shown.
+    chat.typed(message(2, "bob", "alice", "typed"), now);
+    assert_eq!(chat.event(state(2, "bob", MessageState::Sent), now), ["12:00 you: typed (sent)"]);
+    assert!(chat.event(Event::Message(message(2, "bob", "alice", "typed")), now).is_empty());
+}
