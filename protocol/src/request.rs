@@ -440,6 +440,10 @@ pub struct CreateConversation {
     /// The commit that adds the other devices (becomes seq 1); none where there are none.
     #[n(2)]
     pub handshake: Option<Handshake>,
+    /// The conversation of these accounts that this one takes the place of, because the server's log of it is not the one
+    /// that the device knows. It stays readable.
+    #[n(3)]
+    pub replaces: Option<ConversationId>,
 }
 
 impl Request {

@@ -49,7 +49,12 @@ fn payloads_and_handshakes_end_at_their_limits() {
     let create = |length| {
         let handshake = Some(Handshake { commit: bytes(length, 0), welcome: None, removed: vec![], group_info: None });
         let kind = ConversationKind::Direct(name("bob"));
-        Request::CreateConversation(Box::new(CreateConversation { id: conversation(1), kind, handshake }))
+        Request::CreateConversation(Box::new(CreateConversation {
+            id: conversation(1),
+            kind,
+            handshake,
+            replaces: None,
+        }))
     };
     accepted(create(limits::HANDSHAKE));
     refused(create(limits::HANDSHAKE + 1));
@@ -160,6 +165,7 @@ fn a_frame_is_whole_and_nothing_more() {
             id: conversation(1),
             kind: ConversationKind::Direct(name("bob")),
             handshake: Some(handshake()),
+            replaces: None,
         })),
     });
     for end in 0..whole.0.len() {

@@ -116,8 +116,14 @@ fn request() -> impl Strategy<Value = Request> {
         version,
         device_list,
     });
-    let create = (conversation(), username(), option::of(handshake()))
-        .prop_map(|(id, other, handshake)| CreateConversation { id, kind: ConversationKind::Direct(other), handshake });
+    let create = (conversation(), username(), option::of(handshake()), option::of(conversation())).prop_map(
+        |(id, other, handshake, replaces)| CreateConversation {
+            id,
+            kind: ConversationKind::Direct(other),
+            handshake,
+            replaces,
+        },
+    );
     let publish = (vec(bytes(0..99), 0..6), option::of(bytes(0..99)));
     prop_oneof![
         sign_up().prop_map(|request| Request::SignUp(Box::new(request))),

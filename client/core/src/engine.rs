@@ -8,6 +8,7 @@ mod backup;
 mod commits;
 mod creation;
 mod directory;
+mod eras;
 mod fetching;
 mod inbox;
 mod joining;
@@ -153,6 +154,10 @@ struct Online {
     inbox_due: bool,
     /// Whether the account's conversations have to be compared with the chats here.
     conversations_due: bool,
+    /// Whether the server needs new key packages, whatever its stock.
+    restock: bool,
+    /// Chats that this device may come into in a moment.
+    entering: BTreeSet<ChatId>,
     /// Chats whose groups have to be compared with the device lists, or changed.
     unsettled: BTreeMap<ChatId, membership::Pace>,
     /// When to look for keys that are due to be replaced.
@@ -264,7 +269,9 @@ impl Engine {
     async fn work(&mut self) -> Result<(), Error> {
         loop {
             let State::Online(online) = &mut self.reach else { return Ok(()) };
-            if online.inbox_due {
+            if online.restock {
+                self.restock().await?;
+            } else if online.inbox_due {
                 self.fetch_inbox().await?;
             } else if online.conversations_due {
                 self.fetch_conversations().await?;
@@ -358,7 +365,7 @@ impl Engine {
                 }
             }
             Command::CaughtUp(reply) => match &self.reach {
-                State::Online(online) if online.caught_up => drop(reply.send(online.whole())),
+                State::Online(online) if online.caught_up => drop(reply.send(Ok(()))),
                 State::Idle | State::Waiting(_) => drop(reply.send(Err(self.offline()))),
                 _ => self.waiting_for_caught_up.push(reply),
             },
@@ -429,13 +436,13 @@ impl Engine {
         incoming: mpsc::Receiver<Incoming>,
     ) -> Result<(), Error> {
         let incarnation = connection.greeting.incarnation;
-        match &self.own.incarnation {
-            Some(known) if *known != incarnation => return Err(Error::ServerRestored),
-            Some(_) => {}
-            None => {
-                own::set_incarnation(&self.db, &incarnation)?;
-                self.own.incarnation = Some(incarnation);
-            }
+        let restock = self.own.incarnation.is_some_and(|known| known != incarnation);
+        if restock {
+            self.begin_all_anew()?;
+        }
+        if self.own.incarnation != Some(incarnation) {
+            own::set_incarnation(&self.db, &incarnation)?;
+            self.own.incarnation = Some(incarnation);
         }
         if let Some((count, last_resort)) = key_packages::missing(&connection).await? {
             let own = &self.own;
@@ -457,6 +464,8 @@ impl Engine {
             behind: BTreeSet::new(),
             inbox_due: true,
             conversations_due: true,
+            restock,
+            entering: BTreeSet::new(),
             // The others have had their time.
             unsettled: unsettled.into_iter().map(|chat| (chat, membership::Pace::Now)).collect(),
             update_at: Instant::now(),
@@ -501,14 +510,14 @@ impl Engine {
 
     fn note_caught_up(&mut self) {
         let State::Online(online) = &mut self.reach else { return };
-        if online.caught_up {
+        if online.caught_up || !online.entering.is_empty() {
             return;
         }
         online.caught_up = true;
         // This one is of use: should it end, the next try comes soon.
         self.retries = retries();
         for waiting in self.waiting_for_caught_up.drain(..) {
-            drop(waiting.send(online.whole()));
+            drop(waiting.send(Ok(())));
         }
         self.tell(&Event::CaughtUp);
     }
@@ -584,12 +593,6 @@ impl Online {
 
     fn lane(&mut self, chat: ChatId) -> &mut sending::Lane {
         self.lanes.entry(chat).or_default()
-    }
-
-    /// Whether every chat's log goes on where this device left it.
-    fn whole(&self) -> Result<(), Error> {
-        let replaced = self.held.values().find(|error| **error == Error::ServerRestored);
-        replaced.cloned().map_or(Ok(()), Err)
     }
 
     /// Tells the server that it need not keep these entries for us. A lost one is repeated on the next connection.

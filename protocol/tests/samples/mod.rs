@@ -110,6 +110,7 @@ pub(crate) fn requests() -> Vec<Request> {
             id: conversation(0xcc),
             kind: ConversationKind::Direct(name("bob")),
             handshake: Some(handshake()),
+            replaces: None,
         })),
         Request::Send { conversation: conversation(0xcc), number: 1, commits: 1, payload: bytes(4, 0xaa) },
         Request::Commit {

@@ -13,9 +13,10 @@ pub(super) async fn create(
     device: Device,
     request: CreateConversation,
 ) -> Result<Response, Failure> {
-    let CreateConversation { id, kind, handshake } = request;
+    let CreateConversation { id, kind, handshake, replaces } = request;
     let now_ms = now_ms();
-    let conversation = NewConversation { account: device.account, creator: device.id, id, kind, handshake, now_ms };
+    let (account, creator) = (device.account, device.id);
+    let conversation = NewConversation { account, creator, id, kind, handshake, replaces, now_ms };
     match store.create_conversation(conversation).await? {
         CreateOutcome::Created { seq } => Ok(Response::Accepted { seq, time_ms: now_ms }),
         CreateOutcome::Exists(existing) => {

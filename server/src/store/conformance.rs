@@ -82,6 +82,7 @@ macro_rules! store_conformance {
             conversations::creation_again_is_the_same_creation
             conversations::two_creators_race
             conversations::a_pair_has_one_conversation
+            conversations::a_conversation_takes_the_place_of_another
             conversations::notes_to_oneself
             conversations::bad_creations_create_nothing
             log::concurrent_sends_are_contiguous_and_published_in_order
@@ -355,6 +356,7 @@ pub fn new_conversation(
     handshake: Option<Handshake>,
 ) -> NewConversation {
     NewConversation {
+        replaces: None,
         account: creator.account,
         creator: creator.device,
         id,

@@ -17,6 +17,8 @@ pub struct NewConversation {
     pub kind: ConversationKind,
     /// The commit that adds the others.
     pub handshake: Option<Handshake>,
+    /// The pair's conversation whose place it takes.
+    pub replaces: Option<ConversationId>,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }

@@ -104,8 +104,12 @@ async fn whoever_is_not_signed_in_gets_nothing_done() {
     server.signed_up("alice", 1).await;
     let conversation = ConversationId([1; 16]);
     let handshake = Handshake { commit: vec![1].into(), welcome: None, removed: vec![], group_info: None };
-    let create =
-        CreateConversation { id: conversation, kind: ConversationKind::Direct(name("alice")), handshake: None };
+    let create = CreateConversation {
+        id: conversation,
+        kind: ConversationKind::Direct(name("alice")),
+        handshake: None,
+        replaces: None,
+    };
     let mut peer = server.peer().await;
     for request in [
         Request::PublishKeyPackages { one_time: vec![], last_resort: None },

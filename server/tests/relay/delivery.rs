@@ -70,7 +70,7 @@ async fn outcomes_of_the_store_have_names_on_the_wire() {
     assert_eq!(alice.ask(fetch).await, Err(ErrorCode::UnknownConversation.into()));
     assert_eq!(alice.ask(Request::Account(name("nobody"))).await, Err(ErrorCode::UnknownAccount.into()));
     let kind = ConversationKind::Direct(name("alice"));
-    let create = CreateConversation { id: nowhere, kind, handshake: None };
+    let create = CreateConversation { id: nowhere, kind, handshake: None, replaces: None };
     match bob.ask(Request::CreateConversation(Box::new(create))).await {
         Err(Refusal { code: ErrorCode::ConversationExists, conversation, .. }) => assert_eq!(conversation, Some(CHAT)),
         other => panic!("{other:?}"),

@@ -290,7 +290,7 @@ pub(crate) async fn open_chat(alice: &mut Peer) {
     let handshake =
         Handshake { commit: b"commit".to_vec().into(), welcome: Some(welcome), removed: vec![], group_info: None };
     let kind = ConversationKind::Direct(name("bob"));
-    let create = CreateConversation { id: CHAT, kind, handshake: Some(handshake) };
+    let create = CreateConversation { id: CHAT, kind, handshake: Some(handshake), replaces: None };
     match alice.ask(Request::CreateConversation(Box::new(create))).await {
         Ok(Response::Accepted { seq: 1, .. }) => {}
         other => panic!("{other:?}"),

@@ -74,6 +74,14 @@ impl Engine {
     /// The other side was first: its welcome is in the inbox, or will be.
     fn lose_creation(&mut self, row: &ChatRow, id: &[u8; 16], winner: Option<ConversationId>) -> Result<(), Error> {
         let winner = winner.ok_or_else(unexpected)?;
+        if chats::by_former_conversation(&self.db, &winner.0)? == Some(row.chat) {
+            // One that was left behind even before the last: that is the one to be replaced.
+            let State::Online(online) = &mut self.reach else { return Ok(()) };
+            if online.lane(row.chat).replaces.replace(winner.0) == Some(winner.0) {
+                return Err(Error::ServerMisbehaves("it does not let a conversation be replaced".into()));
+            }
+            return self.discard_creation(row, id);
+        }
         let taken = chats::by_conversation(&self.db, &winner.0)?.is_some_and(|other| other.chat != row.chat);
         if taken || winner.0 == *id {
             return Err(Error::ServerMisbehaves("it named another chat as this one".into()));
@@ -123,11 +131,21 @@ impl Engine {
         let rules = GroupRules::new(Kind::Direct, participants, JoinKey::generate(&mut random()))
             .map_err(|error| Error::Storage(error.to_string()))?;
         let name = username(&row.name)?;
+        let replaces = match &mut self.reach {
+            State::Online(online) => online.lane(row.chat).replaces,
+            _ => None,
+        };
         let (mine, chat) = (&self.own, row.chat);
         store::in_transaction(&mut self.db, |tx| {
             let handshake = make_group(tx, mine, &id, &rules, &packages, &accounts)?;
-            let creation =
-                CreateConversation { id: ConversationId(id), kind: ConversationKind::Direct(name), handshake };
+            let replaces = replaces.map_or_else(|| chats::last_conversation(tx, chat), |id| Ok(Some(id)))?;
+            let replaces = replaces.map(ConversationId);
+            let creation = CreateConversation {
+                id: ConversationId(id),
+                kind: ConversationKind::Direct(name),
+                handshake,
+                replaces,
+            };
             chats::set_creating(tx, chat, &id, &encode(&creation).0)?;
             Ok(creation)
         })

@@ -105,7 +105,14 @@ impl Engine {
             }),
             false => contacts::load(&self.db, name)?,
         };
-        match account.standing(known.as_ref())? {
+        let standing = account.standing(known.as_ref()).map_err(|error| match error {
+            Error::Untrusted { username, reason } if own => Error::Untrusted {
+                username,
+                reason: format!("{reason}; it was restored from an older copy, or it hides a change of your devices"),
+            },
+            error => error,
+        })?;
+        match standing {
             Standing::Known => {
                 let known_list = known.map(|known| known.device_list).unwrap_or_default();
                 let profile = &self.own;

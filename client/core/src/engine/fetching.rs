@@ -2,7 +2,7 @@
 //!
 //! The invariant: a page is taken only if it continues the log as we know it. It must not know what entries say.
 
-use super::{Engine, State, log};
+use super::{Engine, State, eras::End, log};
 use crate::{
     Error,
     store::chats::{self, ChatId},
@@ -19,14 +19,15 @@ impl Engine {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
         let Response::Heads(heads) = answer else { return Err(unexpected()) };
+        let mut lost = Vec::new();
         for head in &heads {
             if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
+                if head.head < row.cursor {
+                    lost.push(row.chat);
+                    continue;
+                }
                 if head.sent > row.number {
                     return Err(Error::OldCopy);
-                }
-                if head.head < row.cursor {
-                    online.held.insert(row.name.clone(), Error::ServerRestored);
-                    continue;
                 }
                 if head.head > row.cursor && row.phase == chats::Phase::Active {
                     online.behind.insert(row.chat);
@@ -38,7 +39,7 @@ impl Engine {
         // Also ends if a misbehaving server goes in circles.
         let last = heads.last().map(|head| head.conversation);
         online.heads_due = last.filter(|last| after.is_none_or(|after| *last > after)).map(Some);
-        Ok(())
+        lost.into_iter().try_for_each(|chat| self.begin_era(chat, End::Restored))
     }
 
     /// Fetches the next page of a chat's log.
@@ -64,12 +65,8 @@ impl Engine {
         };
         let head = page.head;
         let skipped = match log::check_page(&page, row.cursor) {
-            Err(error @ Error::ServerRestored) => {
-                // This chat's log is not the one that we know; the others may be.
-                online.behind.remove(&chat);
-                online.held.insert(row.name.clone(), error);
-                return self.refuse_waiting(&row.name);
-            }
+            // This chat's log is not the one that we know; the others may be.
+            Err(Error::ServerRestored) => return self.begin_era(chat, End::Restored),
             checked => checked?,
         };
         if page.sent > row.number {

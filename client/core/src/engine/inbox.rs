@@ -18,6 +18,9 @@ use waxwing_protocol::{ConversationId, InboxItem, InboxNotice, Request, Response
 /// Within this time, in milliseconds, a device replaces the keys that it was added with.
 const FIRST_UPDATE: u64 = 24 * 3600 * 1000;
 
+/// So often on a connection another welcome is asked for after one that is no good.
+const REFUSED_WELCOMES: u8 = 100;
+
 /// A welcome as the server delivered it.
 struct Invitation<'a> {
     conversation: ConversationId,
@@ -32,6 +35,8 @@ enum Joined {
     Yes(chats::ChatId, Option<Event>),
     /// It is no good; the text says why.
     No(String),
+    /// There is another chat with this user.
+    Other,
     /// This account's identity has to be fetched first.
     Unknown(String),
 }
@@ -93,6 +98,11 @@ impl Engine {
         }
         self.read_up_to(invitation).await?;
         let mut joined = self.join(invitation)?;
+        if let Joined::Other = joined {
+            // Only if the server says that the old one is over; it is left then.
+            self.fetch_conversations().await?;
+            joined = self.join(invitation)?;
+        }
         if let Joined::Unknown(username) = &joined {
             match self.meet(&username.clone()).await {
                 Ok(_) => joined = self.join(invitation)?,
@@ -105,7 +115,11 @@ impl Engine {
         }
         match joined {
             Joined::Yes(chat, gap) => self.note_inside(chat, gap),
-            Joined::No(reason) => tracing::warn!(reason, "an invitation into a chat was refused"),
+            Joined::No(reason) => {
+                tracing::warn!(reason, "an invitation into a chat was refused");
+                self.ask_anew(invitation.conversation)?;
+            }
+            Joined::Other => tracing::warn!("an invitation into a second chat with the same user was refused"),
             Joined::Unknown(_) => tracing::warn!("an invitation by an identity that does not exist was refused"),
         }
         Ok(())
@@ -121,6 +135,25 @@ impl Engine {
             if chats::load(&self.db, row.chat)?.cursor == row.cursor {
                 break;
             }
+        }
+        Ok(())
+    }
+
+    /// The key package of a welcome was used up, say by a database that was replaced: another welcome has to come.
+    fn ask_anew(&mut self, conversation: ConversationId) -> Result<(), Error> {
+        let row = chats::by_conversation(&self.db, &conversation.0)?;
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        match row {
+            None => online.conversations_due = true,
+            Some(row) if row.phase == Phase::Waiting => {
+                let lane = online.lane(row.chat);
+                lane.refused_welcomes += 1;
+                if lane.refused_welcomes <= REFUSED_WELCOMES {
+                    (lane.asked, lane.waiting_since, lane.retry_at) = (false, None, None);
+                    self.dirty.insert(row.chat);
+                }
+            }
+            Some(_) => {}
         }
         Ok(())
     }
@@ -156,9 +189,8 @@ impl Engine {
                 return refuse("it has the id of another chat");
             }
             match (row.phase, row.conversation) {
-                (Phase::Active, Some(known)) if known != id => return refuse("there is another chat with this user"),
-                (Phase::Waiting | Phase::Joining, Some(known)) if known != id => {
-                    return refuse("another chat with this user was announced");
+                (Phase::Active | Phase::Waiting | Phase::Joining, Some(known)) if known != id => {
+                    return Err(Refusal::Other.into());
                 }
                 (Phase::Creating, Some(ours)) if ours != id => creation::delete_group(tx, &ours)?,
                 _ => {}
@@ -172,6 +204,7 @@ impl Engine {
         match outcome {
             Ok(joined) => Ok(joined),
             Err(Stop::Refused(Refusal::No(reason))) => Ok(Joined::No(reason)),
+            Err(Stop::Refused(Refusal::Other)) => Ok(Joined::Other),
             Err(Stop::Refused(Refusal::Unknown(username))) => Ok(Joined::Unknown(username)),
             Err(Stop::Failed(error)) => Err(error),
         }
@@ -180,6 +213,7 @@ impl Engine {
 
 enum Refusal {
     No(String),
+    Other,
     Unknown(String),
 }
 

@@ -61,13 +61,20 @@ impl Engine {
                 break;
             }
         }
+        let listed: BTreeSet<[u8; 16]> = all.iter().map(|info| info.conversation.0).collect();
+        for row in chats::all(&self.db)? {
+            let here = matches!(row.phase, Phase::Active | Phase::Waiting | Phase::Joining);
+            if here && row.conversation.is_some_and(|id| !listed.contains(&id)) {
+                self.leave(&row).await?;
+            }
+        }
         for info in &all {
             self.compare(info)?;
         }
-        let listed: BTreeSet<[u8; 16]> = all.iter().map(|info| info.conversation.0).collect();
-        self.miss(&listed)?;
-        for chat in chats::outside(&self.db)? {
-            self.dirty.insert(chat);
+        let outside = chats::outside(&self.db)?;
+        self.dirty.extend(&outside);
+        if let State::Online(online) = &mut self.reach {
+            online.entering.extend(outside);
         }
         self.ensure_notes()?;
         if let State::Online(online) = &mut self.reach {
@@ -95,24 +102,10 @@ impl Engine {
             let row = chats::ensure(tx, name.as_str())?;
             match row.phase {
                 Phase::New => chats::set_waiting(tx, row.chat, &id),
-                // The answer to our creation will say so, or the old conversation is found to be gone.
+                // The answer to our creation will say so.
                 Phase::Creating | Phase::Waiting | Phase::Joining | Phase::Active => Ok(()),
             }
         })
-    }
-
-    /// Conversations that are here and not on the server.
-    fn miss(&mut self, listed: &BTreeSet<[u8; 16]>) -> Result<(), Error> {
-        for row in chats::all(&self.db)? {
-            let there = row.conversation.is_none_or(|id| listed.contains(&id));
-            if there || matches!(row.phase, Phase::New | Phase::Creating) {
-                continue;
-            }
-            let State::Online(online) = &mut self.reach else { return Ok(()) };
-            online.held.insert(row.name.clone(), Error::ServerRestored);
-            self.refuse_waiting(&row.name)?;
-        }
-        Ok(())
     }
 
     /// This device cannot read the chat any more: what waits there stays, and it comes in again.
@@ -148,6 +141,7 @@ impl Engine {
             self.ask_to_join(row).await?;
         }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
+        online.entering.remove(&row.chat);
         let lane = online.lane(row.chat);
         lane.retry_at = Some(now + WELCOME);
         if now < since + PATIENCE + WELCOME {
@@ -287,6 +281,7 @@ impl Engine {
         }
         if let State::Online(online) = &mut self.reach {
             online.behind.insert(chat);
+            online.entering.remove(&chat);
             let lane = online.lane(chat);
             (lane.waiting_since, lane.retry_at, lane.joins, lane.asked) = (None, None, 0, false);
             lane.ahead.clear();

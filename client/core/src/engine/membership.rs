@@ -127,6 +127,10 @@ impl Engine {
         if online.lane(chat).settled && !online.unsettled.contains_key(&chat) {
             return Ok(true);
         }
+        let planned = online.unsettled.get(&chat).and_then(Pace::at).is_some_and(|at| at > Instant::now());
+        if online.lane(chat).settled && planned {
+            return Ok(true);
+        }
         let mut differences = self.differences(row)?;
         if let Some(stale) = differences.iter().find(|one| one.outdated.stale) {
             let username = stale.list.username.clone();
@@ -296,7 +300,7 @@ impl Engine {
         if self.waiting_for_settled.is_empty() || !online.caught_up || online.unsettled.values().any(due) {
             return Ok(());
         }
-        if commits::chats(&self.db)?.is_empty() && chats::unsettled(&self.db)?.is_empty() {
+        if commits::chats(&self.db)?.is_empty() {
             self.waiting_for_settled.drain(..).for_each(|waiting| drop(waiting.send(Ok(()))));
         }
         Ok(())

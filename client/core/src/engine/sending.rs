@@ -53,6 +53,9 @@ pub(super) struct Lane {
     pub(super) waiting_since: Option<Instant>,
     /// How often this device tried to let itself in.
     pub(super) joins: u8,
+    /// The conversation that a creation has to take the place of.
+    pub(super) replaces: Option<[u8; 16]>,
+    pub(super) refused_welcomes: u8,
     /// Whether the members were asked to let this device in.
     pub(super) asked: bool,
     /// Whether the group was compared with the device lists since either changed.
@@ -232,6 +235,8 @@ impl Engine {
             };
             let State::Online(online) = &mut self.reach else { return Ok(()) };
             if online.held.contains_key(&row.name) {
+                online.entering.remove(&chat);
+                online.unsettled.remove(&chat);
                 self.refuse_waiting(&row.name)?;
                 continue;
             }

@@ -226,6 +226,13 @@ pub(crate) fn add_former(db: &Connection, chat: ChatId, era: u64, conversation: 
     Ok(())
 }
 
+/// The conversation that a chat left behind last.
+pub(crate) fn last_conversation(db: &Connection, chat: ChatId) -> Result<Option<[u8; 16]>, Error> {
+    let mut query =
+        db.prepare_cached("SELECT conversation FROM former_conversations WHERE chat = ?1 ORDER BY era DESC LIMIT 1")?;
+    Ok(query.query_row([chat], |row| super::array(row, "conversation")).optional()?)
+}
+
 /// The chat that once was this conversation.
 pub(crate) fn by_former_conversation(db: &Connection, conversation: &[u8; 16]) -> Result<Option<ChatId>, Error> {
     let mut query = db.prepare_cached("SELECT chat FROM former_conversations WHERE conversation = ?1")?;

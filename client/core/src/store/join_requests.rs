@@ -20,3 +20,8 @@ pub(crate) fn of(db: &Connection, chat: ChatId, username: &str) -> Result<Vec<[u
     let rows = query.query_map((chat, username), |row| super::array(row, "device"))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+pub(crate) fn clear(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute("DELETE FROM asked_to_join WHERE chat = ?1", [chat])?;
+    Ok(())
+}

@@ -95,6 +95,12 @@ pub(crate) fn unseal(db: &Connection, chat: ChatId, number: u64) -> Result<(), E
     Ok(())
 }
 
+/// What waits goes into another conversation: every seal is void, and what only spoke of the old one goes.
+pub(crate) fn carry_over(db: &Connection, chat: ChatId) -> Result<(), Error> {
+    db.execute("DELETE FROM outbox WHERE chat = ?1 AND message IS NULL", [chat])?;
+    unseal(db, chat, 0)
+}
+
 /// Removes what was sent under this number; returns the message that it showed as.
 pub(crate) fn take(db: &Connection, chat: ChatId, number: u64) -> Result<Option<i64>, Error> {
     let mut query = db.prepare_cached("DELETE FROM outbox WHERE chat = ?1 AND number = ?2 RETURNING message")?;

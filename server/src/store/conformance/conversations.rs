@@ -77,6 +77,26 @@ pub async fn a_pair_has_one_conversation(database: &dyn FreshDatabase) {
     assert_eq!(stage.create(&carol, &alice.name, OTHER, None).await, CreateOutcome::Created { seq: 0 });
 }
 
+/// After a restore both sides begin their chat anew: the one who is first takes the old one's place, which is still there to read.
+pub async fn a_conversation_takes_the_place_of_another(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    stage.send(bob.device, id, 1, 1).await;
+    let mut replacing = new_conversation(&alice, &bob.name, OTHER, Some(handshake(&[bob.device], &[])));
+    replacing.replaces = Some(ConversationId([9; 16]));
+    let refused = stage.store.create_conversation(replacing.clone()).await.unwrap();
+    assert_eq!(refused, CreateOutcome::Exists(id), "it is not the one that is named");
+    replacing.replaces = Some(id);
+    assert_eq!(stage.store.create_conversation(replacing.clone()).await.unwrap(), CreateOutcome::Created { seq: 1 });
+    assert_eq!(stage.store.create_conversation(replacing).await.unwrap(), CreateOutcome::Created { seq: 1 });
+    let mut second = new_conversation(&bob, &alice.name, ConversationId([10; 16]), None);
+    second.replaces = Some(id);
+    assert_eq!(stage.store.create_conversation(second).await.unwrap(), CreateOutcome::Exists(OTHER));
+    let listed: Vec<_> = stage.store.conversations(alice.device, None).await.unwrap();
+    assert_eq!(listed.iter().map(|info| info.conversation).collect::<Vec<_>>(), [OTHER]);
+    assert_eq!(stage.seqs(alice.device, id, 0).await, [1, 2], "the old one can be read to its end");
+}
+
 /// A conversation with oneself, first alone, then with a second device.
 pub async fn notes_to_oneself(database: &dyn FreshDatabase) {
     let stage = Stage::open(database).await;

@@ -55,8 +55,10 @@ impl Database {
         .bind(pair.1)
         .fetch_optional(&mut *transaction)
         .await?;
-        if let Some(id) = existing {
-            return Ok(CreateOutcome::Exists(ConversationId(bytes(&id, "direct_conversation")?)));
+        let existing = existing.map(|id| bytes(&id, "direct_conversation").map(ConversationId)).transpose()?;
+        match existing {
+            Some(id) if new.replaces != Some(id) => return Ok(CreateOutcome::Exists(id)),
+            _ => {}
         }
         let devices = devices(&mut transaction, pair).await?;
         if !devices.contains(&new.creator) {
@@ -127,7 +129,15 @@ async fn insert(
     seq: u64,
 ) -> Result<(), StoreError> {
     let (id, seq) = (&new.id.0[..], signed(seq));
-    // First what two creators could both want.
+    // First what two creators could both want. Whoever comes second finds nothing to replace, and the key taken.
+    if let Some(replaced) = new.replaces {
+        sqlx::query("DELETE FROM direct_conversation WHERE low_account = ? AND high_account = ? AND conversation = ?")
+            .bind(low)
+            .bind(high)
+            .bind(&replaced.0[..])
+            .execute(&mut **transaction)
+            .await?;
+    }
     sqlx::query("INSERT INTO direct_conversation (low_account, high_account, conversation) VALUES (?, ?, ?)")
         .bind(low)
         .bind(high)

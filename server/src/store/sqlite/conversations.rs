@@ -34,10 +34,15 @@ impl Batch<'_> {
         let exists = self
             .statement("SELECT public_id FROM conversation WHERE pair_low = ?1 AND pair_high = ?2")?
             .query_row(pair, |row| Ok(ConversationId(row.get(0)?)));
-        if let Some(id) = exists.optional()? {
-            return Ok(CreateOutcome::Exists(id));
+        match exists.optional()? {
+            Some(id) if new.replaces != Some(id) => return Ok(CreateOutcome::Exists(id)),
+            _ => {}
         }
         let Some(joiners) = self.first_joiners(new, pair)? else { return Ok(CreateOutcome::BadRecipients) };
+        self.statement(
+            "UPDATE conversation SET pair_low = NULL, pair_high = NULL WHERE pair_low = ?1 AND pair_high = ?2",
+        )?
+        .execute(pair)?;
 
         let seq = u64::from(new.handshake.is_some());
         self.statement(

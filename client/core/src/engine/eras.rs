@@ -1,0 +1,102 @@
+//! Eras: when a chat cannot go on in its conversation, because the server lost a part of the log or another device began
+//! anew, it goes on in another one.
+//!
+//! The invariant: nothing that was shown goes away, and a mark stands where one conversation ends; what waits is encrypted
+//! anew. It must not know how conversations are made.
+
+use super::{Engine, State, creation, log};
+use crate::{
+    Error, key_packages,
+    store::{
+        self,
+        chats::{self, ChatId, ChatRow, Phase},
+        commits, join_requests, messages, outbox,
+    },
+};
+
+const RESTORED: &str =
+    "the server was restored from an older copy; what somebody had not received by then has to be sent again";
+const REPLACED: &str = "the chat goes on in a new conversation, which another device has begun";
+
+/// Why a conversation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The server does not have what it had.
+    Restored,
+    /// The server has another one in its place.
+    Replaced,
+}
+
+impl Engine {
+    /// Leaves a chat's conversation behind.
+    pub(super) fn begin_era(&mut self, chat: ChatId, end: End) -> Result<(), Error> {
+        let row = chats::load(&self.db, chat)?;
+        let Some(id) = row.conversation else { return Ok(()) };
+        let own = &self.own;
+        let mark = store::in_transaction(&mut self.db, |tx| {
+            creation::delete_group(tx, &id)?;
+            commits::delete(tx, chat)?;
+            join_requests::clear(tx, chat)?;
+            if row.cursor == 0 {
+                // It never was open here.
+                chats::set_new(tx, chat)?;
+                return Ok::<_, Error>(None);
+            }
+            let reason = if end == End::Restored { RESTORED } else { REPLACED };
+            let mark = log::mark(tx, own, &row, row.cursor + 1, reason.to_owned())?;
+            chats::begin_era(tx, chat)?;
+            outbox::carry_over(tx, chat)?;
+            messages::carry_over(tx, chat)?;
+            Ok(Some(mark))
+        })?;
+        tracing::warn!(chat = row.name, era = row.era + 1, ?end, "a chat goes on in another conversation");
+        if let Some(mark) = mark {
+            self.tell(&mark);
+        }
+        if let State::Online(online) = &mut self.reach {
+            online.lanes.remove(&chat);
+            online.behind.remove(&chat);
+            online.unsettled.remove(&chat);
+            online.entering.remove(&chat);
+            online.restock |= end == End::Restored;
+        }
+        self.dirty.insert(chat);
+        self.ensure_notes()
+    }
+
+    /// The server has another database than the one that this device knew: no chat can go on as it was.
+    pub(super) fn begin_all_anew(&mut self) -> Result<(), Error> {
+        for row in chats::all(&self.db)? {
+            if matches!(row.phase, Phase::Active | Phase::Waiting | Phase::Joining) {
+                self.begin_era(row.chat, End::Restored)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A conversation that the server does not list any more: what it still has of it is read before it is left.
+    pub(super) async fn leave(&mut self, row: &ChatRow) -> Result<(), Error> {
+        let mut cursor = None;
+        loop {
+            let now = chats::load(&self.db, row.chat)?;
+            if now.conversation != row.conversation {
+                return Ok(());
+            }
+            if now.phase != Phase::Active || cursor == Some(now.cursor) {
+                break;
+            }
+            cursor = Some(now.cursor);
+            self.fetch(row.chat).await?;
+        }
+        self.begin_era(row.chat, End::Replaced)
+    }
+
+    /// The server may hand out key packages of ours that were used before: gives it new ones, too.
+    pub(super) async fn restock(&mut self) -> Result<(), Error> {
+        let own = &self.own;
+        let batch = store::in_transaction(&mut self.db, |tx| key_packages::make(tx, own, key_packages::FIRST, true))?;
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        online.restock = false;
+        key_packages::publish(&online.connection, batch).await.map(drop)
+    }
+}
