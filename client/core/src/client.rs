@@ -167,11 +167,7 @@ impl Client {
     /// Everything in the chat was seen.
     pub async fn mark_read(&self, name: &str) -> Result<(), Error> {
         let name = check_username(name)?;
-        self.database(move |db| match chats::by_name(db, &name)? {
-            Some(row) => chats::mark_read(db, row.chat),
-            None => Ok(()),
-        })
-        .await
+        self.ask(|reply| Command::MarkRead { name, reply }).await
     }
 
     /// Others' messages after the receive cursor, in the order of arrival.

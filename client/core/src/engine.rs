@@ -16,6 +16,7 @@ mod log;
 mod membership;
 mod notes;
 mod sending;
+mod sync;
 
 pub(crate) use backup::BackupCommand;
 
@@ -79,6 +80,10 @@ pub(crate) enum Command {
     Revised { own: Box<Own>, rotations: Vec<Vec<u8>>, keys: Option<Arc<AccountKeys>>, reply: Reply<()> },
     /// Waits until every chat's group is as the device lists say.
     Settled(Reply<()>),
+    /// Everything in a chat was seen.
+    MarkRead { name: String, reply: Reply<()> },
+    /// The safety number of this identity was compared, or that is taken back.
+    SetVerified { username: String, fingerprint: [u8; 32], verified: bool, reply: Reply<()> },
     /// Accepts the identity that the server shows for a user.
     Trust { username: String, fingerprint: String, compared: bool, reply: Reply<()> },
     /// Ends the engine.
@@ -372,6 +377,10 @@ impl Engine {
             Command::Online(reply) => drop(reply.send(matches!(self.reach, State::Online(_)))),
             Command::Backup(command) => self.handle_backup(command),
             Command::Listen(listener) => self.listeners.push(listener),
+            Command::MarkRead { name, reply } => drop(reply.send(self.mark_read(&name))),
+            Command::SetVerified { username, fingerprint, verified, reply } => {
+                drop(reply.send(self.set_verified(&username, fingerprint, verified)));
+            }
             Command::Trust { username, fingerprint, compared, reply } => {
                 drop(reply.send(self.trust(&username, &fingerprint, compared)));
             }
@@ -537,6 +546,7 @@ impl Engine {
         if online.receipts_at.is_some_and(|at| at <= now) {
             online.receipts_at = None;
             self.queue_receipts()?;
+            self.queue_read_positions()?;
         }
         self.plan_updates(now)
     }

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0002_membership.sql"),
     include_str!("../../../migrations/client/0003_backup.sql"),
     include_str!("../../../migrations/client/0004_trust.sql"),
+    include_str!("../../../migrations/client/0005_read_positions.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

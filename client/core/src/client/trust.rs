@@ -66,16 +66,20 @@ impl Client {
     /// The user has compared the safety number of exactly this identity with the other user (or takes that back).
     pub async fn set_verified(&self, name: &str, fingerprint: &str, verified: bool) -> Result<Identity, Error> {
         let (name, fingerprint) = (check_username(name)?, fingerprint.to_ascii_lowercase());
-        self.database(move |db| {
-            let known = identity(db, &name)?;
-            if known.fingerprint != fingerprint {
-                return Err(Error::OtherIdentity(name));
-            }
-            let (pinned, _) = pinned(db, &name)?;
-            contacts::set_verified(db, &name, verified.then(|| pinned.fingerprint()).as_ref())?;
-            identity(db, &name)
+        let known = self.database({
+            let name = name.clone();
+            move |db| pinned(db, &name).map(|(key, _)| key.fingerprint())
+        });
+        let known = known.await?;
+        if hex(&known) != fingerprint {
+            return Err(Error::OtherIdentity(name));
+        }
+        self.ask({
+            let username = name.clone();
+            move |reply| Command::SetVerified { username, fingerprint: known, verified, reply }
         })
-        .await
+        .await?;
+        self.database(move |db| identity(db, &name)).await
     }
 
     /// Accepts the identity that the server shows for a user, exactly the one with this fingerprint. A verified contact's
@@ -91,8 +95,9 @@ impl Client {
     }
 }
 
-/// Replaces a pin by the identity that the server shows; what [`Client::trust`] does to the database.
-pub(crate) fn accept(db: &Database, name: &str, fingerprint: &str, compared: bool) -> Result<(), Error> {
+/// Replaces a pin by the identity that the server shows; what [`Client::trust`] does to the database. Returns its
+/// fingerprint.
+pub(crate) fn accept(db: &Database, name: &str, fingerprint: &str, compared: bool) -> Result<[u8; 32], Error> {
     let contact = contacts::load(db, name)?.ok_or_else(|| Error::UnknownUser(name.to_owned()))?;
     let nothing = || Error::BadInput(format!("the identity of '{name}' has not changed: there is nothing to accept"));
     let changed = contact.changed.ok_or_else(nothing)?;
@@ -104,7 +109,8 @@ pub(crate) fn accept(db: &Database, name: &str, fingerprint: &str, compared: boo
     }
     let key = public(&changed.identity_key)?;
     contacts::replace(db, name, &changed.identity_key, &changed.device_list)?;
-    contacts::set_verified(db, name, compared.then(|| key.fingerprint()).as_ref())
+    contacts::set_verified(db, name, compared.then(|| key.fingerprint()).as_ref())?;
+    Ok(key.fingerprint())
 }
 
 fn identity(db: &Database, name: &str) -> Result<Identity, Error> {

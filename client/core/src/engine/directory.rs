@@ -1,6 +1,6 @@
 //! Meeting users: pinning their identity at first contact, and holding everything for those whose identity changed.
 
-use super::{Engine, State, membership};
+use super::{Engine, State, membership, sync};
 use crate::{
     Error, Event, MessageState,
     account::username,
@@ -13,6 +13,7 @@ use crate::{
 use rusqlite::Connection as Database;
 use waxwing_e2ee::{
     account::{AccountKeys, DeviceList, IdentityPublicKey, VerifiedDeviceList},
+    content::Sync,
     mls::{Identities, SignedList},
 };
 use waxwing_protocol::{ErrorCode, Request, Response};
@@ -197,23 +198,33 @@ impl Engine {
                 backup::rotate(tx, keys)?;
             }
             contacts::set_rotations(tx, &revised.username, rotations)?;
-            membership::take_revision(tx, &revised, before)
+            let told = if keys.is_some() { sync::queue_keys(tx, &revised)? } else { None };
+            Ok::<_, Error>((membership::take_revision(tx, &revised, before)?, told))
         })?;
+        let (newer, told) = newer;
         self.own = revised;
+        self.dirty.extend(told);
         self.note_list(newer);
         self.ensure_notes()
     }
 
     /// Accepts the identity that the server shows for a user: what was held can go.
     pub(super) fn trust(&mut self, name: &str, fingerprint: &str, compared: bool) -> Result<(), Error> {
-        store::in_transaction(&mut self.db, |tx| trust::accept(tx, name, fingerprint, compared))?;
-        if let State::Online(online) = &mut self.reach {
-            online.held.remove(name);
-            online.checked.remove(name);
-        }
+        let own = &self.own;
+        let told = store::in_transaction(&mut self.db, |tx| {
+            let accepted = trust::accept(tx, name, fingerprint, compared)?;
+            let username = name.to_owned();
+            let mut told = sync::queue(tx, own, Sync::Trusted { username, fingerprint: accepted })?;
+            if compared {
+                let username = name.to_owned();
+                told = sync::queue(tx, own, Sync::Verified { username, fingerprint: accepted, verified: true })?;
+            }
+            Ok::<_, Error>(told)
+        })?;
+        self.dirty.extend(told);
+        self.note_trusted(name);
         Ok(())
     }
-
     /// Holds everything for a user until the next connection.
     pub(super) fn hold(&mut self, name: &str, error: Error) -> Result<(), Error> {
         if let State::Online(online) = &mut self.reach

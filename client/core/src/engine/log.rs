@@ -3,7 +3,7 @@
 //! The invariant: entry after entry without a gap; what cannot be read leaves a visible mark, and whatever a peer sends,
 //! the chat goes on.
 
-use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, membership};
+use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, membership, sync};
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -23,6 +23,7 @@ use waxwing_e2ee::{
     mls::{Group, Member, Mls, MlsError, Received},
 };
 use waxwing_protocol::{ConversationId, Page};
+use zeroize::Zeroizing;
 
 /// No log is longer; leaves room for arithmetic, and for the database's signed integers.
 pub(super) const HIGHEST: u64 = 1 << 52;
@@ -44,6 +45,10 @@ struct Effects {
     lists: Vec<membership::NewList>,
     /// Places whose entries could not be read.
     unread: Vec<u64>,
+    /// Another device of ours has told a new account key.
+    account_key: Option<Zeroizing<[u8; 32]>>,
+    /// Users whose new identity was accepted on another device of ours.
+    trusted: Vec<String>,
 }
 
 /// Why a batch of entries was not read; nothing of it has happened.
@@ -145,6 +150,10 @@ impl Engine {
         self.backup.note_messages(effects.events.iter().filter(new).count() + effects.sent.len());
         effects.sent.into_iter().for_each(|message| self.note_sent(message));
         effects.lists.into_iter().for_each(|list| self.note_list(list));
+        effects.trusted.iter().for_each(|username| self.note_trusted(username));
+        if let Some(key) = effects.account_key {
+            self.own.account_key = Some(key);
+        }
         if effects.changed {
             self.unsettle(chat);
         }
@@ -321,6 +330,14 @@ impl Reader<'_, '_> {
                         let (chat, state, seq) = (self.row.name.clone(), state.clone(), Some(seq));
                         self.effects.events.push(Event::State { chat, id, state, seq });
                     }
+                }
+                return Ok(());
+            }
+            Body::Sync(sync) if mine && self.row.name == self.own.username => {
+                match sync::apply(self.tx, *sync)? {
+                    sync::Effect::None => {}
+                    sync::Effect::AccountKey(key) => self.effects.account_key = Some(key),
+                    sync::Effect::Trusted(username) => self.effects.trusted.push(username),
                 }
                 return Ok(());
             }

@@ -7,10 +7,9 @@ use crate::{
     Error,
     store::{
         self,
-        chats::{self, ChatId, Phase},
+        chats::{self, Phase},
     },
 };
-use rusqlite::Connection as Database;
 
 impl Engine {
     /// Sees to it that the devices of this account have a chat of their own.
@@ -26,9 +25,4 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-/// The chat between the devices of this account; none while it has only one.
-pub(super) fn sync_chat(tx: &Database, own_username: &str) -> Result<Option<ChatId>, Error> {
-    Ok(chats::by_name(tx, own_username)?.map(|row| row.chat))
 }

@@ -209,7 +209,7 @@ pub(crate) fn begin_era(db: &Connection, chat: ChatId) -> Result<(), Error> {
         [chat],
     )?;
     db.execute(
-        "UPDATE chats SET era = era + 1, phase = 0, conversation = NULL, cursor = 0, commits = 0, number = 0, others = 0,
+        "UPDATE chats SET era = era + 1, read_told = 0, phase = 0, conversation = NULL, cursor = 0, commits = 0, number = 0, others = 0,
                           receipted = 0, introduced = 0, creation = NULL, join_key = NULL, gap = 0, unsettled = 1
          WHERE chat = ?1",
         [chat],
@@ -271,6 +271,50 @@ pub(crate) fn mark_read(db: &Connection, chat: ChatId) -> Result<(), Error> {
     db.execute(
         "UPDATE chats SET read = coalesce((SELECT max(position) FROM messages WHERE chat = ?1), 0) WHERE chat = ?1",
         [chat],
+    )?;
+    Ok(())
+}
+
+/// How far the user has read a chat.
+pub(crate) struct ReadPosition {
+    pub(crate) chat: ChatId,
+    pub(crate) conversation: [u8; 16],
+    pub(crate) era: u64,
+    pub(crate) seq: u64,
+}
+
+/// Active chats that were read further than the account's other devices know.
+pub(crate) fn owing_read_positions(db: &Connection) -> Result<Vec<ReadPosition>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT chat, conversation, era, read_told, (SELECT max(m.seq) FROM messages m WHERE m.chat = c.chat AND m.era = c.era
+                AND m.mine = 0 AND m.position <= c.read) AS seq
+         FROM chats c WHERE phase = 3 AND seq > read_told",
+    )?;
+    let rows = query.query_map([], |row| {
+        Ok(ReadPosition {
+            chat: row.get("chat")?,
+            conversation: super::array(row, "conversation")?,
+            era: row.get("era")?,
+            seq: row.get("seq")?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn set_read_told(db: &Connection, chat: ChatId, seq: u64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE chats SET read_told = max(read_told, ?2) WHERE chat = ?1")?.execute((chat, seq))?;
+    Ok(())
+}
+
+/// Another device of this account has read a conversation up to an entry. Never goes back.
+pub(crate) fn read_elsewhere(db: &Connection, conversation: &[u8; 16], era: u64, seq: u64) -> Result<(), Error> {
+    // Whatever it claims, the database must be able to keep it.
+    let seq = seq.min(1 << 52);
+    db.execute(
+        "UPDATE chats SET read_told = max(read_told, ?3), read = max(read, coalesce(
+             (SELECT max(m.position) FROM messages m WHERE m.chat = chats.chat AND m.era = ?2 AND m.seq <= ?3), 0))
+         WHERE conversation = ?1 AND era = ?2",
+        (conversation, era, seq),
     )?;
     Ok(())
 }

@@ -76,6 +76,11 @@ pub(crate) fn set_device_list(db: &Connection, signed: &[u8]) -> Result<(), Erro
     Ok(())
 }
 
+pub(crate) fn set_account_key(db: &Connection, key: &[u8; 32]) -> Result<(), Error> {
+    db.execute("UPDATE own SET account_key = ?1", [key])?;
+    Ok(())
+}
+
 /// After a revision: the list, and what else may have become another.
 pub(crate) fn set_revised(db: &Connection, own: &Own) -> Result<(), Error> {
     db.execute(

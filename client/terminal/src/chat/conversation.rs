@@ -169,7 +169,6 @@ impl Conversation {
             Event::Restored(progress) if progress.total > 0 => {
                 vec![notice(&format!("{} of {} messages restored", progress.done, progress.total))]
             }
-            Event::IdentityRenewed { .. } => Vec::new(),
             Event::Profile { .. } | Event::CaughtUp | Event::Restoring(_) | Event::Restored(_) => Vec::new(),
         }
     }

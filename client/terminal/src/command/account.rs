@@ -186,8 +186,10 @@ mod tests {
             serde_json::to_value(&object).unwrap(),
             json!({ "username": "alice", "device": "00ff", "recovery_code": "ABCD-EFGH", "remembered": "no" })
         );
-        let object = LoggedInObject { username: "alice", device: "00ff", remembered: "keyring" };
-        let expected = json!({ "username": "alice", "device": "00ff", "remembered": "keyring" });
+        let restored = None;
+        let object =
+            LoggedInObject { username: "alice", device: "00ff", remembered: "keyring", restored, backup_error: None };
+        let expected = json!({ "username": "alice", "device": "00ff", "remembered": "keyring", "restored": null });
         assert_eq!(serde_json::to_value(&object).unwrap(), expected);
     }
 
