@@ -87,8 +87,11 @@ fn restored_messages_are_not_new(database: Database) -> Result<()> {
     let chat = chats.iter().find(|chat| chat["chat"] == "bob").context("no chat with bob")?;
     assert_eq!(chat["unread"], 0, "{chat}");
     // What comes now is new.
-    let mut follow = phone.follow()?;
     let mut old = alice.follow()?;
+    // The new device is let in by the old one.
+    phone.send("bob", "from the phone")?;
+    assert_eq!(old.next_texts(1)?, ["from the phone"]);
+    let mut follow = phone.follow()?;
     bob.send("alice", "news")?;
     assert_eq!(follow.next_texts(1)?, ["news"]);
     assert_eq!(old.next_texts(1)?, ["news"]);

@@ -15,7 +15,7 @@ mod status;
 
 pub(crate) use drill::Scratch;
 pub(crate) use enrolment::{begin, open_at_login, rotate, store_first};
-pub(crate) use manifest::{Shown, adopt, check, entry_of, is_off, state_entry_of};
+pub(crate) use manifest::{Shown, adopt, check, entry_of, hash_of, is_off, state_entry_of};
 pub(crate) use plan::{Item, Log, Stored, plan};
 pub(crate) use ranges::{Range, Ranges};
 pub(crate) use segment::{pack, unpack};

@@ -60,6 +60,13 @@ pub(crate) fn check(db: &Connection, own: &Own, shown: &Manifest, incarnation: &
     Ok(Shown::Some(Box::new(manifest), body))
 }
 
+/// The hash of what the server shows, if a device of the account has signed it.
+pub(crate) fn hash_of(own: &Own, shown: &Manifest) -> Result<Option<[u8; 32]>, Error> {
+    let Some(bytes) = &shown.manifest else { return Ok(None) };
+    let manifest = VerifiedManifest::verify(&bytes.0, &own.username, &own_list(own)?);
+    Ok(manifest.ok().map(|manifest| manifest.hash()))
+}
+
 fn own_list(own: &Own) -> Result<VerifiedDeviceList, Error> {
     let damaged = |error: String| Error::Storage(format!("this account's device list: {error}"));
     let identity = IdentityPublicKey::from_der(&own.identity_key).map_err(|error| damaged(error.to_string()))?;

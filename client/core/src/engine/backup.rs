@@ -407,7 +407,11 @@ impl Engine {
     /// Switching off: the manifest is deleted with everything, and its place taken by one that says so.
     async fn manifest_for_off(&mut self, shown: &Manifest) -> Result<(), Error> {
         // Whatever the server shows goes: the next version is behind its.
-        store::backup::update(&self.db, |standing| standing.version = shown.version)?;
+        let hash = backup::hash_of(&self.own, shown)?;
+        store::backup::update(&self.db, |standing| {
+            standing.version = shown.version;
+            standing.hash = hash.or(standing.hash);
+        })?;
         self.backup.work = Work::Delete;
         self.backup.run += 1;
         self.post_backup(Request::DeleteBackup, 0).await;

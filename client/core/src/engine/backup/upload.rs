@@ -50,7 +50,7 @@ enum Piece {
 }
 
 enum Sent {
-    Segment(Entry, [u8; 32]),
+    Segment(Entry, [u8; 32], u64),
     Manifest(SignedManifest),
 }
 
@@ -87,7 +87,7 @@ impl Engine {
         }
         self.backup.tries = 0;
         let alone = device_count(&self.own) == Some(1);
-        if asked || !alone || standing.version == 0 {
+        if asked || !alone || standing.version == 0 || standing.quota == 0 {
             return self.ask_for_manifest(Then::Upload).await;
         }
         let begun = self.begin_upload().await;
@@ -186,8 +186,9 @@ impl Engine {
             let sealed = seal_segment(&upload.key, &self.own.username, id, &plaintext, &mut random());
             let sealed = sealed.map_err(backup::refused)?;
             *sha256 = Sha256::digest(&sealed).into();
+            let length = sealed.len() as u64;
             let request = Request::PutSegment { id: SegmentId(*id), payload: sealed.into() };
-            upload.sent = Some(Sent::Segment(entry, digest));
+            upload.sent = Some(Sent::Segment(entry, digest, length));
             self.backup.work = Work::Upload(upload);
             self.post_backup(request, 0).await;
             return Ok(());
@@ -237,10 +238,12 @@ impl Engine {
 
     pub(super) async fn upload_answered(&mut self, mut upload: Box<Upload>, answer: Answer) -> Result<(), Error> {
         match (upload.sent.take(), answer) {
-            (Some(Sent::Segment(mut entry, digest)), Ok(Response::Done)) => {
+            (Some(Sent::Segment(mut entry, digest, length)), Ok(Response::Done)) => {
                 let (id, sha256) = entry.place();
                 let uploaded = Uploaded { id: *id, generation: upload.key.number(), sha256: *sha256, digest };
                 store::backup::add_upload(&self.db, &uploaded)?;
+                // What it replaces goes with the next manifest; the server says then what is left.
+                store::backup::update(&self.db, |standing| standing.used += length)?;
                 entry.add_to(&mut upload.body);
                 self.send_next_piece(upload).await
             }
