@@ -30,10 +30,10 @@ pub(crate) fn collect(db: &Connection, own: &Own) -> Result<State, Error> {
     for username in contacts::all(db)? {
         let Some(contact) = contacts::load(db, &username)? else { continue };
         contacts_of.push(Contact {
-            former: Vec::new(),
+            former: contacts::formers(db, &username)?.into_iter().map(Into::into).collect(),
             identity: contact.identity_key,
             device_list: Some(contact.device_list),
-            verified: None,
+            verified: contact.verified.and_then(|fingerprint| fingerprint.try_into().ok()),
             full_name: contact.full_name,
             username,
         });
@@ -85,19 +85,30 @@ pub(crate) fn apply(tx: &Connection, own: &mut Own, state: State) -> Result<(), 
 fn restore_contact(tx: &Connection, own: &Own, contact: &Contact) -> Result<(), Error> {
     let username = contact.username.as_str();
     let named = crate::account::username(username).is_ok_and(|name| name.as_str() == username);
+    let Ok(identity) = IdentityPublicKey::from_der(&contact.identity) else { return Ok(()) };
     if !named || username == own.username {
         return Ok(());
     }
-    let Ok(identity) = IdentityPublicKey::from_der(&contact.identity) else { return Ok(()) };
-    let pinned = contacts::load(tx, username)?;
-    if pinned.is_none() {
-        let list = contact.device_list.as_deref();
-        let Some(list) = list.filter(|list| DeviceList::verify(list, &identity, username).is_ok()) else {
-            return Ok(());
-        };
-        contacts::pin(tx, username, &identity.to_der(), list)?;
-        if let Some(name) = &contact.full_name {
-            contacts::set_full_name(tx, username, Some(name))?;
+    match contacts::load(tx, username)? {
+        None => {
+            let list = contact.device_list.as_deref();
+            let list = list.filter(|list| DeviceList::verify(list, &identity, username).is_ok());
+            let Some(list) = list else { return Ok(()) };
+            contacts::pin(tx, username, &identity.to_der(), list)?;
+            if let Some(name) = &contact.full_name {
+                contacts::set_full_name(tx, username, Some(name))?;
+            }
+        }
+        // What this device found out itself stays.
+        Some(pinned) if pinned.identity_key != identity.to_der() || pinned.verified.is_some() => return Ok(()),
+        Some(_) => {}
+    }
+    if let Some(fingerprint) = &contact.verified {
+        contacts::set_verified(tx, username, Some(fingerprint))?;
+    }
+    for former in &contact.former {
+        if let Ok(key) = IdentityPublicKey::from_der(former) {
+            contacts::add_former(tx, username, &key.fingerprint(), &key.to_der())?;
         }
     }
     Ok(())

@@ -198,6 +198,16 @@ impl Engine {
         Ok(())
     }
 
+    /// The account's devices or keys are others now: the next manifest is due, by a device that is listed and under the
+    /// newest key.
+    pub(super) fn renew_backup(&mut self) -> Result<(), Error> {
+        let standing = store::backup::update(&self.db, |standing| standing.state_digest = None)?;
+        if standing.enabled && !standing.blocked {
+            self.backup.due = Some(Instant::now());
+        }
+        Ok(())
+    }
+
     pub(super) fn handle_backup(&mut self, command: BackupCommand) {
         let online = matches!(self.reach, State::Online(_) | State::Connecting(_));
         match command {

@@ -205,6 +205,7 @@ impl Engine {
         self.own = revised;
         self.dirty.extend(told);
         self.note_list(newer);
+        self.renew_backup()?;
         self.ensure_notes()
     }
 

@@ -77,6 +77,14 @@ pub(crate) fn former(db: &Connection, username: &str, fingerprint: &[u8; 32]) ->
     Ok(query.query_row((username, fingerprint), |row| row.get(0)).optional()?)
 }
 
+/// The identities of a user that vouched for their successors.
+pub(crate) fn formers(db: &Connection, username: &str) -> Result<Vec<Vec<u8>>, Error> {
+    let mut query =
+        db.prepare_cached("SELECT identity_key FROM former_identities WHERE username = ?1 ORDER BY fingerprint")?;
+    let keys = query.query_map([username], |row| row.get(0))?;
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
 /// The fingerprint that the user has compared, or none any more.
 pub(crate) fn set_verified(db: &Connection, username: &str, fingerprint: Option<&[u8; 32]>) -> Result<(), Error> {
     db.execute("UPDATE contacts SET verified = ?2 WHERE username = ?1", (username, fingerprint))?;
