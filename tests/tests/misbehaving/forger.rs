@@ -12,7 +12,10 @@ use rand_core::UnwrapErr;
 use rusqlite::Connection;
 use waxwing_e2ee::{
     account::{DeviceList, IdentityKey, IdentityPublicKey, ListedDevice, credential},
-    mls::{self, Device, Group, GroupRules, Identities, Kind, Mls, Participant, Role, SignatureKey},
+    mls::{
+        self, Change, Device, Group, GroupRules, Identities, JoinKey, Kind, Mls, Participant, Role, SignatureKey,
+        SignedList,
+    },
 };
 use waxwing_protocol::{AccountRecord, Bytes, ClaimedKeyPackage, DeviceId, KdfParameters, NewDevice};
 use waxwing_server::store::{NewAccount, SealedVault};
@@ -146,19 +149,36 @@ impl Forger {
         let mls = Mls::new(&db);
         let key = SignatureKey::generate()?;
         key.store(&mls)?;
-        let certified = credential::certify(&self.identity, &self.name, &self.id, &key.public(), &mut rng());
+        let key_of_leaf = key.public();
+        let certified = credential::certify(&self.identity, &self.name, &self.id, &key_of_leaf, &mut rng());
         let device = Device::new(key, &certified)?;
         let known = Both(self.identity.public(), IdentityPublicKey::from_der(&victim.identity_key.0)?);
-        let participant = |username: &str, key: &IdentityPublicKey| Participant {
+        let mls_key = key_of_leaf.as_slice().try_into()?;
+        let signed = |username: &str, list: Bytes| SignedList {
             username: username.to_owned(),
-            identity: key.fingerprint(),
-            list_version: 1,
-            list_hash: [0; 32],
-            role: Role::Member,
+            list: list.0,
+            rotations: Vec::new(),
         };
-        let participants = vec![participant(&self.name, &known.0), participant(victim.username.as_str(), &known.1)];
-        let mut group = Group::create(&mls, &device, conversation, &GroupRules::new(Kind::Direct, participants)?)?;
-        let prepared = group.prepare_add(&device, &known, std::slice::from_ref(&package.0))?;
+        let lists = [
+            signed(&self.name, self.list(vec![ListedDevice { mls_key, ..self.device() }])),
+            signed(victim.username.as_str(), victim.device_list.clone()),
+        ];
+        let participant = |signed: &SignedList, key: &IdentityPublicKey| -> Result<Participant> {
+            let verified = DeviceList::verify(&signed.list, key, &signed.username)?;
+            Ok(Participant {
+                username: signed.username.clone(),
+                identity: key.fingerprint(),
+                list_version: verified.list.version,
+                list_hash: verified.hash,
+                role: Role::Member,
+                former: Vec::new(),
+            })
+        };
+        let participants = vec![participant(&lists[0], &known.0)?, participant(&lists[1], &known.1)?];
+        let rules = GroupRules::new(Kind::Direct, participants, JoinKey::generate(&mut rng()))?;
+        let mut group = Group::create(&mls, &device, conversation, &rules)?;
+        let change = Change { lists: &lists, add: std::slice::from_ref(&package.0), ..Change::default() };
+        let prepared = group.prepare(&device, &known, change)?;
         group.commit_accepted()?;
         let text = waxwing_e2ee::content::Body::Text("I am the one you know".into());
         let text = waxwing_e2ee::content::Content { id: [9; 16], sent_at_ms: 1, body: text, seen: None };
