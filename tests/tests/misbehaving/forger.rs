@@ -149,11 +149,10 @@ impl Forger {
         let mls = Mls::new(&db);
         let key = SignatureKey::generate()?;
         key.store(&mls)?;
-        let key_of_leaf = key.public();
-        let certified = credential::certify(&self.identity, &self.name, &self.id, &key_of_leaf, &mut rng());
+        let mls_key = key.public();
+        let certified = credential::certify(&self.identity, &self.name, &self.id, &mls_key, &mut rng());
         let device = Device::new(key, &certified)?;
         let known = Both(self.identity.public(), IdentityPublicKey::from_der(&victim.identity_key.0)?);
-        let mls_key = key_of_leaf.as_slice().try_into()?;
         let signed = |username: &str, list: Bytes| SignedList {
             username: username.to_owned(),
             list: list.0,

@@ -5,22 +5,26 @@
 
 use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::UNIX_EPOCH,
 };
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
 use waxwing_protocol::{
-    AccountRecord, Address, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, DeviceId, Entry, InboxItem,
-    Incarnation, KeyPackageStock, Link, NewDevice, Page, Username,
+    AccountRecord, Address, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId,
+    Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, NewDevice, Page, SegmentId, Username,
 };
 use waxwing_server::{
     install::Identity,
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
     store::{
-        AccountId, Append, AppendOutcome, CreateOutcome, DeviceRow, EnrolOutcome, LoginRecord, NewAccount,
-        NewConversation, NewInvite, Publish, SignUpOutcome, Store, StoreError,
+        AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+        LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
+        ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
         sqlite::{SqliteStore, migrate},
     },
 };
@@ -146,7 +150,8 @@ impl Server {
         self.runtime.block_on(async {
             let outcome = self.store.create_account(account).await?;
             ensure!(matches!(outcome, SignUpOutcome::Created(_)), "{outcome:?}");
-            self.store.publish_key_packages(device, key_packages, None).await?;
+            let now_ms = u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?;
+            self.store.publish_key_packages(device, key_packages, None, now_ms).await?;
             Ok(())
         })
     }
@@ -219,6 +224,14 @@ impl Store for Lying {
         self.honest.enrol_device(account, device, version, device_list, now_ms).await
     }
 
+    async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError> {
+        self.honest.revise_account(revision).await
+    }
+
+    async fn delete_account(&self, account: AccountId, now_ms: u64) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        self.honest.delete_account(account, now_ms).await
+    }
+
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         self.honest.device(device).await
     }
@@ -228,12 +241,13 @@ impl Store for Lying {
         device: DeviceId,
         one_time: Vec<Bytes>,
         last_resort: Option<Bytes>,
+        now_ms: u64,
     ) -> Result<KeyPackageStock, StoreError> {
-        self.honest.publish_key_packages(device, one_time, last_resort).await
+        self.honest.publish_key_packages(device, one_time, last_resort, now_ms).await
     }
 
-    async fn key_package_stock(&self, device: DeviceId) -> Result<KeyPackageStock, StoreError> {
-        self.honest.key_package_stock(device).await
+    async fn key_package_stock(&self, device: DeviceId, now_ms: u64) -> Result<KeyPackageStock, StoreError> {
+        self.honest.key_package_stock(device, now_ms).await
     }
 
     async fn claim_key_packages(
@@ -253,6 +267,31 @@ impl Store for Lying {
         self.lies.changes.fetch_add(1, SeqCst);
         let device = append.device;
         Ok(self.lies.append.answer(&device, self.honest.append(append).await?))
+    }
+
+    async fn conversations(
+        &self,
+        device: DeviceId,
+        after: Option<ConversationId>,
+    ) -> Result<Vec<ConversationInfo>, StoreError> {
+        self.honest.conversations(device, after).await
+    }
+
+    async fn group_info(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<GroupInfo>, StoreError> {
+        self.honest.group_info(device, conversation).await
+    }
+
+    async fn ask_to_join(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        now_ms: u64,
+    ) -> Result<bool, StoreError> {
+        self.honest.ask_to_join(device, conversation, now_ms).await
     }
 
     async fn fetch(
@@ -287,12 +326,36 @@ impl Store for Lying {
         Ok(self.lies.heads.answer(&after, self.honest.heads(device, after).await?))
     }
 
+    async fn put_segment(&self, segment: NewSegment) -> Result<SegmentOutcome, StoreError> {
+        self.honest.put_segment(segment).await
+    }
+
+    async fn segment(&self, device: DeviceId, id: SegmentId) -> Result<Option<Bytes>, StoreError> {
+        self.honest.segment(device, id).await
+    }
+
+    async fn put_manifest(&self, manifest: NewManifest) -> Result<ManifestOutcome, StoreError> {
+        self.honest.put_manifest(manifest).await
+    }
+
+    async fn backup(&self, device: DeviceId) -> Result<Option<BackupRecord>, StoreError> {
+        self.honest.backup(device).await
+    }
+
+    async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError> {
+        self.honest.delete_backup(device).await
+    }
+
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {
         self.honest.create_invite(invite).await
     }
 
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {
         self.honest.expire(before_ms).await
+    }
+
+    async fn expire_key_packages(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.honest.expire_key_packages(now_ms).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
