@@ -23,6 +23,9 @@ CREATE TABLE backup (
     quota INTEGER NOT NULL DEFAULT 0,
     -- SHA-256 of the account's state as it is stored.
     state_digest BLOB,
+    -- The device list and identity before the present ones, until a manifest is known that a device of today has signed.
+    former_list BLOB,
+    former_identity BLOB,
     -- How many messages the restoring began with.
     restoring INTEGER NOT NULL DEFAULT 0,
     -- Why the last try failed, in words for users; and whether only its user can go on.
@@ -30,6 +33,10 @@ CREATE TABLE backup (
     blocked INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 INSERT INTO backup (id) VALUES (1);
+
+CREATE TRIGGER own_list_changed AFTER UPDATE OF device_list ON own WHEN old.device_list IS NOT new.device_list BEGIN
+    UPDATE backup SET former_list = old.device_list, former_identity = old.identity_key;
+END;
 
 -- Generation keys, with the wrapped seeds by which the account's next devices find them.
 CREATE TABLE backup_keys (

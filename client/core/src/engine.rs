@@ -198,6 +198,7 @@ impl Engine {
         let runtime = runtime.map_err(|error| Error::Storage(error.to_string()))?;
         let (handle, commands) = mpsc::unbounded_channel();
         let (running, ended) = std::sync::mpsc::channel();
+        let backup = backup::Keeper::new(&own.device);
         let engine = Self {
             dirty: outbox::chats(&db)?.into_iter().chain(store::commits::chats(&db)?).collect(),
             db,
@@ -213,7 +214,7 @@ impl Engine {
             failures: HashMap::new(),
             trouble: None,
             closing: None,
-            backup: backup::Keeper::new(),
+            backup,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()

@@ -8,6 +8,8 @@
 
 mod account;
 mod backup;
+#[cfg(feature = "benchmark")]
+pub mod benchmark;
 mod client;
 mod directory;
 mod engine;

@@ -1,6 +1,7 @@
 //! The real client against a server that lies: the relay itself, over a store whose single answers a test changes.
 
 mod accounts;
+mod backups;
 mod directory;
 mod forger;
 mod invitations;

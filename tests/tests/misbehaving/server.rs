@@ -78,7 +78,14 @@ pub(crate) struct Lies {
     pub(crate) append: Lie<DeviceId, AppendOutcome>,
     /// What is pushed to those who listen.
     pub(crate) pushed: Lie<ConversationId, Vec<Entry>>,
+    /// A segment of a backup.
+    pub(crate) segment: Lie<SegmentId, Option<Bytes>>,
+    /// The manifest of a backup.
+    pub(crate) backup: Lie<DeviceId, Option<BackupRecord>>,
+    /// Whether there is room for a segment.
+    pub(crate) put_segment: Lie<SegmentId, SegmentOutcome>,
     changes: AtomicUsize,
+    backups: AtomicUsize,
     questions: AtomicUsize,
 }
 
@@ -131,6 +138,11 @@ impl Server {
     /// How often anybody has tried to create a conversation or to append to one.
     pub(crate) fn changes(&self) -> usize {
         self.lies.changes.load(SeqCst)
+    }
+
+    /// How often anybody has asked for the manifest of a backup.
+    pub(crate) fn backups(&self) -> usize {
+        self.lies.backups.load(SeqCst)
     }
 
     /// How often anybody has asked for heads, an inbox or a page.
@@ -327,11 +339,12 @@ impl Store for Lying {
     }
 
     async fn put_segment(&self, segment: NewSegment) -> Result<SegmentOutcome, StoreError> {
-        self.honest.put_segment(segment).await
+        let id = segment.id;
+        Ok(self.lies.put_segment.answer(&id, self.honest.put_segment(segment).await?))
     }
 
     async fn segment(&self, device: DeviceId, id: SegmentId) -> Result<Option<Bytes>, StoreError> {
-        self.honest.segment(device, id).await
+        Ok(self.lies.segment.answer(&id, self.honest.segment(device, id).await?))
     }
 
     async fn put_manifest(&self, manifest: NewManifest) -> Result<ManifestOutcome, StoreError> {
@@ -339,7 +352,8 @@ impl Store for Lying {
     }
 
     async fn backup(&self, device: DeviceId) -> Result<Option<BackupRecord>, StoreError> {
-        self.honest.backup(device).await
+        self.lies.backups.fetch_add(1, SeqCst);
+        Ok(self.lies.backup.answer(&device, self.honest.backup(device).await?))
     }
 
     async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError> {

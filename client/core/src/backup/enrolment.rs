@@ -110,7 +110,7 @@ pub(crate) async fn open_at_login(
         });
         match opened {
             Ok(Some((manifest, body))) => {
-                manifest::adopt(tx, &manifest, &body, &incarnation)?;
+                manifest::adopt(tx, own, &manifest, &body, &incarnation)?;
                 let off = manifest::is_off(&body);
                 store::backup::update(tx, |standing| standing.enabled = !off)?;
                 Ok::<_, Error>(false)

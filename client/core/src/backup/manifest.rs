@@ -16,7 +16,7 @@ use crate::{
 use rusqlite::Connection;
 use waxwing_e2ee::{
     account::{DeviceList, IdentityPublicKey, VerifiedDeviceList},
-    backup::{Body, GenerationKey, SegmentEntry, StateEntry, VerifiedManifest},
+    backup::{BackupError, Body, GenerationKey, SegmentEntry, StateEntry, VerifiedManifest},
 };
 use waxwing_protocol::Manifest;
 
@@ -36,7 +36,7 @@ pub(crate) fn check(db: &Connection, own: &Own, shown: &Manifest, incarnation: &
     let standing = store::backup::load(db)?;
     // A database that was restored from a copy is older, and says so by another incarnation.
     let same_database = standing.incarnation.as_ref().is_none_or(|known| known == incarnation);
-    let older = |version| refused(waxwing_e2ee::backup::BackupError::Rollback { from: standing.version, to: version });
+    let older = |version| refused(BackupError::Rollback { from: standing.version, to: version });
     let Some(bytes) = &shown.manifest else {
         return if same_database && shown.version < standing.version {
             Err(older(shown.version))
@@ -44,7 +44,10 @@ pub(crate) fn check(db: &Connection, own: &Own, shown: &Manifest, incarnation: &
             Ok(Shown::None)
         };
     };
-    let manifest = VerifiedManifest::verify(&bytes.0, &own.username, &own_list(own)?).map_err(refused)?;
+    let manifest = match VerifiedManifest::verify(&bytes.0, &own.username, &own_list(own)?) {
+        Err(BackupError::Signature) => verify_by_former(db, own, &bytes.0)?,
+        verified => verified.map_err(refused)?,
+    };
     if manifest.version() != shown.version {
         return Err(Error::BackupRefused("its version is not the one that the server names".into()));
     }
@@ -54,10 +57,20 @@ pub(crate) fn check(db: &Connection, own: &Own, shown: &Manifest, incarnation: &
     let (key, _) = store::backup::key(db, manifest.generation())?.ok_or(Error::BackupLocked)?;
     let body = manifest.open(&key).map_err(|error| match error {
         // Two devices began a generation at once; ours lost.
-        waxwing_e2ee::backup::BackupError::Locked if standing.version == 0 => Error::BackupLocked,
+        BackupError::Locked if standing.version == 0 => Error::BackupLocked,
         error => refused(error),
     })?;
     Ok(Shown::Some(Box::new(manifest), body))
+}
+
+/// Just after a device was signed out the newest manifest may still be its work: one more list counts until there is a
+/// manifest by a device that is listed now.
+fn verify_by_former(db: &Connection, own: &Own, bytes: &[u8]) -> Result<VerifiedManifest, Error> {
+    let unsigned = || refused(BackupError::Signature);
+    let (list, identity) = store::backup::former_list(db)?.ok_or_else(unsigned)?;
+    let identity = IdentityPublicKey::from_der(&identity).map_err(|_| unsigned())?;
+    let list = DeviceList::verify(&list, &identity, &own.username).map_err(|_| unsigned())?;
+    VerifiedManifest::verify(bytes, &own.username, &list).map_err(refused)
 }
 
 /// The hash of what the server shows, if a device of the account has signed it.
@@ -81,10 +94,14 @@ pub(crate) fn is_off(body: &Body) -> bool {
 /// Takes over what a manifest says, in the caller's transaction.
 pub(crate) fn adopt(
     tx: &Connection,
+    own: &Own,
     manifest: &VerifiedManifest,
     body: &Body,
     incarnation: &[u8; 16],
 ) -> Result<(), Error> {
+    if own_list(own)?.list.device(&manifest.device()).is_some() {
+        store::backup::forget_former_list(tx)?;
+    }
     for key in &body.former {
         store::backup::add_key(tx, key, None)?;
     }

@@ -139,3 +139,6 @@ fn restore_chat(tx: &Connection, chat: &Chat) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,8 +27,9 @@ use waxwing_protocol::{ErrorCode, Manifest, Request, Response};
 
 /// So many new messages are stored at once; fewer wait until it is quiet.
 const MANY: usize = 200;
-/// How long it has to be quiet.
+/// How long it has to be quiet, and so many seconds more on some devices: not all of an account begin at once.
 const QUIET: Duration = Duration::from_secs(30);
+const SPREAD: u64 = 16;
 /// How long after a failure it is tried again: this, doubled each time, up to the other.
 const RETRY: Duration = Duration::from_secs(60);
 const RETRY_AT_MOST: Duration = Duration::from_secs(3600);
@@ -62,6 +63,8 @@ pub(super) struct Keeper {
     unknown: bool,
     /// Whether there may be something to restore.
     restoring: bool,
+    /// How long it has to be quiet on this device.
+    quiet: Duration,
     failures: u32,
     tries: u32,
     waiting: Vec<Reply<BackupStatus>>,
@@ -95,7 +98,7 @@ enum Then {
 }
 
 impl Keeper {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(device: &[u8; 16]) -> Self {
         let (answer_to, answers) = mpsc::unbounded_channel();
         Self {
             work: Work::Nothing,
@@ -106,6 +109,7 @@ impl Keeper {
             fresh: 0,
             unknown: true,
             restoring: true,
+            quiet: QUIET + Duration::from_secs(device.iter().map(|byte| u64::from(*byte)).sum::<u64>() % SPREAD),
             failures: 0,
             tries: 0,
             waiting: Vec::new(),
@@ -131,7 +135,7 @@ impl Keeper {
             // The next try is set already.
             return;
         }
-        let at = Instant::now() + if self.fresh >= MANY { Duration::ZERO } else { QUIET };
+        let at = Instant::now() + if self.fresh >= MANY { Duration::ZERO } else { self.quiet };
         self.due = Some(at);
     }
 
@@ -177,7 +181,7 @@ impl Engine {
         }
         let missing = first || standing.waiting_since.is_some() || self.backup.unknown;
         if missing && self.backup.failures == 0 {
-            self.backup.due = Some(Instant::now() + if first { Duration::ZERO } else { QUIET });
+            self.backup.due = Some(Instant::now() + if first { Duration::ZERO } else { self.backup.quiet });
         }
         Ok(())
     }
@@ -240,7 +244,7 @@ impl Engine {
         self.backup.work = Work::Nothing;
         self.backup.run += 1;
         if self.backup.due.is_none() && self.backup.fresh > 0 {
-            self.backup.due = Some(Instant::now() + QUIET);
+            self.backup.due = Some(Instant::now() + self.backup.quiet);
         }
         self.answer_backup(Err(error.clone()));
         for waiting in self.backup.drills.drain(..) {
@@ -320,11 +324,11 @@ impl Engine {
 
     /// Takes over what the server shows, once it holds.
     fn take_over(&mut self, shown: &Manifest, checked: &Shown, incarnation: &[u8; 16]) -> Result<(), Error> {
-        let beginning = self.backup.beginning;
+        let (own, beginning) = (&self.own, self.backup.beginning);
         store::in_transaction(&mut self.db, |tx| {
             let off = match checked {
                 Shown::Some(manifest, body) => {
-                    backup::adopt(tx, manifest, body, incarnation)?;
+                    backup::adopt(tx, own, manifest, body, incarnation)?;
                     backup::is_off(body)
                 }
                 Shown::None => {

@@ -84,6 +84,18 @@ pub(crate) fn save(db: &Connection, standing: &Standing) -> Result<(), Error> {
     Ok(())
 }
 
+/// The device list before the present one, and the identity that signed it, until [`forget_former_list`].
+pub(crate) fn former_list(db: &Connection) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+    let mut query = db.prepare_cached("SELECT former_list, former_identity FROM backup WHERE former_list IS NOT NULL")?;
+    Ok(query.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// A manifest is known that a device of the present list has signed.
+pub(crate) fn forget_former_list(db: &Connection) -> Result<(), Error> {
+    db.execute("UPDATE backup SET former_list = NULL, former_identity = NULL", [])?;
+    Ok(())
+}
+
 /// Changes the row.
 pub(crate) fn update(db: &Connection, change: impl FnOnce(&mut Standing)) -> Result<Standing, Error> {
     let mut standing = load(db)?;

@@ -160,6 +160,12 @@ impl Engine {
     /// There is nothing more to restore.
     fn restored(&mut self, something: bool) -> Result<(), Error> {
         let progress = backup::progress(&self.db)?;
+        if something && progress.refused == 0 {
+            // What was missing came with a newer manifest.
+            store::backup::update(&self.db, |standing| {
+                standing.error = standing.error.take().filter(|_| standing.blocked);
+            })?;
+        }
         self.backup.restoring = false;
         self.backup.work = Work::Nothing;
         if something {

@@ -280,6 +280,7 @@ impl Engine {
                 Restored::Yes,
             )?;
             store::backup::clear_uploads(tx)?;
+            store::backup::forget_former_list(tx)?;
             for (chat, era, seqs) in &upload.changes {
                 store::backup::clear_changes(tx, *chat, *era, seqs)?;
             }
@@ -306,7 +307,7 @@ impl Engine {
         keeper.work = Work::Nothing;
         keeper.fresh = keeper.fresh.saturating_sub(fresh);
         (keeper.failures, keeper.unknown) = (0, false);
-        keeper.due = (keeper.fresh > 0).then(|| Instant::now() + super::QUIET);
+        keeper.due = (keeper.fresh > 0).then(|| Instant::now() + keeper.quiet);
         self.answer_backup(Ok(()));
         Ok(())
     }
