@@ -3,16 +3,25 @@
 //! Invariant: exit codes are an interface (0 done, 1 user error, 2 unexpected, 3 network or database). It lives in the
 //! library so that the set-up program can run a server in its own process; it must not know how a connection is served.
 
+mod backup;
 mod check;
+mod doctor;
 mod failure;
 mod invite;
+mod operate;
+mod password;
+mod print;
+mod reach;
+mod report;
 mod run;
+mod user;
 
 pub use failure::Failure;
 pub use invite::create_invite;
 
-use crate::install::{Config, Folder, InstallError, Installation, Lock, database, password};
+use crate::install::{Config, Folder, InstallError, Installation, Lock, database, password as password_source};
 use clap::{Args, Parser, Subcommand};
+use serde_json::json;
 use std::{
     ffi::OsString,
     future::Future,
@@ -37,9 +46,29 @@ enum Command {
     /// Test the configuration, the password, the database and the port, and change nothing.
     Check(Check),
     /// Bring the database's tables up to this version; the server must be stopped.
-    Migrate(Common),
-    /// Print a link that lets somebody sign up; with the embedded database, the server must be stopped.
+    #[command(visible_alias = "migrate")]
+    Upgrade(Upgrade),
+    /// Print a link that lets somebody sign up.
     Invite(Invite),
+    /// Accounts: list, show, lock, delete, and sign their devices out.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Show how much there is of everything.
+    Stats(Common),
+    /// Say something to everybody who is connected.
+    Announce(Announce),
+    /// Print all that the server knows of an account.
+    Disclose(Disclose),
+    /// Delete what is older than the retention time, now.
+    Gc(Gc),
+    /// Tell how the server and its machine are, and what to do about it.
+    Doctor(Common),
+    /// The server's password.
+    #[command(subcommand)]
+    Password(password::PasswordCommand),
+    /// Backups of the whole server: make one, check it, restore it.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
 }
 
 #[derive(Args)]
@@ -104,6 +133,40 @@ struct Invite {
     days: u32,
 }
 
+#[derive(Args)]
+struct Upgrade {
+    #[command(flatten)]
+    common: Common,
+    /// Only tell which steps that would be.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct Announce {
+    /// What to say, in one line.
+    text: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+struct Disclose {
+    /// The account.
+    username: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+struct Gc {
+    #[command(flatten)]
+    common: Common,
+    /// Only tell how much that is.
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// Runs the program with these arguments (the first is its name) and returns its exit code.
 pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
@@ -114,24 +177,47 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
     let (json, result) = match cli.command {
         Command::Run(command) => (command.common.json, run::run(&command)),
         Command::Check(command) => (command.common.json, check::check(&command)),
-        Command::Migrate(common) => (common.json, migrate(&common)),
+        Command::Upgrade(command) => (command.common.json, upgrade(&command)),
         Command::Invite(command) => (command.common.json, invite::invite(&command)),
+        Command::User(command) => (command.common().json, user::user(&command)),
+        Command::Stats(common) => (common.json, report::stats(&common)),
+        Command::Announce(command) => (command.common.json, report::announce(&command)),
+        Command::Disclose(command) => (command.common.json, report::disclose(&command)),
+        Command::Doctor(common) => (common.json, doctor::doctor(&common)),
+        Command::Password(command) => (command.json(), password::password(&command)),
+        Command::Backup(command) => (command.json(), backup::backup(&command)),
+        Command::Gc(command) => (command.common.json, report::gc(&command)),
     };
     result.unwrap_or_else(|failure| failure.report(json))
 }
 
-fn migrate(common: &Common) -> Result<ExitCode, Failure> {
+fn upgrade(command: &Upgrade) -> Result<ExitCode, Failure> {
+    let common = &command.common;
     let (installation, _lock) = common.open(&[])?;
     let Installation { folder, config, secrets, .. } = &installation;
-    let done = block_on(database::migrate(folder, config, secrets.database_password.as_deref()))??;
-    let done = match done {
+    let password = secrets.database_password.as_deref();
+    let place = database::place(folder, config);
+    let (version, steps) = block_on(database::pending(folder, config, password))??;
+    if command.dry_run {
+        match common.json {
+            true => print::print_json(&json!({"version": version, "pending": steps}))?,
+            false if steps.is_empty() => print::line(&format!("{place}: nothing to do"))?,
+            false => {
+                print::line(&format!("{place}: these steps would be run, in this order:"))?;
+                steps.iter().try_for_each(|step| print::line(&format!("  {step}")))?;
+                print::line("Make a backup before: waxwing-server backup create --to FILE")?;
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let done = match block_on(database::migrate(folder, config, password))?? {
         database::Migrated::Created => "created",
         database::Migrated::Upgraded => "upgraded",
         database::Migrated::Current => "current",
     };
     match common.json {
-        true => println!("{}", serde_json::json!({ "tables": done })),
-        false => println!("{}: tables {done}", database::place(folder, config)),
+        true => print::print_json(&json!({"tables": done, "applied": steps}))?,
+        false => print::line(&format!("{place}: tables {done}"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -158,8 +244,8 @@ impl Common {
 
 /// The server's password: from a file, else from the terminal, else an error that names the ways.
 pub fn server_password(flag: Option<&Path>) -> Result<Zeroizing<String>, Failure> {
-    match password::source(flag, environment) {
-        Some(file) => Ok(password::read(&file)?),
+    match password_source::source(flag, environment) {
+        Some(file) => Ok(password_source::read(&file)?),
         None if std::io::stdin().is_terminal() => {
             let theme = dialoguer::theme::ColorfulTheme::default();
             let asked = dialoguer::Password::with_theme(&theme).with_prompt("The server's password").interact();

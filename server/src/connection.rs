@@ -61,8 +61,9 @@ pub(crate) async fn serve(context: &Context, tcp: TcpStream, mut draining: watch
             let mut writing = pin!(write_out(write, &outbox, WRITE));
             let conversing = converse(context, Frames::new(read, login), &outbox, exporter, draining);
             tokio::select! {
-                // First, so that the answers of one round leave in one write.
+                // Before the writer, so that the answers of one round leave in one write.
                 biased;
+                end = outbox.when_cut() => end,
                 end = conversing => {
                     outbox.close(end);
                     let _ = timeout(CLOSING, writing).await;
@@ -160,13 +161,11 @@ async fn serve_device<R: AsyncRead + Unpin>(
     device: Device,
     draining: &mut watch::Receiver<bool>,
 ) -> End {
-    // First counted, then looked up again: whoever removes the device meanwhile ends a connection that is counted.
+    // First counted, then looked up again: whoever removes the device or locks its account meanwhile ends a connection
+    // that is counted.
     let _presence = context.hub.connect(device.id, outbox);
-    match context.store.device(device.id).await {
-        Ok(Some(_)) => {}
-        Ok(None) => return End::Removed,
-        // The first request will meet the failure, and report it.
-        Err(_) => {}
+    if let Err(end) = handler::authentication::admit(context, device).await {
+        return end;
     }
     // Its first polls happen in the order of pushing, which is what brings appends to the store in order.
     let mut appends = FuturesUnordered::new();

@@ -12,12 +12,14 @@ mod key_package;
 
 use crate::{
     connection::Answer,
+    metrics::{Kind, METRICS},
     password::PasswordError,
     relay::Context,
     sealing::SealingError,
     session::Device,
     store::{Join, StoreError},
 };
+use std::time::Instant;
 use waxwing_protocol::{ErrorCode, Refusal, Request, Response};
 
 /// Why a request has no answer.
@@ -58,6 +60,13 @@ pub(crate) fn refusal(failure: Failure) -> Refusal {
 
 /// Handles a request of a signed-in device, except those that concern its connection.
 pub(crate) async fn handle(context: &Context, device: Device, request: Request) -> Answer {
+    let (kind, since) = (Kind::of(&request), Instant::now());
+    let answer = answer(context, device, request).await;
+    METRICS.answered(kind, since);
+    answer
+}
+
+async fn answer(context: &Context, device: Device, request: Request) -> Answer {
     let store = context.store.as_ref();
     match request {
         Request::PublishKeyPackages { one_time, last_resort } => {

@@ -6,6 +6,7 @@
 
 use crate::{
     connection::outbox::{End, Outbox},
+    relay::now_ms,
     store::Publish,
 };
 use minicbor::{Encode, Encoder};
@@ -14,14 +15,21 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
-use waxwing_protocol::{ConversationId, DeviceId, Entry, InboxItem};
+use waxwing_protocol::{ConversationId, DeviceId, Entry, Event, InboxItem, ServerFrame};
 
 /// See the module. Made before the store, which publishes to it.
 #[derive(Debug, Default)]
 pub struct Hub {
     listeners: RwLock<HashMap<DeviceId, Arc<Outbox>>>,
     /// All signed-in connections, whether they listen or not.
-    connected: Mutex<HashMap<DeviceId, Vec<Arc<Outbox>>>>,
+    connected: Mutex<HashMap<DeviceId, Vec<Connected>>>,
+}
+
+/// A signed-in connection.
+#[derive(Debug)]
+struct Connected {
+    since_ms: u64,
+    outbox: Arc<Outbox>,
 }
 
 /// A signed-in connection's place in the hub; it leaves on drop.
@@ -49,15 +57,39 @@ impl Hub {
     /// Counts a connection among the device's from now on.
     pub(crate) fn connect(self: &Arc<Self>, device: DeviceId, outbox: &Arc<Outbox>) -> Presence {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        connected.entry(device).or_default().push(Arc::clone(outbox));
+        connected.entry(device).or_default().push(Connected { since_ms: now_ms(), outbox: Arc::clone(outbox) });
         Presence { hub: Arc::clone(self), device, outbox: Arc::clone(outbox) }
     }
 
     /// Ends all connections of devices that were removed.
     pub fn sign_out(&self, devices: &[DeviceId]) {
+        self.cut(devices, End::Removed);
+    }
+
+    /// Ends all connections of these devices at once, whether or not they read; returns how many.
+    pub(crate) fn cut(&self, devices: &[DeviceId], reason: End) -> usize {
         let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        let outboxes = devices.iter().filter_map(|device| connected.get(device)).flatten();
-        outboxes.for_each(|outbox| outbox.close(End::Removed));
+        let concerned = devices.iter().filter_map(|device| connected.get(device)).flatten();
+        concerned.map(|one| one.outbox.cut(reason)).count()
+    }
+
+    /// Since when a device's connections are there, milliseconds since 1970.
+    pub(crate) fn sessions(&self, device: DeviceId) -> Vec<u64> {
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.get(&device).into_iter().flatten().map(|one| one.since_ms).collect()
+    }
+
+    /// How many connections of signed-in devices there are.
+    pub(crate) fn count(&self) -> usize {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum()
+    }
+
+    /// Says something to every device that listens; returns how many those are.
+    pub(crate) fn announce(&self, text: &str, time_ms: u64) -> usize {
+        let event = Event::Announcement { text: text.to_owned(), time_ms };
+        let frame = waxwing_protocol::encode(&ServerFrame::Event(event)).0;
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.values().map(|outbox| outbox.push_event(&frame)).count()
     }
 
     /// Lets a device hear events on this outbox from now on; its earlier connection is closed.
@@ -109,7 +141,7 @@ impl Drop for Presence {
     fn drop(&mut self) {
         let mut connected = self.hub.connected.lock().unwrap_or_else(PoisonError::into_inner);
         if let hash_map::Entry::Occupied(mut outboxes) = connected.entry(self.device) {
-            outboxes.get_mut().retain(|one| !Arc::ptr_eq(one, &self.outbox));
+            outboxes.get_mut().retain(|one| !Arc::ptr_eq(&one.outbox, &self.outbox));
             if outboxes.get().is_empty() {
                 outboxes.remove();
             }

@@ -12,9 +12,9 @@ mod identity;
 pub mod password;
 mod sealed;
 
-pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, SignUp, TlsMode};
+pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, SignUp, TlsMode, YesNo};
 pub use error::{DatabaseFault, InstallError, Status};
-pub use folder::{Folder, Lock};
+pub use folder::{Folder, Lock, private_file};
 pub use identity::{Identity, pem, pin};
 pub use sealed::{SealError, Secrets, open, seal};
 

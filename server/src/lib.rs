@@ -2,12 +2,16 @@
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod admin;
+pub mod backup;
 pub mod cli;
 mod connection;
 mod handler;
+mod health;
 mod hub;
 pub mod install;
 pub mod log;
+mod metrics;
 mod password;
 pub mod relay;
 mod retention;

@@ -2,6 +2,7 @@
 //!
 //! Invariant: at most one hash per core is computed at once and a bounded number waits. It must not know accounts.
 
+use crate::metrics::METRICS;
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
@@ -75,6 +76,8 @@ impl PasswordPool {
 
     async fn compute(&self, secret: Secret, salt: Vec<u8>, parameters: Params) -> Result<[u8; 32], PasswordError> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        METRICS.passwords.inc();
+        let _counted = Counted;
         let core = self.cores.clone().acquire_owned().await.map_err(|_| PasswordError::Failed("closed"))?;
         let (pool, places) = (self.memory.clone(), self.places.clone());
         let work =
@@ -94,6 +97,15 @@ impl PasswordPool {
                 result.map(|()| output).map_err(|_| PasswordError::Failed("Argon2id refused its input"))
             };
         tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Failed("the worker was stopped"))?
+    }
+}
+
+/// A check that waits or is computed.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        METRICS.passwords.dec();
     }
 }
 

@@ -12,6 +12,7 @@ pub use admission::{SignUpRule, invite_hash, new_invite_code};
 use crate::{
     connection::{self, Summary},
     handler::account::Decoy,
+    metrics::METRICS,
     password::{self, PasswordPool},
     retention,
     store::SharedStore,
@@ -153,6 +154,7 @@ impl Relay {
                     () = &mut shutdown => break,
                     accepted = listener.accept() => match accepted {
                         Ok(_) if connections.len() >= self.max_connections => {
+                            METRICS.turned_away.inc();
                             tracing::warn!(limit = self.max_connections, "too many connections: closed a new one");
                         }
                         Ok((tcp, address)) => {
@@ -192,8 +194,22 @@ async fn attend(context: Arc<Context>, tcp: TcpStream, draining: watch::Receiver
     // Answers are written whole, so waiting to fill packets gains nothing.
     let _ = tcp.set_nodelay(true);
     tracing::info!(connection, "connection opened");
+    METRICS.accepted.inc();
+    METRICS.open.inc();
+    // Counted down however the task ends.
+    let _open = Open;
     let Summary { end, answered, refused } = connection::serve(&context, tcp, draining).await;
+    METRICS.ended.with_label_values(&[&end.to_string()]).inc();
     tracing::info!(connection, answered, refused, reason = %end, "connection closed");
+}
+
+/// A connection that counts as open.
+struct Open;
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        METRICS.open.dec();
+    }
 }
 
 /// The server's clock, milliseconds since 1970.

@@ -6,15 +6,18 @@
 
 mod account;
 mod backup;
+pub mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod conversation;
 pub mod mysql;
+mod operator;
 pub mod sqlite;
 
 pub use account::*;
 pub use backup::*;
 pub use conversation::*;
+pub use operator::*;
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -79,6 +82,9 @@ pub trait Store: Send + Sync + 'static {
     async fn delete_account(&self, account: AccountId, now_ms: u64) -> Result<Option<Vec<DeviceId>>, StoreError>;
     /// An enrolled device.
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError>;
+
+    /// Notes that the device signed in on this day, counted from 1970.
+    async fn seen(&self, device: DeviceId, day: u32) -> Result<(), StoreError>;
 
     /// Adds one-time key packages (as many as fit the device's limit) and replaces the last-resort one.
     async fn publish_key_packages(

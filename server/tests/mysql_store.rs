@@ -14,8 +14,10 @@ use waxwing_protocol::ConversationId;
 use waxwing_server::store::conformance::{
     FreshDatabase, Recorder, START_MS, Stage, device_id, handshake, message, new_account,
 };
-use waxwing_server::store::mysql::{MysqlOptions, MysqlStore, MysqlTls, OpenError, migrate};
-use waxwing_server::store::{AppendBody, AppendOutcome, Publish, SharedStore, StoreError};
+use waxwing_server::store::mysql::{
+    MysqlOptions, MysqlStore, MysqlTls, OpenError, load_dump, migrate, pending, verify_dump,
+};
+use waxwing_server::store::{AppendBody, AppendOutcome, Publish, SharedOperatorStore, StoreError};
 
 /// A database with a name of its own, dropped in the end.
 struct Schema {
@@ -64,7 +66,7 @@ impl Drop for Schema {
 
 #[async_trait]
 impl FreshDatabase for Schema {
-    async fn open(&self, publish: Arc<dyn Publish>) -> SharedStore {
+    async fn open(&self, publish: Arc<dyn Publish>) -> SharedOperatorStore {
         Arc::new(MysqlStore::open(&self.options, publish).await.unwrap())
     }
 }
@@ -97,7 +99,7 @@ async fn a_migration_may_be_repeated_interrupted_and_raced() {
     let (one, two) = tokio::join!(migrate(&schema.options), migrate(&schema.options));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(one.created_database || two.created_database);
-    assert_eq!(one.applied.len() + two.applied.len(), 21, "each step once");
+    assert_eq!(one.applied.len() + two.applied.len(), 23, "each step once");
     assert!(migrate(&schema.options).await.unwrap().applied.is_empty());
     let before = Stage::open(&schema).await;
     before.pair().await;
@@ -107,7 +109,7 @@ async fn a_migration_may_be_repeated_interrupted_and_raced() {
     schema.execute("DELETE FROM `{}`.schema_version WHERE version > 4").await;
     assert!(matches!(Schema::refusal(&schema.options).await, OpenError::Unmigrated { found: 4, .. }));
     let again = migrate(&schema.options).await.unwrap();
-    assert_eq!((again.created_database, again.applied.len()), (false, 17));
+    assert_eq!((again.created_database, again.applied.len()), (false, 19));
     let after = Stage::open(&schema).await;
     assert_eq!(after.store.incarnation(), before.store.incarnation());
     assert_eq!(after.seqs(device_id(1), ConversationId([7; 16]), 0).await, [1], "nothing was dropped");
@@ -122,7 +124,7 @@ async fn the_operator_is_told_what_is_wrong() {
     migrate(&schema.options).await.unwrap();
 
     schema.execute("INSERT INTO `{}`.schema_version VALUES (99, 'of the future', 0)").await;
-    assert!(matches!(Schema::refusal(&schema.options).await, OpenError::Newer { found: 99, known: 21 }));
+    assert!(matches!(Schema::refusal(&schema.options).await, OpenError::Newer { found: 99, known: 23 }));
     assert!(matches!(migrate(&schema.options).await, Err(OpenError::Newer { .. })));
     schema.execute("DELETE FROM `{}`.schema_version WHERE version = 99").await;
 
@@ -252,4 +254,61 @@ async fn a_store_survives_the_loss_of_its_connections() {
     };
     tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
     assert_eq!(stage.seqs(alice.device, id, 0).await, [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_column_is_listed_and_every_table_disclosed() {
+    let schema = Schema::new().await;
+    let stage = Stage::open(&schema).await;
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.columns WHERE table_schema = ?",
+    )
+    .bind(&schema.options.database)
+    .fetch_all(&mut schema.connection().await)
+    .await
+    .unwrap();
+    waxwing_server::store::conformance::operator::every_column_is_listed(&stage, columns.into_iter().collect(), true)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_becomes_another_life_in_an_empty_schema_only() {
+    let schema = Schema::new().await;
+    let stage = Stage::open(&schema).await;
+    let (alice, bob, id) = stage.pair().await;
+    let packages = stage.store.publish_key_packages(bob.device, vec![vec![1].into()], Some(vec![2].into()), START_MS);
+    packages.await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("dump");
+    stage.store.copy_to(&dump).await.unwrap();
+    stage.send(alice.device, id, 1, 1).await;
+    let read = || std::fs::File::open(&dump).unwrap();
+    assert!(verify_dump(read()).unwrap() > 20);
+
+    assert!(matches!(load_dump(&schema.options, read()).await, Err(OpenError::Occupied { .. })));
+    let other = Schema::absent();
+    // Killed half-way, and begun anew.
+    let half = std::fs::read(&dump).unwrap();
+    assert!(load_dump(&other.options, &half[..half.len() / 2]).await.is_err());
+    assert!(
+        matches!(Schema::refusal(&other.options).await, OpenError::Unmigrated { .. }),
+        "half a database is not used"
+    );
+    load_dump(&other.options, read()).await.unwrap();
+    assert!(migrate(&other.options).await.unwrap().applied.is_empty());
+    let restored = Stage::open(&other).await;
+    assert_ne!(restored.store.incarnation(), stage.store.incarnation());
+    assert_eq!(restored.store.fetch(bob.device, id, 0).await.unwrap().unwrap().head, 1);
+    let stock = restored.store.key_package_stock(bob.device, START_MS).await.unwrap();
+    assert_eq!((stock.one_time, stock.last_resort), (0, false));
+    assert_eq!(restored.store.account(&alice.name).await.unwrap(), stage.store.account(&alice.name).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_pending_is_told_and_not_done() {
+    let schema = Schema::absent();
+    assert_eq!(pending(&schema.options).await.unwrap().1.len(), 23);
+    assert!(matches!(Schema::refusal(&schema.options).await, OpenError::UnknownDatabase { .. }));
+    migrate(&schema.options).await.unwrap();
+    assert_eq!(pending(&schema.options).await.unwrap(), (23, Vec::new()));
 }

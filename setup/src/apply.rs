@@ -193,7 +193,7 @@ impl Applying {
         }
         let store = database::open(folder, config, self.database_password(), Arc::new(NobodyListens)).await?;
         let (uses, days) = FIRST_INVITE;
-        let invite = create_invite(&store, self.installation()?.link(), uses, days, "first invite").await;
+        let invite = create_invite(&*store, self.installation()?.link(), uses, days, "first invite").await;
         store.close().await;
         self.write_if_missing(&path, format!("{}\n", invite?).as_bytes())?;
         Ok(Some(format!("made, for one person within {days} days ({})", name(&path))))

@@ -16,7 +16,10 @@ use tempfile::TempDir;
 pub struct Server {
     running: Option<Running>,
     place: TempDir,
+    folder: PathBuf,
     schema: Option<Schema>,
+    /// Dropped with the server.
+    further: Vec<Schema>,
     announced: Value,
     port: u16,
 }
@@ -51,7 +54,9 @@ impl Server {
             Database::Sqlite => None,
             Database::Mysql => Some(Schema::fresh()?),
         };
-        let mut server = Self { running: None, place, schema, announced: Value::Null, port: free_port()? };
+        let (folder, further) = (place.path().join("server"), Vec::new());
+        let mut server =
+            Self { running: None, place, folder, schema, further, announced: Value::Null, port: free_port()? };
         let outcome = server.init(&["--signup", sign_up])?.expect_code(0)?;
         server.announced = outcome.json()?;
         Ok(server)
@@ -77,6 +82,60 @@ impl Server {
         let mut command = bare(&program("waxwing-server")?);
         command.arg(name).arg("--dir").arg(self.folder()).arg("--password-file").arg(self.password_file());
         Ok(command)
+    }
+
+    /// Runs a command of `waxwing-server` on this folder with `--json`, as its operator does.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn operate(&self, words: &[&str]) -> Result<Outcome> {
+        run_with_deadline(&mut self.operation(words)?, DEADLINE)
+    }
+
+    /// The same, not started yet.
+    ///
+    /// # Errors
+    /// The program does not build.
+    pub fn operation(&self, words: &[&str]) -> Result<Command> {
+        let mut command = bare(&program("waxwing-server")?);
+        command.args(words).arg("--dir").arg(self.folder()).arg("--json");
+        command.arg("--password-file").arg(self.password_file());
+        Ok(command)
+    }
+
+    /// Runs a command of `waxwing-server` that concerns no folder or another one.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn operate_elsewhere(words: &[&str]) -> Result<Outcome> {
+        let mut command = bare(&program("waxwing-server")?);
+        run_with_deadline(command.args(words).arg("--json"), DEADLINE)
+    }
+
+    /// A file with the URL of another schema, which goes with this server; none on embedded SQLite.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn another_schema(&mut self) -> Result<Option<PathBuf>> {
+        if self.schema.is_none() {
+            return Ok(None);
+        }
+        let schema = Schema::fresh()?;
+        let file = self.place.path().join("url");
+        fs::write(&file, schema.url())?;
+        self.further.push(schema);
+        Ok(Some(file))
+    }
+
+    /// Goes on with another folder, which a backup was restored into.
+    pub fn move_to(&mut self, folder: PathBuf) {
+        self.kill();
+        self.folder = folder;
+    }
+
+    /// A path in the server's temporary place, outside its folder.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
     }
 
     /// Starts it (again) on its port and waits until it listens.
@@ -129,7 +188,7 @@ impl Server {
 
     /// Its folder.
     pub fn folder(&self) -> PathBuf {
-        self.place.path().join("server")
+        self.folder.clone()
     }
 
     /// The file with its password.

@@ -77,7 +77,7 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
     let lock = folder.lock();
     match (&lock, config.database) {
         (Err(_), Database::Sqlite) => report.skip("database", "a server is running on this folder and has it open"),
-        _ => drop(report.note("database", block_on(reach(&installation))?)),
+        _ => drop(report.note("database", block_on(reach_database(&installation))?)),
     }
     match &lock {
         Err(_) => report.skip("port", "a server is running on this folder"),
@@ -89,7 +89,8 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn reach(installation: &Installation) -> Result<((), String), Failure> {
+/// Whether the database answers, and where it is.
+pub(super) async fn reach_database(installation: &Installation) -> Result<((), String), Failure> {
     let Installation { folder, config, secrets, .. } = installation;
     let publish = Arc::new(database::NobodyListens);
     let store = database::open(folder, config, secrets.database_password.as_deref(), publish).await?;

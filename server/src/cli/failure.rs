@@ -2,14 +2,14 @@
 
 use crate::install::{InstallError, Status};
 use serde_json::json;
-use std::{fmt, process::ExitCode};
+use std::{borrow::Cow, fmt, process::ExitCode};
 
 /// What happened, and what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}. Next: {next}")]
 pub struct Failure {
     /// A short stable name for scripts.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What happened and why, in one line.
     pub message: String,
     /// What to do, without a full stop.
@@ -21,13 +21,13 @@ pub struct Failure {
 impl Failure {
     /// A failure that the user can mend.
     pub fn user(code: &'static str, message: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { code, message: message.into(), next: next.into(), status: Status::User }
+        Self { code: code.into(), message: message.into(), next: next.into(), status: Status::User }
     }
 
     /// A failure that nobody foresaw.
     pub fn unexpected(message: impl fmt::Display) -> Self {
         let next = "try again, and report it if it stays".to_owned();
-        Self { code: "unexpected", message: message.to_string(), next, status: Status::Unexpected }
+        Self { code: "unexpected".into(), message: message.to_string(), next, status: Status::Unexpected }
     }
 
     /// Tells it on standard error and returns the exit code.
@@ -62,6 +62,6 @@ impl Failure {
 
 impl From<InstallError> for Failure {
     fn from(error: InstallError) -> Self {
-        Self { code: error.code(), message: error.to_string(), next: error.next(), status: error.status() }
+        Self { code: error.code().into(), message: error.to_string(), next: error.next(), status: error.status() }
     }
 }

@@ -1,14 +1,19 @@
 //! Invites made by the operator.
 
-use super::{Failure, block_on};
-use crate::{
-    install::{Config, Folder, Installation, SignUp, database},
-    relay::{invite_hash, new_invite_code},
-    store::{NewInvite, SharedStore},
+use super::{
+    Failure,
+    operate::operate,
+    print::{line, print_json},
 };
+use crate::{
+    admin::{Answer, Request},
+    install::{Config, Folder, SignUp},
+    relay::{invite_hash, new_invite_code},
+    store::{NewInvite, Store},
+};
+use serde_json::json;
 use std::{
     process::ExitCode,
-    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 use waxwing_protocol::Link;
@@ -18,7 +23,7 @@ pub(super) const DAYS: u32 = 7;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Stores a new invite that lets `uses` accounts in within `days` days, and returns the link with its code.
-pub async fn create_invite(store: &SharedStore, link: Link, uses: u32, days: u32, note: &str) -> Result<Link, Failure> {
+pub async fn create_invite(store: &dyn Store, link: Link, uses: u32, days: u32, note: &str) -> Result<Link, Failure> {
     let code = new_invite_code().map_err(Failure::unexpected)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(Failure::unexpected)?;
     let now_ms = u64::try_from(since.as_millis()).map_err(Failure::unexpected)?;
@@ -54,27 +59,18 @@ fn needs_invites(folder: &Folder, config: &Config) -> Result<(), Failure> {
 }
 
 pub(super) fn invite(command: &super::Invite) -> Result<ExitCode, Failure> {
-    // No lock on the folder: a MySQL database takes an invite while the server runs, and an embedded one has its own lock.
     let common = &command.common;
     let folder = common.folder()?;
-    let config = common.config(&folder, &[])?;
-    needs_invites(&folder, &config)?;
-    let password = super::server_password(common.password_file.as_deref())?;
-    let installation = Installation::open(folder, config, &password)?;
-    let Installation { folder, config, secrets, .. } = &installation;
-    let link = block_on(async {
-        let publish = Arc::new(database::NobodyListens);
-        let store = database::open(folder, config, secrets.database_password.as_deref(), publish).await?;
-        let link = create_invite(&store, installation.link(), command.uses, command.days, "by the operator").await;
-        store.close().await;
-        link
-    })??;
+    needs_invites(&folder, &common.config(&folder, &[])?)?;
+    let request = Request::Invite { uses: command.uses, days: command.days };
+    let Answer::Invite { link, code } = operate(common, &request)? else {
+        return Err(Failure::unexpected("the server answered something else than was asked"));
+    };
     match common.json {
-        true => println!(
-            "{}",
-            serde_json::json!({"invite_link": link.to_string(), "uses": command.uses, "days": command.days})
-        ),
-        false => println!("{link}"),
+        true => print_json(&json!({
+            "code": code, "link": link, "invite_link": link, "uses": command.uses, "days": command.days
+        }))?,
+        false => line(&link)?,
     }
     Ok(ExitCode::SUCCESS)
 }

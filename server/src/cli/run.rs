@@ -2,14 +2,18 @@
 
 use super::{Failure, block_on};
 use crate::{
+    admin::{Door, Live, Operator},
+    health,
     install::{Config, Installation, LogFormat, SignUp, Status, database},
     log,
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
+    store::SharedStore,
 };
-use std::{io, io::Write, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{io, io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Instant};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::watch,
 };
 use zeroize::Zeroizing;
 
@@ -27,10 +31,30 @@ async fn serve(installation: Installation) -> Result<ExitCode, Failure> {
     // A process that embeds the server may log already.
     let _ = log::init(format, &config.log_level.to_string());
     let listener = bind(config.listen).await?;
+    let health_listener = match config.health {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let address = listener.local_addr().map_err(Failure::unexpected)?;
     let hub = Hub::new();
     let password = installation.secrets.database_password.as_deref();
     let store = database::open(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
+    let door = Door::open(&installation.folder)?;
+    let operator = Arc::new(Operator {
+        store: Arc::clone(&store),
+        data_key: DataKey::from_bytes(installation.secrets.data_key),
+        config: config.clone(),
+        link: installation.link(),
+        folder: installation.folder.clone(),
+        live: Some(Live { hub: Arc::clone(&hub), started: Instant::now() }),
+    });
+    let (drain, draining) = watch::channel(false);
+    let health = async {
+        match health_listener {
+            Some(listener) => health::serve(listener, Arc::clone(&operator.store) as SharedStore, draining).await,
+            None => std::future::pending().await,
+        }
+    };
     let relay = Relay::new(relay_config(&installation)?, hub, store).map_err(Failure::unexpected)?;
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unexpected)?;
@@ -40,11 +64,16 @@ async fn serve(installation: Installation) -> Result<ExitCode, Failure> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        let _ = drain.send(true);
     };
     // Whoever started this may have closed the pipe; the server serves all the same.
     let _ = writeln!(io::stdout(), "waxwing-server listening on {address}");
-    // It closes the store.
-    let served = relay.serve(listener, shutdown).await;
+    // The relay closes the store; the operator's door closes with it.
+    let served = tokio::select! {
+        served = relay.serve(listener, shutdown) => served,
+        never = door.serve(Arc::clone(&operator)) => match never {},
+        never = health => match never {},
+    };
     served.map(|()| ExitCode::SUCCESS).map_err(Failure::unexpected)
 }
 
@@ -96,7 +125,7 @@ pub(super) async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
                 "choose one that it has with --listen or in config.toml; 0.0.0.0 means all",
             ),
             _ => Failure {
-                code: "listen",
+                code: "listen".into(),
                 message: format!("cannot listen on {address}: {error}"),
                 next: "check the address with --listen or in config.toml".into(),
                 status: Status::Network,

@@ -4,6 +4,7 @@
 //! Invariants: nobody blocks to put something in; events beyond [`BACKLOG`] are left out, and the peer is then told so once,
 //! at their place in the stream. It must not know sockets.
 
+use crate::metrics::METRICS;
 use minicbor::Encode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -43,6 +44,10 @@ pub(crate) enum End {
     Replaced,
     #[error("the device was removed from its account")]
     Removed,
+    #[error("the account was disabled")]
+    Disabled,
+    #[error("the server's database failed")]
+    Failed,
     #[error("the server is shutting down")]
     Draining,
 }
@@ -65,6 +70,8 @@ pub(crate) struct Outbox {
     filled: Notify,
     /// For the reader: there is room again.
     emptied: Notify,
+    /// For the connection: it ends at once.
+    cut: Notify,
 }
 
 impl Outbox {
@@ -77,6 +84,7 @@ impl Outbox {
                 ServerFrame::Response { id, response }
             }
             Err(refusal) => {
+                METRICS.refused(&refusal);
                 pending.counts.1 += 1;
                 ServerFrame::Refusal { id, refusal }
             }
@@ -102,7 +110,9 @@ impl Outbox {
         let mut pending = self.lock();
         if pending.behind || (!pending.bytes.is_empty() && pending.bytes.len() + 4 + encoded.len() > BACKLOG) {
             pending.behind = true;
+            METRICS.left_out.inc();
         } else {
+            METRICS.events.inc();
             pending.bytes.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
             pending.bytes.extend_from_slice(encoded);
         }
@@ -114,6 +124,18 @@ impl Outbox {
     pub(crate) fn close(&self, reason: End) {
         self.lock().closed.get_or_insert(reason);
         self.filled.notify_one();
+    }
+
+    /// Ends the connection at once, whatever is queued or unanswered.
+    pub(crate) fn cut(&self, reason: End) {
+        self.lock().closed = Some(reason);
+        self.cut.notify_one();
+    }
+
+    /// Waits until somebody cuts the connection. For one waiter.
+    pub(crate) async fn when_cut(&self) -> End {
+        self.cut.notified().await;
+        self.lock().closed.unwrap_or(End::Closed)
     }
 
     /// Waits for something to write and takes all of it; `spare` is an emptied buffer for what comes next. Ends with the

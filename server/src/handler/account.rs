@@ -144,6 +144,9 @@ pub(crate) async fn login(
     let opened = String::from_utf8(opened).map_err(|_| StoreError::Inconsistent("account"))?;
     let proven = context.passwords.verify(secret, &opened).await?;
     let Some(record) = record.filter(|_| proven) else { return Err(ErrorCode::BadCredentials.into()) };
+    if record.disabled {
+        return Err(ErrorCode::AccountDisabled.into());
+    }
     let sealed_wrap = match wrap {
         Purpose::PasswordWrap => &record.sealed.password_wrap,
         _ => &record.sealed.recovery_wrap,

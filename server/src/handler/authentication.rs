@@ -1,7 +1,12 @@
-//! Signing an enrolled device in: a signature that is good for this connection of this server alone.
+//! Signing an enrolled device in: a signature that is good for this connection of this server alone, and a place that
+//! nobody has taken from it.
 
 use super::Failure;
-use crate::{relay::Context, session::Device};
+use crate::{
+    connection::outbox::End,
+    relay::{Context, now_ms},
+    session::Device,
+};
 use ed25519_dalek::{Signature, VerifyingKey};
 use waxwing_protocol::{DeviceId, ErrorCode, authentication_message};
 
@@ -14,14 +19,36 @@ pub(crate) async fn authenticate(
 ) -> Result<Device, Failure> {
     let row = context.store.device(device).await?;
     let message = authentication_message(&context.pin, exporter, &device);
-    let account = row.and_then(|row| {
+    let proven = row.and_then(|row| {
         let key = VerifyingKey::from_bytes(&row.authentication_key).ok()?;
         let signature = Signature::from_slice(signature).ok()?;
         // Strict: no small-order keys or points, so that one signature fits one key and one message.
-        key.verify_strict(&message, &signature).ok().map(|()| row.account)
+        key.verify_strict(&message, &signature).ok().map(|()| row)
     });
-    match account {
-        Some(account) => Ok(Device { id: device, account }),
+    match proven {
+        // Told only to whoever has the device's key.
+        Some(row) if row.disabled => Err(ErrorCode::AccountDisabled.into()),
+        Some(row) => Ok(Device { id: device, account: row.account }),
         None => Err(ErrorCode::BadCredentials.into()),
     }
 }
+
+/// Whether a device that has just signed in may stay. The caller has made its connection known to the hub before: so
+/// nobody who is locked out between the two is overlooked. Notes the day.
+pub(crate) async fn admit(context: &Context, device: Device) -> Result<(), End> {
+    let failed = |error| {
+        tracing::error!(%error, "a device could not be looked up");
+        End::Failed
+    };
+    let row = context.store.device(device.id).await.map_err(failed)?.ok_or(End::Removed)?;
+    if row.disabled {
+        return Err(End::Disabled);
+    }
+    let today = u32::try_from(now_ms() / DAY_MS).unwrap_or(u32::MAX);
+    if row.seen_day != Some(today) {
+        context.store.seen(device.id, today).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;

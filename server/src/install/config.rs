@@ -9,13 +9,15 @@ use toml::de::{DeTable, DeValue};
 use waxwing_protocol::{Address, DEFAULT_PORT};
 
 /// Each setting, and the environment variable that overrides it.
-pub const SETTINGS: [(&str, &str); 14] = [
+pub const SETTINGS: [(&str, &str); 16] = [
     ("listen", "WAXWING_LISTEN"),
     ("public", "WAXWING_PUBLIC"),
     ("sign_up", "WAXWING_SIGN_UP"),
     ("retention_days", "WAXWING_RETENTION_DAYS"),
     ("backup_quota_mib", "WAXWING_BACKUP_QUOTA_MIB"),
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
+    ("health.listen", "WAXWING_HEALTH_LISTEN"),
+    ("health.beyond_loopback", "WAXWING_HEALTH_BEYOND_LOOPBACK"),
     ("log.format", "WAXWING_LOG_FORMAT"),
     ("log.level", "WAXWING_LOG_LEVEL"),
     ("database.kind", "WAXWING_DATABASE_KIND"),
@@ -68,6 +70,16 @@ words! {
         Secret = "secret",
         /// Nobody.
         Closed = "closed"
+    }
+}
+
+words! {
+    /// An answer that must be given in words.
+    YesNo {
+        /// So be it.
+        Yes = "yes",
+        /// Rather not.
+        No = "no"
     }
 }
 
@@ -149,6 +161,10 @@ pub struct Config {
     pub backup_quota_mib: u32,
     /// Connections at one time.
     pub max_connections: usize,
+    /// Where health and metrics are told; nowhere if there is none.
+    pub health: Option<SocketAddr>,
+    /// Whether that may be an address that other machines reach.
+    pub health_beyond_loopback: YesNo,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which ones are written.
@@ -168,6 +184,8 @@ impl Default for Config {
             retention_days: 30,
             backup_quota_mib: 1024,
             max_connections: 10_000,
+            health: None,
+            health_beyond_loopback: YesNo::No,
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
             database: Database::Sqlite,
@@ -245,6 +263,8 @@ impl Config {
             "retention_days" => self.retention_days = number(value, 0, 3650)?,
             "backup_quota_mib" => self.backup_quota_mib = number(value, 0, 1024 * 1024)?,
             "max_connections" => self.max_connections = number(value, 1, 1_000_000)?,
+            "health.listen" => self.health = parse_health(value)?,
+            "health.beyond_loopback" => self.health_beyond_loopback = value.parse()?,
             "log.format" => self.log_format = value.parse()?,
             "log.level" => self.log_level = value.parse()?,
             "database.kind" => self.database = value.parse()?,
@@ -263,6 +283,14 @@ impl Config {
 
     /// Checks what concerns several values.
     pub fn validate(&self) -> Result<(), String> {
+        if let Some(health) = self.health.filter(|health| !health.ip().is_loopback())
+            && self.health_beyond_loopback == YesNo::No
+        {
+            return Err(format!(
+                "health.listen is {health}, which other machines may reach; anyone there could read the server's \
+                 numbers: listen on 127.0.0.1, or set health.beyond_loopback to \"yes\""
+            ));
+        }
         match self.public.is_empty() && self.listen.ip().is_unspecified() {
             true => Err(format!(
                 "listen is {}, every address of this machine, so public must say by which name people reach it",
@@ -293,6 +321,8 @@ impl Config {
             retention_days = self.retention_days,
             backup_quota_mib = self.backup_quota_mib,
             max_connections = self.max_connections,
+            health = self.health.map_or_else(|| "off".to_owned(), |health| health.to_string()),
+            health_beyond_loopback = self.health_beyond_loopback,
             log_format = self.log_format,
             log_level = self.log_level,
             kind = self.database,
@@ -331,6 +361,19 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().or_else(|_| without_port()).map_err(|_| {
         format!("{text:?} is not an IP address with a port, such as 127.0.0.1:{DEFAULT_PORT}, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}")
     })
+}
+
+/// Where health is told: `off`, or an address with a port.
+fn parse_health(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text.trim() {
+        "" | "off" => Ok(None),
+        address => {
+            let numeric = address.strip_prefix("localhost").map(|rest| format!("127.0.0.1{rest}"));
+            let parsed = numeric.as_deref().unwrap_or(address).parse();
+            let reason = |_| format!("{text:?} is neither \"off\" nor an address with a port, such as 127.0.0.1:7480");
+            parsed.map(Some).map_err(reason)
+        }
+    }
 }
 
 /// Where people reach the server: `HOST[:PORT]`, several separated by commas.

@@ -4,7 +4,7 @@
 
 use super::{Config, Database, DatabaseFault, Folder, InstallError, MysqlSettings, TlsMode};
 use crate::store::{
-    Publish, SharedStore,
+    Publish, SharedOperatorStore,
     mysql::{self, MysqlOptions, MysqlStore, MysqlTls},
     sqlite::{self, SqliteStore},
 };
@@ -49,7 +49,7 @@ pub async fn open(
     config: &Config,
     password: Option<&str>,
     publish: Arc<dyn Publish>,
-) -> Result<SharedStore, InstallError> {
+) -> Result<SharedOperatorStore, InstallError> {
     match config.database {
         Database::Sqlite => match SqliteStore::open(&folder.database(), publish) {
             Ok(store) => Ok(Arc::new(store)),
@@ -101,6 +101,34 @@ pub async fn migrate(folder: &Folder, config: &Config, password: Option<&str>) -
                 (applied, version) if applied < version => Migrated::Upgraded,
                 _ => Migrated::Created,
             })
+        }
+    }
+}
+
+/// Loads a backup's dump into an empty schema.
+pub(crate) async fn load(
+    folder: &Folder,
+    config: &Config,
+    password: Option<&str>,
+    source: impl std::io::Read + Send,
+) -> Result<(), InstallError> {
+    let loaded = mysql::load_dump(&options(&config.mysql, password), source).await;
+    loaded.map_err(|error| from_mysql(folder, error))
+}
+
+/// What a migration would do: the schema's version, and the names of the steps that are missing.
+pub async fn pending(
+    folder: &Folder,
+    config: &Config,
+    password: Option<&str>,
+) -> Result<(i64, Vec<&'static str>), InstallError> {
+    match config.database {
+        Database::Sqlite => {
+            let pending = sqlite::pending(&folder.database()).map_err(|error| from_sqlite(folder, error))?;
+            Ok((i64::try_from(pending.0).unwrap_or(i64::MAX), pending.1))
+        }
+        Database::Mysql => {
+            mysql::pending(&options(&config.mysql, password)).await.map_err(|error| from_mysql(folder, error))
         }
     }
 }
@@ -179,7 +207,8 @@ fn one_line(error: &impl std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn from_sqlite(folder: &Folder, error: sqlite::OpenError) -> InstallError {
+/// What a failure of the embedded database means.
+pub(crate) fn from_sqlite(folder: &Folder, error: sqlite::OpenError) -> InstallError {
     use sqlite::OpenError;
     let file = folder.database();
     let file = file.display();
@@ -239,6 +268,11 @@ fn from_mysql(folder: &Folder, error: mysql::OpenError) -> InstallError {
             ),
         ),
         OpenError::Unmigrated { found, needed } => unmigrated(folder, found, needed),
+        OpenError::Occupied { database } => (
+            DatabaseFault::Unsuitable,
+            format!("the schema {database} is not empty"),
+            "name an empty or a new one with --database-url-file".into(),
+        ),
         OpenError::Newer { found, known } => newer(found, known),
         OpenError::Unsupported { version } => (
             DatabaseFault::Unsuitable,

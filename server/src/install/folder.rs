@@ -58,6 +58,16 @@ impl Folder {
         self.0.join("invite.txt")
     }
 
+    /// `admin.sock`: where the running server listens to its operator's commands.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
+    /// `snapshot.tmp`: the copy of the database while a backup is being made.
+    pub fn snapshot(&self) -> PathBuf {
+        self.0.join("snapshot.tmp")
+    }
+
     /// `waxwing.db`: the embedded database, if that is the one in use.
     pub fn database(&self) -> PathBuf {
         self.0.join("waxwing.db")
@@ -166,7 +176,15 @@ impl Folder {
 
     /// Takes the folder for this process, or says who has it.
     pub fn lock(&self) -> Result<Lock, InstallError> {
-        let path = self.lock_file();
+        self.take(self.lock_file())
+    }
+
+    /// Takes the right to replace the sealed secrets, beside a running server too.
+    pub fn lock_secrets(&self) -> Result<Lock, InstallError> {
+        self.take(self.0.join("secrets.lock"))
+    }
+
+    fn take(&self, path: PathBuf) -> Result<Lock, InstallError> {
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(&path);
         let mut file = open.map_err(io_error("open", &path))?;
         match file.try_lock() {
@@ -190,6 +208,16 @@ impl Folder {
             Err(TryLockError::Error(source)) => Err(InstallError::Io { action: "lock", path, source }),
         }
     }
+}
+
+/// Makes an empty file that only its owner can read, whatever the umask; none may be there.
+///
+/// # Errors
+/// One is there, or the folder cannot be written.
+pub fn private_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path)?;
+    file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+    Ok(file)
 }
 
 fn private(path: &Path, mode: u32, wanted: u32) -> Result<(), InstallError> {

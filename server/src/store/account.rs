@@ -88,6 +88,8 @@ pub struct LoginRecord {
     pub sealed: SealedVault,
     /// The public part.
     pub record: AccountRecord,
+    /// Whether the operator has locked the account.
+    pub disabled: bool,
 }
 
 /// A change of an account by its owner, hashed and sealed. What is `None` stays as it is.
@@ -156,6 +158,10 @@ pub struct DeviceRow {
     pub username: Username,
     /// Ed25519 public key.
     pub authentication_key: [u8; 32],
+    /// Whether the operator has locked the account.
+    pub disabled: bool,
+    /// The day of its last sign-in, counted from 1970.
+    pub seen_day: Option<u32>,
 }
 
 /// How an enrolment ended.

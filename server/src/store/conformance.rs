@@ -20,11 +20,12 @@ pub mod key_packages;
 pub mod log;
 pub mod members;
 pub mod notices;
+pub mod operator;
 pub mod revisions;
 
 use super::{
     AccountId, AccountRevision, Append, AppendBody, AppendOutcome, CreateOutcome, Join, NewAccount, NewConversation,
-    Publish, ReviseOutcome, SealedEmail, SealedVault, SharedStore, SignUpOutcome,
+    Publish, ReviseOutcome, SealedEmail, SealedVault, SharedOperatorStore, SignUpOutcome,
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
@@ -38,7 +39,7 @@ use waxwing_protocol::{
 #[async_trait]
 pub trait FreshDatabase: Send + Sync {
     /// Opens the store on it. May be called again after `close`: then it is the same database.
-    async fn open(&self, publish: Arc<dyn Publish>) -> SharedStore;
+    async fn open(&self, publish: Arc<dyn Publish>) -> SharedOperatorStore;
 }
 
 /// Makes a test of each scenario. The argument is an expression, evaluated in each test's async body, that gives a
@@ -118,6 +119,12 @@ macro_rules! store_conformance {
             notices::enrolment_tells_each_sharing_device_once
             notices::inbox_seqs_are_never_used_again
             notices::inbox_pages_are_limited
+            operator::a_locked_account_is_seen_to_be
+            operator::a_sign_in_leaves_its_day
+            operator::a_signed_out_device_is_gone
+            operator::a_deleted_account_is_no_account
+            operator::a_disclosure_is_whole
+            operator::what_would_expire_is_counted
         }
     };
     (@each $database:expr; $($module:ident :: $scenario:ident)*) => {
@@ -180,7 +187,7 @@ impl Recorder {
 /// A store on a fresh database and what it publishes.
 pub struct Stage {
     /// The store.
-    pub store: SharedStore,
+    pub store: SharedOperatorStore,
     /// What it publishes.
     pub published: Arc<Recorder>,
 }

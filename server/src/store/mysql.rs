@@ -11,17 +11,21 @@ mod batch;
 mod conversation;
 mod deletion;
 mod devices;
+mod disclosure;
+mod dump;
 mod error;
 mod inbox;
 mod joining;
 mod key_package;
 mod log;
 mod migrate;
+mod operator;
 mod options;
 mod row;
 
+pub use dump::{load_dump, verify_dump};
 pub use error::OpenError;
-pub use migrate::{MigrationReport, migrate};
+pub use migrate::{MigrationReport, migrate, pending};
 pub use options::{MysqlOptions, MysqlTls, MysqlUrlError};
 
 use super::{
@@ -150,6 +154,10 @@ impl Store for MysqlStore {
 
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         self.database.device(device).await
+    }
+
+    async fn seen(&self, device: DeviceId, day: u32) -> Result<(), StoreError> {
+        error::retried(|| self.database.seen(device, day)).await
     }
 
     async fn publish_key_packages(

@@ -9,17 +9,19 @@ mod batch;
 mod conversations;
 mod deletion;
 mod devices;
+mod disclosure;
 mod inbox;
 mod joining;
 mod key_packages;
 mod log;
+mod operator;
 mod readers;
 mod schema;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use schema::{MigrationReport, OpenError, migrate};
+pub use schema::{MigrationReport, OpenError, migrate, pending, renew, verify};
 
 use super::{
     AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
@@ -125,6 +127,10 @@ impl Store for SqliteStore {
 
     async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
         self.readers.read(move |connection| devices::device(connection, device)).await
+    }
+
+    async fn seen(&self, device: DeviceId, day: u32) -> Result<(), StoreError> {
+        self.write(move |batch| batch.seen(device, day)).await
     }
 
     async fn publish_key_packages(

@@ -22,7 +22,13 @@ pub async fn sign_up_then_look_up(database: &dyn FreshDatabase) {
     assert_eq!((login.password_hash, login.recovery_hash), (given.password_hash, given.recovery_hash));
     assert_eq!(login.record, public);
     assert_eq!(stage.store.account(&alice.name).await.unwrap(), Some(public));
-    let device = DeviceRow { account: alice.account, username: alice.name, authentication_key: [1; 32] };
+    let device = DeviceRow {
+        account: alice.account,
+        username: alice.name,
+        authentication_key: [1; 32],
+        disabled: false,
+        seen_day: None,
+    };
     assert_eq!(stage.store.device(alice.device).await.unwrap(), Some(device));
 
     let nobody = username("nobody");

@@ -66,6 +66,7 @@ impl Database {
                 recovery_wrap: row.try_get("recovery_wrap")?,
             },
             record: record(username, &row)?,
+            disabled: row.try_get::<Option<i64>, _>("disabled_ms")?.is_some(),
         }))
     }
 

@@ -6,8 +6,14 @@ use super::Database;
 use super::batch::{Acknowledgement, Batch};
 use super::error::{SharedFailure, is_refusal, retried};
 use super::inbox::{announce, post};
-use crate::store::{Append, AppendOutcome, StoreError};
-use std::sync::{Arc, PoisonError, RwLock};
+use crate::{
+    metrics::METRICS,
+    store::{Append, AppendOutcome, StoreError},
+};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use waxwing_protocol::ConversationId;
@@ -77,6 +83,8 @@ impl Writers {
 async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Job>) {
     let mut jobs = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut jobs, BATCH).await > 0 {
+        METRICS.queued.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
+        let (since, count) = (Instant::now(), jobs.len());
         let (mut appends, mut append_answers) = (Vec::new(), Vec::new());
         let (mut acknowledgements, mut acknowledge_answers) = (Vec::new(), Vec::new());
         for job in jobs.drain(..) {
@@ -92,6 +100,12 @@ async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Job>) {
             }
         }
         let written = database.write_all(&appends, &acknowledgements).await;
+        METRICS.batch.observe(count as f64);
+        METRICS.commit.observe(since.elapsed().as_secs_f64());
+        let stored = written.appended.iter().filter(|one| matches!(one, Ok(AppendOutcome::Accepted { .. }))).count();
+        METRICS.stored.inc_by(u64::try_from(stored).unwrap_or_default());
+        let failed = written.appended.iter().any(Result::is_err) || written.acknowledged.iter().any(Result::is_err);
+        METRICS.failed.inc_by(failed.into());
         // Whoever asked may be gone: it is stored all the same.
         for (outcome, answer) in written.appended.into_iter().zip(append_answers) {
             let _ = answer.send(outcome);

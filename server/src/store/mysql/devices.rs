@@ -85,18 +85,20 @@ impl Database {
     }
 
     pub(super) async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
-        let row: Option<(i64, String, Vec<u8>)> = sqlx::query_as(
-            "SELECT a.id, a.username, d.authentication_key FROM device d JOIN account a ON a.id = d.account \
-             WHERE d.id = ?",
+        let row: Option<(i64, String, Vec<u8>, Option<i64>, Option<i64>)> = sqlx::query_as(
+            "SELECT a.id, a.username, d.authentication_key, a.disabled_ms, d.seen_day \
+             FROM device d JOIN account a ON a.id = d.account WHERE d.id = ?",
         )
         .bind(&device.0[..])
         .fetch_optional(&self.pool)
         .await?;
-        let Some((account, username, key)) = row else { return Ok(None) };
+        let Some((account, username, key, disabled_ms, seen_day)) = row else { return Ok(None) };
         Ok(Some(DeviceRow {
             account: AccountId(account),
             username: username.parse().map_err(|_| StoreError::Inconsistent("account"))?,
             authentication_key: bytes(&key, "device")?,
+            disabled: disabled_ms.is_some(),
+            seen_day: seen_day.and_then(|day| u32::try_from(day).ok()),
         }))
     }
 }

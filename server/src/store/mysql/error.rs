@@ -57,6 +57,12 @@ pub enum OpenError {
         /// This program's.
         needed: i64,
     },
+    /// A backup is only restored into an empty one.
+    #[error("the database `{database}` is not empty; name another one")]
+    Occupied {
+        /// The database.
+        database: String,
+    },
     /// A newer program was here.
     #[error("the database is at schema version {found}, this program knows {known}; install the newer Waxwing again")]
     Newer {

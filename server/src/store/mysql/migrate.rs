@@ -15,7 +15,7 @@ macro_rules! steps {
 }
 
 /// In order; the version of a step is its place, counted from 1.
-const STEPS: [(&str, &str); 21] = steps![
+const STEPS: [(&str, &str); 23] = steps![
     "0001_server_state",
     "0002_account",
     "0003_device",
@@ -37,6 +37,8 @@ const STEPS: [(&str, &str); 21] = steps![
     "0019_device_last_resort_time",
     "0020_manifest",
     "0021_segment",
+    "0022_account_disabled",
+    "0023_device_seen",
 ];
 
 /// The schema version of this program.
@@ -72,7 +74,28 @@ pub async fn migrate(options: &MysqlOptions) -> Result<MigrationReport, OpenErro
     Ok(MigrationReport { created_database, applied, version: VERSION })
 }
 
-async fn create_database(options: &MysqlOptions) -> Result<(), OpenError> {
+/// What [`migrate`] would do: the schema's version and the names of the steps that are missing. Changes nothing.
+pub async fn pending(options: &MysqlOptions) -> Result<(i64, Vec<&'static str>), OpenError> {
+    let mut connection = match options.connect(true).await {
+        Err(OpenError::UnknownDatabase { .. }) => return Ok((0, STEPS.iter().map(|(name, _)| *name).collect())),
+        connected => connected?,
+    };
+    check_server(options, &mut connection).await?;
+    let done = sqlx::query_scalar("SELECT version FROM schema_version ORDER BY version");
+    let done: Vec<i64> = match done.fetch_all(&mut connection).await {
+        Err(error) if number(&error) == Some(1146) => Vec::new(),
+        done => done.map_err(|error| OpenError::from_driver(options, error))?,
+    };
+    connection.close().await.map_err(StoreError::from)?;
+    let found = done.last().copied().unwrap_or_default();
+    if found > VERSION {
+        return Err(OpenError::Newer { found, known: VERSION });
+    }
+    let missing = (1..).zip(STEPS).filter(|(version, _)| !done.contains(version));
+    Ok((found, missing.map(|(_, (name, _))| name).collect()))
+}
+
+pub(super) async fn create_database(options: &MysqlOptions) -> Result<(), OpenError> {
     let mut connection = options.connect(false).await?;
     let name = options.database.replace('`', "``");
     let statement =

@@ -85,7 +85,7 @@ impl Batch<'_> {
 pub(super) fn login_record(connection: &Connection, username: &Username) -> Result<Option<LoginRecord>, StoreError> {
     let mut find = connection.prepare_cached(
         "SELECT identity_key, device_list, backup_key, rotations, id, kdf_salt, kdf_memory_kib, kdf_iterations, kdf_parallelism,
-         password_hash, recovery_hash, vault, password_wrap, recovery_wrap
+         password_hash, recovery_hash, vault, password_wrap, recovery_wrap, disabled_ms
          FROM account WHERE username = ?1 AND deleted_ms IS NULL",
     )?;
     let found = find.query_row([username.as_str()], |row| {
@@ -101,6 +101,7 @@ pub(super) fn login_record(connection: &Connection, username: &Username) -> Resu
             password_hash: row.get(9)?,
             recovery_hash: row.get(10)?,
             sealed: SealedVault { vault: row.get(11)?, password_wrap: row.get(12)?, recovery_wrap: row.get(13)? },
+            disabled: row.get::<_, Option<u64>>(14)?.is_some(),
         })
     });
     Ok(found.optional()?)

@@ -189,11 +189,13 @@ impl Batch<'_> {
 /// See [`crate::store::Store::device`].
 pub(super) fn device(connection: &Connection, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
     let mut find = connection.prepare_cached(
-        "SELECT a.id, a.username, d.authentication_key FROM device d JOIN account a ON a.id = d.account
-         WHERE d.public_id = ?1",
+        "SELECT a.id, a.username, d.authentication_key, a.disabled_ms IS NOT NULL, d.seen_day
+         FROM device d JOIN account a ON a.id = d.account WHERE d.public_id = ?1",
     )?;
-    let found =
-        find.query_row([device.0], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))).optional()?;
-    let Some((account, name, authentication_key)) = found else { return Ok(None) };
-    Ok(Some(DeviceRow { account: AccountId(account), username: stored_name(&name)?, authentication_key }))
+    let found = find.query_row([device.0], |row| {
+        Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    });
+    let Some((account, name, authentication_key, disabled, seen_day)) = found.optional()? else { return Ok(None) };
+    let username = stored_name(&name)?;
+    Ok(Some(DeviceRow { account: AccountId(account), username, authentication_key, disabled, seen_day }))
 }

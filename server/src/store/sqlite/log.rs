@@ -173,8 +173,8 @@ fn since(last: u64, now: u64) -> u64 {
 /// Entries of one conversation that are too old.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expired {
-    conversation: i64,
-    last: u64,
+    pub(super) conversation: i64,
+    pub(super) last: u64,
 }
 
 /// What was stored before this moment, a prefix of each log: it stays without gaps even if the clock was set back.

@@ -14,11 +14,14 @@ use std::{
 };
 use waxwing_protocol::Incarnation;
 
+macro_rules! steps {
+    ($($file:literal),* $(,)?) => {
+        [$(($file, include_str!(concat!("../../../../migrations/sqlite/", $file, ".sql")))),*]
+    };
+}
+
 /// In their order; the first makes version 1.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../../../migrations/sqlite/0001_initial.sql"),
-    include_str!("../../../../migrations/sqlite/0002_devices_and_backups.sql"),
-];
+const MIGRATIONS: &[(&str, &str)] = &steps!["0001_initial", "0002_devices_and_backups", "0003_operation"];
 
 /// "Waxw", in the file's header.
 const APPLICATION_ID: i64 = 0x5761_7877;
@@ -91,7 +94,7 @@ pub fn migrate(path: &Path) -> Result<MigrationReport, OpenError> {
     write_durably(&connection)?;
     // A table is changed by making it anew, during which others refer to nothing. What counts is how it ends.
     connection.execute_batch("PRAGMA foreign_keys = OFF")?;
-    for (sql, to) in MIGRATIONS.iter().zip(1_usize..).skip(from) {
+    for ((_, sql), to) in MIGRATIONS.iter().zip(1_usize..).skip(from) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(sql)?;
         if transaction.prepare("PRAGMA foreign_key_check")?.exists([])? {
@@ -107,6 +110,18 @@ pub fn migrate(path: &Path) -> Result<MigrationReport, OpenError> {
     getrandom::fill(&mut incarnation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
     connection.execute("INSERT OR IGNORE INTO server (id, incarnation) VALUES (1, ?1)", [incarnation])?;
     Ok(MigrationReport { from, to: MIGRATIONS.len() })
+}
+
+/// What [`migrate`] would do: the schema's version and the names of the steps that are missing. Changes nothing.
+///
+/// # Errors
+/// As [`super::SqliteStore::open`], but for `Unmigrated`.
+pub fn pending(path: &Path) -> Result<(usize, Vec<&'static str>), OpenError> {
+    let found = match path.try_exists().map_err(OpenError::Io)? {
+        true => version(&connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)?,
+        false => 0,
+    };
+    Ok((found, MIGRATIONS.iter().skip(found).map(|(name, _)| *name).collect()))
 }
 
 /// The writing connection, the database's incarnation, and what keeps others out while it lives.
@@ -194,5 +209,42 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
         Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(error)) => Err(OpenError::Io(error)),
+    }
+}
+
+/// Makes a copy of a database another life of it, as a restored backup needs: with a new incarnation, and without the key
+/// packages that may have been given out since.
+///
+/// # Errors
+/// As [`super::SqliteStore::open`], but for `Unmigrated`.
+pub fn renew(path: &Path) -> Result<(), OpenError> {
+    let _lock = lock(path)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    version(&connection)?;
+    whole(&connection)?;
+    write_durably(&connection)?;
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute("UPDATE server SET incarnation = ?1", [incarnation])?;
+    transaction.execute("DELETE FROM key_package", [])?;
+    Ok(transaction.commit()?)
+}
+
+/// Whether a file is a whole database of ours; changes nothing.
+///
+/// # Errors
+/// It is damaged, foreign or of a newer program.
+pub fn verify(path: &Path) -> Result<(), OpenError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    version(&connection)?;
+    whole(&connection)
+}
+
+fn whole(connection: &Connection) -> Result<(), OpenError> {
+    let verdict: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    match verdict.as_str() {
+        "ok" => Ok(()),
+        _ => Err(OpenError::Damaged(rusqlite::Error::InvalidQuery)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{MigrationReport, OpenError, SqliteStore, migrate};
 use crate::store::{
-    AppendOutcome, Publish, SharedStore, Store, StoreError,
+    AppendOutcome, Publish, SharedOperatorStore, Store, StoreError,
     conformance::{FreshDatabase, Recorder, START_MS, Stage, message, new_account},
 };
 use async_trait::async_trait;
@@ -39,7 +39,7 @@ impl Folder {
 
 #[async_trait]
 impl FreshDatabase for Folder {
-    async fn open(&self, publish: Arc<dyn Publish>) -> SharedStore {
+    async fn open(&self, publish: Arc<dyn Publish>) -> SharedOperatorStore {
         Arc::new(SqliteStore::open(&self.path(), publish).unwrap())
     }
 }
@@ -390,4 +390,63 @@ async fn the_writer_says_nothing_on_stderr() {
         .output()
         .unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[tokio::test]
+async fn every_column_is_listed_and_every_table_disclosed() {
+    let (folder, _store, stage) = stage().await;
+    let connection = rusqlite::Connection::open(folder.path()).unwrap();
+    let mut select = connection
+        .prepare(
+            "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_xinfo(t.name) c
+             WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'",
+        )
+        .unwrap();
+    let schema = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let schema = schema.collect::<Result<_, _>>().unwrap();
+    crate::store::conformance::operator::every_column_is_listed(&stage, schema, false).await;
+}
+
+#[test]
+fn the_page_in_security_md_is_the_list_of_columns() {
+    let page = crate::store::columns::page();
+    let security = include_str!("../../../../SECURITY.md");
+    assert!(security.contains(&page), "SECURITY.md must hold this table as it is:\n{page}");
+}
+
+#[tokio::test]
+async fn a_copy_is_of_one_moment_and_becomes_another_life() {
+    let (folder, store, stage) = stage().await;
+    let (alice, bob, id) = stage.pair().await;
+    store.publish_key_packages(bob.device, vec![vec![1].into()], Some(vec![2].into()), START_MS).await.unwrap();
+    let copy = folder.0.path().join("copy");
+    crate::store::OperatorStore::copy_to(&*store, &copy).await.unwrap();
+    stage.send(alice.device, id, 1, 1).await;
+    super::verify(&copy).unwrap();
+    super::renew(&copy).unwrap();
+    let restored = open(&copy).unwrap();
+    assert_ne!(restored.incarnation(), store.incarnation());
+    assert_eq!(
+        restored.key_package_stock(bob.device, START_MS).await.unwrap(),
+        waxwing_protocol::KeyPackageStock { one_time: 0, last_resort: false }
+    );
+    assert_eq!(restored.fetch(bob.device, id, 0).await.unwrap().unwrap().head, 1);
+}
+
+#[test]
+fn a_migration_killed_between_its_steps_is_completed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("waxwing.db");
+    migrate(&path).unwrap();
+    // As an older program, or a killed migration, left it: without the last step.
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let undo = "ALTER TABLE device DROP COLUMN seen_day; ALTER TABLE account DROP COLUMN disabled_ms;
+         PRAGMA user_version = 2";
+    connection.execute_batch(undo).unwrap();
+    drop(connection);
+    assert_eq!(super::pending(&path).unwrap(), (2, vec!["0003_operation"]));
+    assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 2, .. })));
+    assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 2, to: 3 });
+    assert_eq!(super::pending(&path).unwrap(), (3, Vec::new()));
+    open(&path).unwrap();
 }

@@ -7,9 +7,12 @@ use super::{
     batch::{Announcement, Batch, Logs},
     schema::Lock,
 };
-use crate::store::{Publish, StoreError};
+use crate::{
+    metrics::METRICS,
+    store::{Publish, StoreError},
+};
 use rusqlite::Connection;
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// How many jobs may wait before submitting waits too.
@@ -110,6 +113,7 @@ impl Thread {
     fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(LARGE_BATCH);
         loop {
+            METRICS.queued.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
             let limit = if queue.len() > BATCH { LARGE_BATCH } else { BATCH };
             if queue.blocking_recv_many(&mut messages, limit) == 0 {
                 return;
@@ -129,7 +133,12 @@ impl Thread {
         if jobs.is_empty() {
             return;
         }
-        match self.transact(&mut jobs) {
+        let since = Instant::now();
+        let done = self.transact(&mut jobs);
+        METRICS.batch.observe(jobs.len() as f64);
+        METRICS.commit.observe(since.elapsed().as_secs_f64());
+        METRICS.failed.inc_by(done.is_err().into());
+        match done {
             Ok(()) => jobs.into_iter().for_each(|job| job.answer(None)),
             Err(Failure::Commit(error)) => {
                 tracing::error!(%error, "the database refused a transaction");
@@ -162,6 +171,8 @@ impl Thread {
         match done {
             Ok(announcements) => {
                 self.logs.shrink();
+                let entries = announcements.iter().filter(|one| matches!(one, Announcement::Entry { .. })).count();
+                METRICS.stored.inc_by(u64::try_from(entries).unwrap_or_default());
                 announcements.iter().for_each(|one| self.publish(one));
                 Ok(())
             }

@@ -1,0 +1,16 @@
+//! The operator's door: a socket in the server's folder, over which `waxwing-server`'s commands talk to the running server.
+//!
+//! Invariants: only the user that runs the server, or root, gets an answer; what a command does is the same whether the
+//! running server does it or, while it is stopped, the command itself ([`Operator`] is that one place). It must not know
+//! how answers are printed.
+
+mod disclosure;
+mod operator;
+mod request;
+mod socket;
+
+pub use operator::{Live, Operator, now};
+pub use request::{
+    Answer, Device, DisclosedTable, Disclosure, Garbage, Problem, Reply, Request, Session, Stats, User, UserDetails,
+};
+pub use socket::{Connected, Door, connect};

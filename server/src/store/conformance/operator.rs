@@ -1,0 +1,153 @@
+//! What the operator sees, locks, signs out and deletes.
+
+use super::{FreshDatabase, START_MS, Stage, new_account, username};
+use crate::store::{
+    AppendOutcome, SignUpOutcome, Value,
+    columns::{COLUMNS, Column},
+};
+use std::collections::BTreeSet;
+
+/// A locked account is one until it is unlocked, and everybody can tell.
+pub async fn a_locked_account_is_seen_to_be(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob) = (stage.person("alice", 1).await, stage.person("bob", 2).await);
+    let disabled = async |person: &super::Person| {
+        let login = stage.store.login_record(&person.name).await.unwrap().unwrap().disabled;
+        let device = stage.store.device(person.device).await.unwrap().unwrap().disabled;
+        assert_eq!(login, device);
+        login
+    };
+    stage.store.set_disabled(alice.account, Some(START_MS)).await.unwrap();
+    assert!(disabled(&alice).await && !disabled(&bob).await);
+    let names: Vec<_> =
+        stage.store.accounts().await.unwrap().into_iter().map(|one| (one.username, one.disabled_ms)).collect();
+    assert_eq!(names, [(alice.name.clone(), Some(START_MS)), (bob.name, None)]);
+    assert_eq!(stage.store.statistics().await.unwrap().disabled, 1);
+    stage.store.set_disabled(alice.account, None).await.unwrap();
+    assert!(!disabled(&alice).await);
+}
+
+/// The day of the last sign-in is all that is kept of it.
+pub async fn a_sign_in_leaves_its_day(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let alice = stage.person("alice", 1).await;
+    stage.store.seen(alice.device, 20_000).await.unwrap();
+    assert_eq!(stage.store.device(alice.device).await.unwrap().unwrap().seen_day, Some(20_000));
+    let summary = stage.store.account_summary(&alice.name).await.unwrap().unwrap();
+    assert_eq!((summary.seen_day, summary.devices), (Some(20_000), 1));
+    assert_eq!(stage.store.account_summary(&username("nobody")).await.unwrap(), None);
+}
+
+/// A device that is signed out is unknown from then on, has nothing left, and holds nothing up.
+pub async fn a_signed_out_device_is_gone(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    let second = stage.enrol(&bob, 3, 2).await;
+    stage.send(alice.device, id, 1, 1).await;
+
+    assert_eq!(stage.store.sign_out(bob.account, Some(alice.device)).await.unwrap(), [], "not Bob's");
+    assert_eq!(stage.store.sign_out(bob.account, Some(bob.device)).await.unwrap(), [bob.device]);
+    assert_eq!(stage.store.device(bob.device).await.unwrap(), None);
+    assert!(stage.store.fetch(bob.device, id, 0).await.unwrap().is_none());
+    assert!(stage.store.fetch_inbox(bob.device, 0).await.unwrap().is_empty());
+    assert_eq!(stage.send(bob.device, id, 1, 1).await, AppendOutcome::UnknownConversation);
+    // Alice is the only one left, so what she has is had by all.
+    stage.store.acknowledge(alice.device, id, 2).await.unwrap();
+    assert!(stage.seqs(alice.device, id, 0).await.is_empty());
+    assert!(matches!(stage.send(alice.device, id, 2, 1).await, AppendOutcome::Accepted { seq: 3, .. }));
+
+    let devices = stage.store.devices(bob.account).await.unwrap();
+    assert_eq!(devices.iter().map(|one| one.device).collect::<Vec<_>>(), [second]);
+    assert_eq!(stage.store.sign_out(bob.account, None).await.unwrap(), [second]);
+    assert!(stage.store.sign_out(bob.account, None).await.unwrap().is_empty());
+    stage.enrol(&bob, 4, 3).await;
+}
+
+/// A deleted account is in no list, and nothing is told of it.
+pub async fn a_deleted_account_is_no_account(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, _) = stage.pair().await;
+    stage.store.delete_account(alice.account, START_MS).await.unwrap();
+    assert_eq!(stage.store.account_summary(&alice.name).await.unwrap(), None);
+    let names: Vec<_> = stage.store.accounts().await.unwrap().into_iter().map(|one| one.username).collect();
+    assert_eq!(names, [bob.name]);
+    assert_eq!(stage.store.statistics().await.unwrap().accounts, 1);
+    assert_eq!(stage.store.create_account(new_account("alice", 9)).await.unwrap(), SignUpOutcome::UsernameTaken);
+}
+
+/// What is told of an account names every column that it fills and nothing of others but who they are.
+pub async fn a_disclosure_is_whole(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    stage
+        .store
+        .publish_key_packages(alice.device, vec![vec![1; 9].into()], Some(vec![2].into()), START_MS)
+        .await
+        .unwrap();
+    stage.send(alice.device, id, 1, 1).await;
+    let told = stage.store.disclose(alice.account).await.unwrap();
+    let cell = |table: &str, column: &str| {
+        let table = told.iter().find(|one| one.table == table).unwrap();
+        table
+            .rows
+            .iter()
+            .flatten()
+            .filter(|(name, _)| name == column)
+            .map(|(_, value)| value.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(cell("account", "username"), [Value::Text("alice".into())]);
+    assert_eq!(cell("entry", "day"), vec![Value::Integer((START_MS / 86_400_000) as i64); cell("entry", "day").len()]);
+    let sent: i64 =
+        cell("entry", "number").iter().map(|one| if let Value::Integer(count) = one { *count } else { 0 }).sum();
+    assert_eq!(sent, 2, "the commit and the message");
+    let peers = told.iter().flat_map(|table| &table.rows).flatten();
+    assert!(peers.clone().any(|(_, value)| *value == Value::Text("bob".into())));
+    let whole = peers.filter(|(_, value)| *value == Value::Bytes(bob.device.0.to_vec()));
+    assert_eq!(whole.count(), 0, "Bob's devices are Bob's");
+    for table in &told {
+        let known = |column: &str| {
+            ["day", "number", "bytes", "is_welcome"].contains(&column) || Column::find(table.table, column).is_some()
+        };
+        let unknown: BTreeSet<_> =
+            table.rows.iter().flatten().map(|(name, _)| name.as_str()).filter(|name| !known(name)).collect();
+        assert!(unknown.is_empty() || unknown == BTreeSet::from(["device"]), "{}: {unknown:?}", table.table);
+    }
+    assert!(
+        stage.store.disclose(crate::store::AccountId(999)).await.unwrap().iter().all(|table| table.rows.is_empty())
+    );
+}
+
+/// What would expire is what expires.
+pub async fn what_would_expire_is_counted(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, _, id) = stage.pair().await;
+    stage.send(alice.device, id, 1, 1).await;
+    let counted = stage.store.expirable(START_MS + 1_000_000_000).await.unwrap();
+    assert_eq!((counted.entries, counted.inbox_items), (2, 1));
+    assert!(counted.bytes > 0);
+    assert_eq!(stage.store.expirable(START_MS).await.unwrap().entries, 0);
+    assert_eq!(stage.store.expire(START_MS + 1_000_000_000).await.unwrap(), counted.entries);
+}
+
+/// The tables that hold nothing about an account.
+pub const OF_NOBODY: [&str; 5] = ["server", "server_state", "schema_version", "invite", "dropped_segment"];
+
+/// Checks that every column of the schema (as `table.column`) is in the list of columns, and every table that leads to an
+/// account in what is disclosed. For the tests of each database.
+pub async fn every_column_is_listed(stage: &Stage, schema: BTreeSet<(String, String)>, mysql: bool) {
+    let named = |place: (&str, &str)| (place.0.to_owned(), place.1.to_owned());
+    let listed = COLUMNS.iter().filter_map(|column| if mysql { column.mysql } else { column.sqlite });
+    let listed: BTreeSet<_> = listed.map(named).collect();
+    let missing: Vec<_> = schema.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&schema).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "store/columns.rs lacks {missing:?}, and lists {gone:?} which are not there"
+    );
+    let tables: BTreeSet<&str> = schema.iter().map(|(table, _)| table.as_str()).collect();
+    let disclosed = stage.store.disclose(crate::store::AccountId(1)).await.unwrap();
+    let told: BTreeSet<&str> = disclosed.iter().map(|table| table.table).chain(OF_NOBODY).collect();
+    let untold: Vec<_> = tables.difference(&told).collect();
+    assert!(untold.is_empty(), "disclose says nothing of {untold:?}: see disclosure.rs");
+}
