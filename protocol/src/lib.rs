@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod bytes;
+mod certificate;
 mod error;
 mod event;
 mod frame;
@@ -18,6 +19,10 @@ mod response;
 mod username;
 
 pub use bytes::{Bytes, Secret};
+pub use certificate::{
+    CertificateError, KEY_HISTORY_OID, KEY_STATEMENT_LABEL, KeyStatement, ServerCertificate, encode_key_history,
+    key_statement_message,
+};
 pub use error::{ErrorCode, Refusal};
 pub use event::Event;
 pub use frame::{

@@ -24,6 +24,8 @@ pub const DEVICE_LIST: usize = 32 * 1024;
 pub const PUBLIC_KEY: usize = 1024;
 /// The most devices that one account may have.
 pub const DEVICES_PER_ACCOUNT: usize = 32;
+/// The most former keys that a server's certificate names.
+pub const KEY_HISTORY: usize = 32;
 /// The most entries in one page of a conversation or of an inbox.
 pub const PAGE_ENTRIES: u32 = 256;
 /// A page ends before its payloads exceed this many bytes (one entry always fits).

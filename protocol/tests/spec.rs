@@ -197,7 +197,7 @@ fn limits_are_as_the_code_has_them() {
         ($($name:ident)+) => { [$((stringify!($name), limits::$name as u64)),+] };
     }
     let values = values!(FRAME FRAME_BEFORE_LOGIN PAYLOAD HANDSHAKE TEXT KEY_PACKAGE KEY_PACKAGES_PER_REQUEST
-        KEY_PACKAGES_PER_DEVICE VAULT DEVICE_LIST PUBLIC_KEY DEVICES_PER_ACCOUNT PAGE_ENTRIES PAGE_BYTES SHORT_TEXT
+        KEY_PACKAGES_PER_DEVICE VAULT DEVICE_LIST PUBLIC_KEY DEVICES_PER_ACCOUNT KEY_HISTORY PAGE_ENTRIES PAGE_BYTES SHORT_TEXT
         REQUESTS_IN_FLIGHT IDLE_SECONDS LOGIN_SECONDS SEGMENT MANIFEST SEGMENTS_PER_ACCOUNT ROTATIONS ANNOUNCEMENT STATEMENT);
     let declared = include_str!("../src/limits.rs").lines().filter_map(|line| line.strip_prefix("pub const "));
     let declared: BTreeSet<&str> = declared.filter_map(|rest| rest.split(':').next()).collect();
@@ -207,10 +207,12 @@ fn limits_are_as_the_code_has_them() {
 
 #[test]
 fn the_text_names_the_constants_of_the_code() {
-    for constant in [ALPN, AUTHENTICATION_LABEL, EXPORTER_LABEL] {
+    for constant in [ALPN, AUTHENTICATION_LABEL, EXPORTER_LABEL, KEY_STATEMENT_LABEL] {
         let text = format!("`{}`", std::str::from_utf8(constant).unwrap());
         assert!(SPEC.contains(&text), "SPEC.md does not mention {text}");
     }
+    let oid = KEY_HISTORY_OID.map(|arc| arc.to_string()).join(".");
+    assert!(SPEC.contains(&format!("`{oid}`")), "SPEC.md does not mention {oid}");
     assert!(SPEC.contains(&format!("port {DEFAULT_PORT}")));
     assert!(SPEC.contains(&format!("versions {} to {}", VERSIONS.start(), VERSIONS.end())));
 }

@@ -13,6 +13,7 @@ mod password;
 mod print;
 mod reach;
 mod report;
+mod rotate_key;
 mod run;
 mod user;
 
@@ -48,6 +49,8 @@ enum Command {
     /// Bring the database's tables up to this version; the server must be stopped.
     #[command(visible_alias = "migrate")]
     Upgrade(Upgrade),
+    /// Replace the server's key by a new one that the old one vouches for; the server must be stopped.
+    RotateKey(Common),
     /// Print a link that lets somebody sign up.
     Invite(Invite),
     /// Accounts: list, show, lock, delete, and sign their devices out.
@@ -178,6 +181,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::Run(command) => (command.common.json, run::run(&command)),
         Command::Check(command) => (command.common.json, check::check(&command)),
         Command::Upgrade(command) => (command.common.json, upgrade(&command)),
+        Command::RotateKey(common) => (common.json, rotate_key::rotate_key(&common)),
         Command::Invite(command) => (command.common.json, invite::invite(&command)),
         Command::User(command) => (command.common().json, user::user(&command)),
         Command::Stats(common) => (common.json, report::stats(&common)),

@@ -1,8 +1,9 @@
 //! The server's folder: its configuration, its sealed secrets, its identity and its link.
 //!
 //! Invariants: every file is written whole (temporary file, fsync, rename, fsync of the folder) and readable by its owner
-//! alone; a key that exists is never replaced; whatever the folder holds half-way, the next set-up run can complete. It must
-//! not know connections, SQL or terminals: it reads and writes files, hands the database's settings on, and says what is wrong.
+//! alone; a key that exists is never replaced but by one that it vouches for; whatever the folder holds half-way, the next
+//! set-up run can complete. It must not know connections, SQL or terminals: it reads and writes files, hands the database's
+//! settings on, and says what is wrong.
 
 pub mod config;
 pub mod database;
@@ -10,6 +11,7 @@ mod error;
 mod folder;
 mod identity;
 pub mod password;
+mod rotation;
 mod sealed;
 
 pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, SignUp, TlsMode, YesNo};

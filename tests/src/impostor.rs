@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use rustls::{
     ServerConfig, ServerConnection, Stream, SupportedProtocolVersion,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    version::TLS13,
 };
-use sha2::{Digest, Sha256};
 use std::{
     io::Read,
     net::TcpListener,
@@ -15,7 +15,7 @@ use std::{
     },
     thread,
 };
-use waxwing_protocol::Pin;
+use waxwing_protocol::{KEY_HISTORY_OID, KeyStatement, Pin, encode_key_history, key_statement_message};
 
 /// What came of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +39,32 @@ impl Impostor {
     /// # Errors
     /// It cannot listen.
     pub fn start(versions: &[&'static SupportedProtocolVersion]) -> Result<Self> {
+        Self::with(versions, rcgen::KeyPair::generate()?, Vec::new())
+    }
+
+    /// Starts one whose certificate claims that the statement's key vouches for it; it makes the signature itself.
+    ///
+    /// # Errors
+    /// It cannot listen.
+    pub fn claiming(mut statement: KeyStatement) -> Result<Self> {
         let key = rcgen::KeyPair::generate()?;
-        let certificate = rcgen::CertificateParams::new(vec!["waxwing".to_owned()])?.self_signed(&key)?;
-        let pin = Pin(Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&key)).into());
+        let own = Pin::of_key(&rcgen::PublicKeyData::subject_public_key_info(&key));
+        statement.signature =
+            rcgen::SigningKey::sign(&key, &key_statement_message(&Pin::of_key(&statement.key), &own))?;
+        let history = encode_key_history(&[statement]).context("not a key")?;
+        let extension = rcgen::CustomExtension::from_oid_content(&KEY_HISTORY_OID.map(u64::from), history);
+        Self::with(&[&TLS13], key, vec![extension])
+    }
+
+    fn with(
+        versions: &[&'static SupportedProtocolVersion],
+        key: rcgen::KeyPair,
+        extensions: Vec<rcgen::CustomExtension>,
+    ) -> Result<Self> {
+        let mut parameters = rcgen::CertificateParams::new(vec!["waxwing".to_owned()])?;
+        parameters.custom_extensions = extensions;
+        let certificate = parameters.self_signed(&key)?;
+        let pin = Pin::of_key(&rcgen::PublicKeyData::subject_public_key_info(&key));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)?

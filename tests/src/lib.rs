@@ -39,6 +39,12 @@ macro_rules! on_both_databases {
     };
 }
 
+/// The certificate in a PEM file, as DER.
+pub fn certificate(pem: &[u8]) -> anyhow::Result<Vec<u8>> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+    Ok(CertificateDer::from_pem_slice(pem)?.to_vec())
+}
+
 /// The same link with another port: the way through a proxy, or to an impostor.
 pub fn link_with_port(link: &str, port: u16) -> anyhow::Result<String> {
     let mut link: waxwing_protocol::Link = link.parse()?;

@@ -204,11 +204,11 @@ pub async fn sign_up(
 
     on_step(Step::DerivingKeys);
     let kdf = KdfParameters::recommended(&mut random());
-    let secrets = derive(&request.password, &kdf, &request.link, &name).await?;
+    let secrets = derive(&request.password, &kdf, &connection, &name).await?;
     on_step(Step::MakingKeys);
     let keys = blocking(|| AccountKeys::generate(&mut random())).await?;
     let recovery_code = RecoveryCode::generate(&mut random());
-    let recovery = recovery_code.secrets(&request.link.pin.0, name.as_str());
+    let recovery = recovery_code.secrets(&connection.key.origin.0, name.as_str());
     let vault = keys.seal(name.as_str(), &secrets, Some(&recovery), &mut random()).map_err(account_error)?;
 
     let device = FreshDevice::generate()?;
@@ -423,7 +423,7 @@ impl FreshDevice {
         own::Own {
             username: name.to_string(),
             full_name,
-            server: Link { invite: None, ..link.clone() }.to_string(),
+            server: Link { invite: None, pin: connection.key.pin, ..link.clone() }.to_string(),
             device: self.id.0,
             authentication_key: self.authentication.to_bytes(),
             mls_key: mls_key.to_vec(),
@@ -465,10 +465,10 @@ fn store_device(db: &mut Database, own: &own::Own, device: &FreshDevice) -> Resu
 pub(crate) async fn derive(
     password: &Zeroizing<String>,
     kdf: &KdfParameters,
-    link: &Link,
+    connection: &Connection,
     name: &Username,
 ) -> Result<AccountSecrets, Error> {
-    let (password, kdf, pin, name) = (password.clone(), *kdf, link.pin.0, name.to_string());
+    let (password, kdf, pin, name) = (password.clone(), *kdf, connection.key.origin.0, name.to_string());
     blocking(move || account::derive_password(&password, &kdf, &pin, &name)).await?.map_err(account_error)
 }
 

@@ -429,7 +429,7 @@ impl Engine {
         self.tell(&Event::Connection(Reach::Connecting));
         self.reach = State::Connecting(Box::pin(async move {
             let (connection, incoming) = Connection::open(&link).await?;
-            let message = authentication_message(&link.pin, &connection.exporter, &device);
+            let message = authentication_message(&connection.key.pin, &connection.exporter, &device);
             let signature = key.sign(&message).to_vec().into();
             match connection.call(Request::Authenticate { device, signature }).await.map_err(CallError::into_error) {
                 Err(Error::BadCredentials) => return Err(Error::SignedOut),
@@ -445,6 +445,12 @@ impl Engine {
         connection: Connection,
         incoming: mpsc::Receiver<Incoming>,
     ) -> Result<(), Error> {
+        if connection.key.pin != self.link.pin {
+            self.link.pin = connection.key.pin;
+            self.own.server = self.link.to_string();
+            own::set_server(&self.db, &self.own.server)?;
+            self.tell(&Event::ServerKeyReplaced);
+        }
         let incarnation = connection.greeting.incarnation;
         let restock = self.own.incarnation.is_some_and(|known| known != incarnation);
         if restock {

@@ -60,6 +60,8 @@ pub enum Event {
     Restoring(RestoreProgress),
     /// Everything that the backup had for this device is here, save what was refused.
     Restored(RestoreProgress),
+    /// The server has a new key, which the one that this profile knew vouches for. The old one is refused from now on.
+    ServerKeyReplaced,
     /// Somebody told their full name.
     Profile {
         /// Who.

@@ -86,9 +86,9 @@ impl Owner {
                 let Response::LoginParameters(parameters) = answer else { return Err(unexpected()) };
                 on_step(Step::DerivingKeys);
                 let kdf = kdf_parameters(&parameters.kdf)?;
-                (derive(password, &kdf, link, name).await?, Some(kdf), WrapKind::Password)
+                (derive(password, &kdf, &connection, name).await?, Some(kdf), WrapKind::Password)
             }
-            Proof::Recovery(code) => (code.secrets(&link.pin.0, name.as_str()), None, WrapKind::Recovery),
+            Proof::Recovery(code) => (code.secrets(&connection.key.origin.0, name.as_str()), None, WrapKind::Recovery),
         };
         on_step(Step::OpeningVault);
         let secret = Secret(*secrets.auth);
@@ -149,9 +149,9 @@ impl Owner {
         let credentials = match (&revision.password, revision.rotate) {
             (Some(new), _) => {
                 let kdf = KdfParameters::recommended(&mut random());
-                let secrets = derive(&new.password, &kdf, &self.link, &self.name).await?;
+                let secrets = derive(&new.password, &kdf, &self.connection, &self.name).await?;
                 let code = new.replace_code.then(|| RecoveryCode::generate(&mut random()));
-                let recovery = code.as_ref().map(|code| code.secrets(&self.link.pin.0, self.name.as_str()));
+                let recovery = code.as_ref().map(|code| code.secrets(&self.connection.key.origin.0, self.name.as_str()));
                 recovery_code = code.map(|code| Zeroizing::new(code.to_string()));
                 let credentials = self.seal(signing, &kdf, &secrets, recovery.as_ref())?;
                 new_secrets = Some((secrets, kdf));

@@ -1,16 +1,13 @@
 //! One connection to the server: pinned TLS 1.3, frames, and answers matched to their requests.
 //!
-//! Nothing is sent before the server has proven that it holds the pinned key. It must not know what requests mean.
+//! Nothing is sent before the server has proven that it holds the pinned key, or one that the pinned key vouches for
+//! (`pin`). It must not know what requests mean.
+
+mod pin;
 
 use crate::Error;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    server::ParsedCertificate,
-};
-use sha2::{Digest, Sha256};
+pub(crate) use pin::ServerKey;
+use rustls::pki_types::ServerName;
 use std::{
     collections::HashMap,
     io,
@@ -74,6 +71,8 @@ pub(crate) struct Connection {
     pub(crate) greeting: Greeting,
     pub(crate) exporter: [u8; 32],
     pub(crate) address: String,
+    /// The key that the server has proven.
+    pub(crate) key: ServerKey,
     shared: Arc<Shared>,
     outgoing: mpsc::Sender<Vec<u8>>,
     tasks: [tokio::task::JoinHandle<()>; 2],
@@ -146,11 +145,16 @@ impl Connection {
 
         // The name is not verified (the pin is) and not sent.
         let server = ServerName::try_from("waxwing.invalid").map_err(|error| unreachable(error.to_string()))?;
-        let connector = TlsConnector::from(Arc::new(tls(pin)?));
-        let tls = connector.connect(server, tcp).await.map_err(|error| match wrong_key(&error) {
-            true => Error::WrongServer { address: address.to_string() },
-            false => unreachable(format!("no secure connection: {error}")),
+        let (config, verifier) = pin::tls(pin)?;
+        let tls = TlsConnector::from(Arc::new(config)).connect(server, tcp).await;
+        let tls = tls.map_err(|error| match pin::refusal(&error) {
+            Some(pin::Untrusted::Key) => Error::WrongServer { address: address.to_string() },
+            Some(pin::Untrusted::History) => {
+                Error::ServerMisbehaves("its statements about its former keys do not hold. Nothing was sent".into())
+            }
+            None => unreachable(format!("no secure connection: {error}")),
         })?;
+        let key = verifier.key().ok_or_else(|| Error::ServerMisbehaves("it showed no key".into()))?;
         let (_, session) = tls.get_ref();
         if session.alpn_protocol() != Some(ALPN) {
             return Err(Error::ServerMisbehaves("it does not speak Waxwing's protocol".into()));
@@ -158,13 +162,14 @@ impl Connection {
         let exporter = session
             .export_keying_material([0; 32], EXPORTER_LABEL, None)
             .map_err(|error| Error::ServerMisbehaves(error.to_string()))?;
-        Self::greet(tls, exporter, name).await
+        Self::greet(tls, exporter, name, key).await
     }
 
     async fn greet(
         tls: TlsStream<TcpStream>,
         exporter: [u8; 32],
         address: String,
+        key: ServerKey,
     ) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
         let lost = |error: io::Error| Error::ConnectionLost(plain_reason(&error));
         let (read, mut write) = tokio::io::split(tls);
@@ -187,7 +192,7 @@ impl Connection {
         let (events, incoming) = mpsc::channel(EVENTS);
         let tasks =
             [tokio::spawn(write_frames(write, queue)), tokio::spawn(read_frames(read, Arc::clone(&shared), events))];
-        Ok((Self { greeting, exporter, address, shared, outgoing, tasks }, incoming))
+        Ok((Self { greeting, exporter, address, key, shared, outgoing, tasks }, incoming))
     }
 
     /// Sends a request; the answer arrives in `queue` under the tag. Requests leave in the order of these calls. If the
@@ -342,72 +347,5 @@ fn plain_reason(error: &io::Error) -> String {
         io::ErrorKind::UnexpectedEof => "the server closed the connection".into(),
         io::ErrorKind::ConnectionRefused => "nothing listens there (connection refused)".into(),
         _ => error.to_string(),
-    }
-}
-
-fn tls(pin: Pin) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = Arc::new(PinVerifier { pin, provider: Arc::clone(&provider) });
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| Error::ServerMisbehaves(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![ALPN.to_vec()];
-    config.enable_sni = false;
-    config.enable_early_data = false;
-    config.resumption = rustls::client::Resumption::disabled();
-    Ok(config)
-}
-
-fn wrong_key(error: &io::Error) -> bool {
-    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)))
-}
-
-/// Accepts the certificate whose key has the pinned hash, and proof that the server holds that key.
-#[derive(Debug)]
-struct PinVerifier {
-    pin: Pin,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        match Sha256::digest(&key)[..] == self.pin.0 {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::PeerIncompatible::Tls12NotOffered.into())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

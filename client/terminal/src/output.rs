@@ -10,6 +10,9 @@ use serde::Serialize;
 use std::io::{self, Write};
 use waxwing_core::{Chat, Content, Message, MessageState, Remembered};
 
+/// The server shows a new key that the known one vouches for.
+pub(crate) const SERVER_KEY_REPLACED: &str = "the server's key was replaced, vouched for by the old one";
+
 /// Neither colours nor cursor movements nor characters beyond ASCII as decoration: `NO_COLOR` or a dumb terminal.
 pub(crate) fn is_plain() -> bool {
     console::is_dumb() || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 pub(super) fn run(command: &super::Run) -> Result<ExitCode, Failure> {
     let (installation, _lock) = command.common.open(&command.overrides.settings())?;
+    installation.publish_identity()?;
     block_on(serve(installation))?
 }
 

@@ -124,6 +124,12 @@ pub enum InstallError {
     /// A key or certificate could not be made.
     #[error("the server's key could not be made: {0}")]
     Identity(String),
+    /// The certificate names as many former keys as it can.
+    #[error(
+        "the server's key was replaced too often: a certificate names {} former keys at most",
+        waxwing_protocol::limits::KEY_HISTORY
+    )]
+    KeyHistoryFull,
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -188,6 +194,7 @@ impl InstallError {
                 DatabaseFault::Other => "database",
             },
             Self::Identity(_) => "unexpected",
+            Self::KeyHistoryFull => "key-history-full",
             Self::Io { .. } => "file",
         }
     }
@@ -221,6 +228,7 @@ impl InstallError {
             ),
             Self::Database { next, .. } => next.clone(),
             Self::Identity(_) => "try again, and report it if it stays".into(),
+            Self::KeyHistoryFull => "keep this key; only a new server, with a new link, can have another one".into(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run it as the user that owns the folder".into(),
                 io::ErrorKind::StorageFull => "free some space and try again".into(),

@@ -8,17 +8,14 @@ use rustls::{
     server::NoServerSessionStorage,
     version::TLS13,
 };
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
-use waxwing_protocol::{ALPN, Pin};
+use waxwing_protocol::{ALPN, Pin, ServerCertificate};
 
 impl ServerIdentity {
     /// SHA-256 of the certificate's SubjectPublicKeyInfo: what links pin.
     pub fn pin(&self) -> Result<Pin, RelayError> {
-        match x509_parser::parse_x509_certificate(&self.certificate_der) {
-            Ok(([], certificate)) => Ok(Pin(Sha256::digest(certificate.tbs_certificate.subject_pki.raw).into())),
-            _ => Err(RelayError::Certificate),
-        }
+        let certificate = ServerCertificate::read(&self.certificate_der).map_err(|_| RelayError::Certificate)?;
+        Ok(certificate.pin())
     }
 }
 
@@ -55,8 +52,8 @@ mod tests {
         assert_eq!(configuration.alpn_protocols, [b"waxwing/1"]);
         assert_eq!((configuration.send_tls13_tickets, configuration.max_early_data_size), (0, 0));
         assert!(!configuration.session_storage.can_cache());
-        let spki: [u8; 32] = Sha256::digest(rcgen::PublicKeyData::subject_public_key_info(&made.signing_key)).into();
-        assert_eq!(identity.pin().unwrap(), Pin(spki));
+        let key = rcgen::PublicKeyData::subject_public_key_info(&made.signing_key);
+        assert_eq!(identity.pin().unwrap(), Pin::of_key(&key));
         assert!(ServerIdentity { certificate_der: vec![1, 2, 3], ..identity }.pin().is_err());
     }
 }

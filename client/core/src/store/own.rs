@@ -81,6 +81,11 @@ pub(crate) fn set_account_key(db: &Connection, key: &[u8; 32]) -> Result<(), Err
     Ok(())
 }
 
+pub(crate) fn set_server(db: &Connection, link: &str) -> Result<(), Error> {
+    db.execute("UPDATE own SET server = ?1", [link])?;
+    Ok(())
+}
+
 /// After a revision: the list, and what else may have become another.
 pub(crate) fn set_revised(db: &Connection, own: &Own) -> Result<(), Error> {
     db.execute(

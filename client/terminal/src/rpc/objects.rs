@@ -216,6 +216,8 @@ pub(crate) enum EventObject {
         /// Whether the former one's safety number was compared.
         verified: bool,
     },
+    /// The server has a new key, which the one that this profile knew vouches for.
+    ServerKeyReplaced,
     /// Somebody told their full name.
     Profile {
         /// Who.
@@ -290,6 +292,7 @@ impl From<&Event> for EventObject {
             Event::IdentityRenewed { username, verified } => {
                 Self::IdentityRenewed { username: username.clone(), verified: *verified }
             }
+            Event::ServerKeyReplaced => Self::ServerKeyReplaced,
             Event::Profile { username, full_name } => {
                 Self::Profile { username: username.clone(), full_name: full_name.clone() }
             }
@@ -327,6 +330,7 @@ impl EventObject {
             }
             Self::IdentityChanged { username } => Event::IdentityChanged { username },
             Self::IdentityRenewed { username, verified } => Event::IdentityRenewed { username, verified },
+            Self::ServerKeyReplaced => Event::ServerKeyReplaced,
             Self::Profile { username, full_name } => Event::Profile { username, full_name },
             Self::DeviceAdded { username, device, name, since } => {
                 Event::DeviceAdded { username, device, name, since: milliseconds(&since)? }
@@ -388,6 +392,7 @@ mod tests {
             Event::Profile { username: "bob".into(), full_name: None },
             Event::DeviceAdded { username: "bob".into(), device: "00".into(), name: Some("laptop".into()), since: 5 },
             Event::DeviceRemoved { username: "bob".into(), device: "00".into() },
+            Event::ServerKeyReplaced,
             Event::Announcement { text: "down at noon".into(), time_ms: 1_700_000_000_123 },
         ] {
             assert_eq!(crossed(&EventObject::from(&event)).event().unwrap(), Some(event));
