@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use std::{
+    io::Write as _,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -62,6 +63,15 @@ impl Schema {
         let output = self.client("mariadb-dump").arg("--skip-lock-tables").arg(&self.name).output()?;
         ensure!(output.status.success(), "mariadb-dump: {}", String::from_utf8_lossy(&output.stderr));
         Ok(output.stdout)
+    }
+
+    /// Runs statements.
+    pub(crate) fn execute(&self, statements: &[u8]) -> Result<()> {
+        let mut client = self.client("mariadb");
+        let mut running = client.arg(&self.name).stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        running.stdin.take().context("standard input")?.write_all(statements)?;
+        ensure!(running.wait()?.success(), "the statements failed");
+        Ok(())
     }
 
     fn client(&self, program: &str) -> Command {

@@ -18,7 +18,7 @@ pub use process::{Outcome, Running, run_with_deadline};
 pub use programs::program;
 pub use proxy::{Direction, Fault, Proxy};
 pub use raw::{RawClient, Tls};
-pub use server::{Server, files, free_port};
+pub use server::{Server, Snapshot, files, free_port};
 pub use user::{Chat, Follow, PASSWORD, User, texts};
 
 use std::time::Duration;

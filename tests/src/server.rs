@@ -24,6 +24,9 @@ pub struct Server {
     port: u16,
 }
 
+/// A copy of a server's database.
+pub struct Snapshot(Vec<u8>);
+
 impl Server {
     /// Sets a server up where anyone may sign up, and starts it.
     ///
@@ -169,6 +172,46 @@ impl Server {
         let running = self.running.take().context("it does not run")?;
         running.terminate()?;
         running.end(DEADLINE)?.expect_code(0).map(drop)
+    }
+
+    /// Changes the database while the server does not run, by SQL that all databases know.
+    ///
+    /// # Errors
+    /// It runs, or the statement is wrong.
+    pub fn execute(&self, statement: &str) -> Result<()> {
+        ensure!(self.running.is_none(), "the server runs");
+        match &self.schema {
+            Some(schema) => schema.execute(statement.as_bytes()),
+            None => Ok(rusqlite::Connection::open(self.database_file())?.execute_batch(statement)?),
+        }
+    }
+
+    /// All that the database holds, while the server does not run.
+    ///
+    /// # Errors
+    /// It runs, or cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        ensure!(self.running.is_none(), "the server runs");
+        Ok(Snapshot(match &self.schema {
+            Some(schema) => schema.dump()?,
+            None => fs::read(self.database_file())?,
+        }))
+    }
+
+    /// Puts a copy of the database back, as an operator does without telling the server.
+    ///
+    /// # Errors
+    /// The server runs, or the database cannot be written.
+    pub fn put_back(&self, snapshot: &Snapshot) -> Result<()> {
+        ensure!(self.running.is_none(), "the server runs");
+        match &self.schema {
+            Some(schema) => schema.execute(&snapshot.0),
+            None => Ok(fs::write(self.database_file(), &snapshot.0)?),
+        }
+    }
+
+    fn database_file(&self) -> PathBuf {
+        self.folder().join("waxwing.db")
     }
 
     /// The link for sign-up and login.

@@ -11,6 +11,12 @@ on_both_databases!(
     two_devices_log_in_at_the_same_time,
     a_device_that_was_away_follows_all_changes,
     notes_reach_ones_other_device,
+    a_device_that_was_away_too_long_comes_back_by_itself,
+    a_device_that_was_away_too_long_is_let_in_by_others,
+    whoever_is_killed_while_devices_come_all_end_up_in_one_chat,
+    devices_that_change_a_chat_at_once_agree,
+    a_chat_goes_on_after_the_server_was_restored,
+    an_account_that_a_restored_server_knows_less_of_is_told,
 );
 
 fn alice_and_bob(server: &Server) -> Result<(User, User)> {
@@ -191,5 +197,183 @@ fn notes_reach_ones_other_device(database: Database) -> Result<()> {
     let notes = shown(&phone, "alice")?;
     assert_eq!(notes.iter().map(|(_, _, text)| text.clone()).collect::<Vec<_>>(), ["buy milk", "and bread"]);
     ensure!(notes.ends_with(&shown(&laptop, "alice")?), "the devices show different notes");
+    Ok(())
+}
+
+/// All entries are too old from now on.
+fn expire(server: &mut Server) -> Result<()> {
+    server.stop()?;
+    server.execute("UPDATE entry SET time_ms = 1;")?;
+    server.restart()
+}
+
+/// Alice's laptop knows the chat; then a desktop comes while it is away, and everybody but the laptop has read that.
+fn laptop_is_left_behind(server: &Server) -> Result<(User, User, User)> {
+    let (phone, bob) = alice_and_bob(server)?;
+    let phone_follows = phone.follow()?;
+    let laptop = User::log_in(server.link(), "alice")?;
+    laptop.send("bob", "the laptop is here")?;
+    laptop.receive_now()?;
+    let desktop = User::log_in(server.link(), "alice")?;
+    send_until_sent(&desktop, "bob", "not for the laptop")?;
+    phone_follows.stop()?;
+    for device in [&phone, &bob, &desktop] {
+        device.receive_now()?;
+    }
+    Ok((phone, bob, laptop))
+}
+
+fn a_device_that_was_away_too_long_comes_back_by_itself(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let (phone, bob, laptop) = laptop_is_left_behind(&server)?;
+    expire(&mut server)?;
+    // Nobody else is there. It has the key to join by.
+    send_until_sent(&laptop, "bob", "back again")?;
+    let history = laptop.history("bob")?;
+    let marks: Vec<_> = history.iter().filter(|message| message["kind"] != "text").collect();
+    ensure!(!marks.is_empty(), "no mark for what is missing: {history:?}");
+    ensure!(!texts(&history).contains(&"not for the laptop".to_owned()), "it was expired");
+    assert_eq!(texts(&bob.receive()?).last().context("a message")?, "back again");
+    bob.send("alice", "welcome back")?;
+    for device in [&phone, &laptop] {
+        assert_eq!(texts(&device.receive()?).last().context("a message")?, "welcome back");
+    }
+    Ok(())
+}
+
+fn a_device_that_was_away_too_long_is_let_in_by_others(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let (_, bob, laptop) = laptop_is_left_behind(&server)?;
+    server.stop()?;
+    server.execute("UPDATE entry SET time_ms = 1; DELETE FROM group_info;")?;
+    server.restart()?;
+    laptop.run(&["send", "bob", "is anybody there?"])?.expect_code(3)?;
+    let follow = bob.follow()?;
+    send_until_sent(&laptop, "bob", "back again")?;
+    follow.stop()?;
+    bob.send("alice", "welcome back")?;
+    assert_eq!(texts(&laptop.receive()?).last().context("a message")?, "welcome back");
+    Ok(())
+}
+
+fn whoever_is_killed_while_devices_come_all_end_up_in_one_chat(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let (phone, bob) = alice_and_bob(&server)?;
+    let mut devices = vec![(phone, "bob"), (bob, "alice")];
+    for round in 0..4 {
+        let mut follows = devices.iter().map(|(user, _)| user.follow()).collect::<Result<Vec<_>>>()?;
+        let name = if round % 2 == 0 { "alice" } else { "bob" };
+        let with = if round % 2 == 0 { "bob" } else { "alice" };
+        let device = User::log_in(server.link(), name)?;
+        // They are about to add it.
+        match round {
+            0 | 1 => follows.iter_mut().for_each(|follow| follow.0.kill()),
+            2 => {
+                server.kill();
+                server.restart()?;
+            }
+            _ => {
+                let mut chat = device.chat(with)?;
+                chat.say("killed while it was let in")?;
+                chat.0.kill();
+            }
+        }
+        drop(follows);
+        let helpers = devices.iter().map(|(user, _)| user.follow()).collect::<Result<Vec<_>>>()?;
+        send_until_sent(&device, with, &format!("new device {round}"))?;
+        for helper in helpers {
+            helper.stop()?;
+        }
+        devices.push((device, with));
+    }
+    for (index, (user, with)) in devices.iter().enumerate() {
+        send_until_sent(user, with, &format!("device {index} is in"))?;
+    }
+    let mut seen = Vec::new();
+    for (user, with) in &devices {
+        user.receive_now()?;
+        let all = shown(user, with)?;
+        seen.push(all.into_iter().filter(|(_, _, text)| text.as_str().is_some_and(|text| text.ends_with("is in"))));
+    }
+    let mut seen = seen.into_iter().map(Iterator::collect::<Vec<_>>);
+    let first = seen.next().context("a device")?;
+    assert_eq!(first.len(), devices.len());
+    seen.for_each(|other| assert_eq!(other, first));
+    Ok(())
+}
+
+fn devices_that_change_a_chat_at_once_agree(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let (phone, bob) = alice_and_bob(&server)?;
+    let phone_follows = phone.follow()?;
+    let laptop = User::log_in(server.link(), "alice")?;
+    send_until_sent(&laptop, "bob", "two")?;
+    // Phone and laptop hear of the third device at the same moment, and both want to add it.
+    let laptop_follows = laptop.follow()?;
+    let tablet = User::log_in(server.link(), "alice")?;
+    send_until_sent(&tablet, "bob", "three")?;
+    phone_follows.stop()?;
+    laptop_follows.stop()?;
+    bob.send("alice", "to three")?;
+    for device in [&phone, &laptop, &tablet] {
+        device.receive_now()?;
+        let history = device.history("bob")?;
+        assert_eq!(texts(&history).last().context("a message")?, "to three");
+        ensure!(history.iter().all(|message| message["kind"] == "text"), "a mark: {history:?}");
+    }
+    Ok(())
+}
+
+fn a_chat_goes_on_after_the_server_was_restored(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let (alice, bob) = alice_and_bob(&server)?;
+    alice.receive()?;
+    bob.receive()?;
+    server.stop()?;
+    let snapshot = server.snapshot()?;
+    server.restart()?;
+    for number in 0..5 {
+        alice.send("bob", &format!("after the copy {number}"))?;
+    }
+    bob.receive()?;
+    server.stop()?;
+    server.put_back(&snapshot)?;
+    server.restart()?;
+
+    alice.send("bob", "restored")?;
+    assert_eq!(texts(&bob.receive()?).last().context("a message")?, "restored");
+    bob.send("alice", "here, too")?;
+    alice.receive()?;
+    for (user, with) in [(&alice, "bob"), (&bob, "alice")] {
+        let history = user.history(with)?;
+        let said: Vec<_> = shown(user, with)?.into_iter().map(|(_, _, text)| text).collect();
+        let before = ["before", "before, too"].map(str::to_owned);
+        let after = (0..5).map(|number| format!("after the copy {number}"));
+        let expected: Vec<String> =
+            before.into_iter().chain(after).chain(["restored".into(), "here, too".into()]).collect();
+        assert_eq!(said, expected);
+        let marks = history.iter().filter(|message| message["kind"] != "text").count();
+        assert_eq!(marks, 1, "{history:?}");
+    }
+    Ok(())
+}
+
+fn an_account_that_a_restored_server_knows_less_of_is_told(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let (phone, _) = alice_and_bob(&server)?;
+    server.stop()?;
+    let snapshot = server.snapshot()?;
+    server.restart()?;
+    let phone_follows = phone.follow()?;
+    let laptop = User::log_in(server.link(), "alice")?;
+    send_until_sent(&laptop, "bob", "from the laptop")?;
+    phone_follows.stop()?;
+    server.stop()?;
+    server.put_back(&snapshot)?;
+    server.restart()?;
+    // The server has never heard of the laptop, and shows the phone an account without it.
+    laptop.run(&["send", "bob", "hello?"])?.expect_code(6)?;
+    let refused = phone.run(&["send", "bob", "hello?"])?.expect_code(4)?;
+    ensure!(refused.error()?.contains("restored from an older copy"), "{}", refused.stderr);
     Ok(())
 }

@@ -37,7 +37,6 @@ pub(crate) struct Owner {
     pub(crate) name: Username,
     pub(crate) keys: Arc<AccountKeys>,
     pub(crate) account: VerifiedAccount,
-    link: Link,
     /// As the password or code gave them; of a password also how.
     secrets: AccountSecrets,
     kdf: Option<KdfParameters>,
@@ -109,7 +108,7 @@ impl Owner {
             let reason = "its identity key is not the one in the vault".to_owned();
             return Err(Error::Untrusted { username: name.to_string(), reason });
         }
-        Ok(Self { connection, name: name.clone(), keys, account, link: link.clone(), secrets, kdf })
+        Ok(Self { connection, name: name.clone(), keys, account, secrets, kdf })
     }
 
     /// Changes the account. Afterwards this owner stands for the account as it then is.
@@ -151,7 +150,8 @@ impl Owner {
                 let kdf = KdfParameters::recommended(&mut random());
                 let secrets = derive(&new.password, &kdf, &self.connection, &self.name).await?;
                 let code = new.replace_code.then(|| RecoveryCode::generate(&mut random()));
-                let recovery = code.as_ref().map(|code| code.secrets(&self.connection.key.origin.0, self.name.as_str()));
+                let recovery =
+                    code.as_ref().map(|code| code.secrets(&self.connection.key.origin.0, self.name.as_str()));
                 recovery_code = code.map(|code| Zeroizing::new(code.to_string()));
                 let credentials = self.seal(signing, &kdf, &secrets, recovery.as_ref())?;
                 new_secrets = Some((secrets, kdf));

@@ -9,6 +9,7 @@ use crate::{
     install::{Config, Database, Folder, Installation, password},
 };
 use rustix::fs::statvfs;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use waxwing_protocol::{Link, ServerHello};
+use x509_cert::{Certificate, der::Decode as _};
 
 /// With less free space there will be trouble soon, and with still less there is.
 const LITTLE_SPACE: u64 = 1 << 30;
@@ -173,9 +175,13 @@ fn certificate(folder: &Folder) -> Finding {
     let restore = format!("restore {} from a backup", path.display());
     let read = fs::read(&path).map_err(|error| error.to_string());
     let parsed = read.and_then(|bytes| {
-        let (_, pem) = x509_parser::pem::parse_x509_pem(&bytes).map_err(|error| error.to_string())?;
-        let certificate = pem.parse_x509().map_err(|error| error.to_string())?;
-        Ok((certificate.validity().is_valid(), certificate.validity().not_after.to_string()))
+        let der = CertificateDer::from_pem_slice(&bytes).map_err(|error| error.to_string())?;
+        let certificate = Certificate::from_der(&der).map_err(|error| error.to_string())?;
+        let validity = certificate.tbs_certificate().validity();
+        let (begin, end) =
+            (validity.not_before.to_date_time().to_system_time(), validity.not_after.to_date_time().to_system_time());
+        let now = SystemTime::now();
+        Ok((begin <= now && now <= end, validity.not_after.to_string()))
     });
     match parsed {
         Ok((true, until)) => ok("certificate", format!("valid until {until}")),

@@ -220,11 +220,12 @@ impl Engine {
                 let username = name.to_owned();
                 told = sync::queue(tx, own, Sync::Verified { username, fingerprint: accepted, verified: true })?;
             }
-            Ok::<_, Error>(told)
+            Ok::<_, Error>((accepted, told))
         })?;
+        let (accepted, told) = told;
         self.dirty.extend(told);
         self.note_trusted(name);
-        Ok(())
+        self.follow_identity(name, &accepted)
     }
     /// Holds everything for a user until the next connection.
     pub(super) fn hold(&mut self, name: &str, error: Error) -> Result<(), Error> {

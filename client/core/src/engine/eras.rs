@@ -14,8 +14,11 @@ use crate::{
     },
 };
 
+use waxwing_e2ee::mls::Mls;
+
 const RESTORED: &str =
     "the server was restored from an older copy; what somebody had not received by then has to be sent again";
+const TRUSTED: &str = "the chat goes on in a new conversation, with the identity that you have accepted";
 const REPLACED: &str = "the chat goes on in a new conversation, which another device has begun";
 
 /// Why a conversation ends.
@@ -25,6 +28,18 @@ pub(super) enum End {
     Restored,
     /// The server has another one in its place.
     Replaced,
+    /// The user has accepted another identity than the one that its group goes by.
+    Trusted,
+}
+
+impl End {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Restored => RESTORED,
+            Self::Replaced => REPLACED,
+            Self::Trusted => TRUSTED,
+        }
+    }
 }
 
 impl Engine {
@@ -42,8 +57,7 @@ impl Engine {
                 chats::set_new(tx, chat)?;
                 return Ok::<_, Error>(None);
             }
-            let reason = if end == End::Restored { RESTORED } else { REPLACED };
-            let mark = log::mark(tx, own, &row, row.cursor + 1, reason.to_owned())?;
+            let mark = log::mark(tx, own, &row, row.cursor + 1, end.reason().to_owned())?;
             chats::begin_era(tx, chat)?;
             outbox::carry_over(tx, chat)?;
             messages::carry_over(tx, chat)?;
@@ -62,6 +76,18 @@ impl Engine {
         }
         self.dirty.insert(chat);
         self.ensure_notes()
+    }
+
+    /// The user has accepted a contact's new identity: a group that goes by another one cannot take it in.
+    pub(super) fn follow_identity(&mut self, name: &str, accepted: &[u8; 32]) -> Result<(), Error> {
+        let Some(row) = chats::by_name(&self.db, name)? else { return Ok(()) };
+        let (Phase::Active, Some(id)) = (row.phase, row.conversation) else { return Ok(()) };
+        let other = store::in_transaction(&mut self.db, |tx| {
+            let mls = Mls::new(tx);
+            let group = creation::load(&mls, &id)?;
+            Ok::<_, Error>(group.rules().participant(name).is_none_or(|fixed| fixed.identity != *accepted))
+        })?;
+        if other { self.begin_era(row.chat, End::Trusted) } else { Ok(()) }
     }
 
     /// The server has another database than the one that this device knew: no chat can go on as it was.

@@ -19,11 +19,11 @@ impl Engine {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
         let Response::Heads(heads) = answer else { return Err(unexpected()) };
-        let mut lost = Vec::new();
         for head in &heads {
             if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
                 if head.head < row.cursor {
-                    lost.push(row.chat);
+                    // If its log says so, too, the chat is left; a head alone is a rumour.
+                    online.behind.insert(row.chat);
                     continue;
                 }
                 if head.sent > row.number {
@@ -39,7 +39,7 @@ impl Engine {
         // Also ends if a misbehaving server goes in circles.
         let last = heads.last().map(|head| head.conversation);
         online.heads_due = last.filter(|last| after.is_none_or(|after| *last > after)).map(Some);
-        lost.into_iter().try_for_each(|chat| self.begin_era(chat, End::Restored))
+        Ok(())
     }
 
     /// Fetches the next page of a chat's log.

@@ -73,6 +73,7 @@ impl Engine {
         }
         let outside = chats::outside(&self.db)?;
         self.dirty.extend(&outside);
+        self.dirty.extend(chats::between_eras(&self.db)?);
         if let State::Online(online) = &mut self.reach {
             online.entering.extend(outside);
         }

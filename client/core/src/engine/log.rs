@@ -48,7 +48,7 @@ struct Effects {
     /// Another device of ours has told a new account key.
     account_key: Option<Zeroizing<[u8; 32]>>,
     /// Users whose new identity was accepted on another device of ours.
-    trusted: Vec<String>,
+    trusted: Vec<(String, [u8; 32])>,
 }
 
 /// Why a batch of entries was not read; nothing of it has happened.
@@ -150,7 +150,10 @@ impl Engine {
         self.backup.note_messages(effects.events.iter().filter(new).count() + effects.sent.len());
         effects.sent.into_iter().for_each(|message| self.note_sent(message));
         effects.lists.into_iter().for_each(|list| self.note_list(list));
-        effects.trusted.iter().for_each(|username| self.note_trusted(username));
+        for (username, accepted) in &effects.trusted {
+            self.note_trusted(username);
+            self.follow_identity(username, accepted)?;
+        }
         if let Some(key) = effects.account_key {
             self.own.account_key = Some(key);
         }
@@ -337,7 +340,7 @@ impl Reader<'_, '_> {
                 match sync::apply(self.tx, *sync)? {
                     sync::Effect::None => {}
                     sync::Effect::AccountKey(key) => self.effects.account_key = Some(key),
-                    sync::Effect::Trusted(username) => self.effects.trusted.push(username),
+                    sync::Effect::Trusted(username, accepted) => self.effects.trusted.push((username, accepted)),
                 }
                 return Ok(());
             }

@@ -227,7 +227,10 @@ impl Engine {
         for chat in self.dirty.clone() {
             let row = chats::find(&self.db, chat)?;
             let is_empty = outbox::is_empty(&self.db, chat)?;
-            let wanted = |row: &chats::ChatRow| row.phase != Phase::New || !is_empty || row.name == self.own.username;
+            // After an era the next one begins at once: the others may still write in the conversation that was left.
+            let wanted = |row: &chats::ChatRow| {
+                row.phase != Phase::New || !is_empty || row.era > 0 || row.name == self.own.username
+            };
             let Some(row) = row.filter(wanted) else {
                 // It was taken back.
                 self.dirty.remove(&chat);

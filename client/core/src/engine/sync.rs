@@ -97,8 +97,8 @@ pub(super) enum Effect {
     None,
     /// The account key is this one now.
     AccountKey(Zeroizing<[u8; 32]>),
-    /// What was held for this user may go.
-    Trusted(String),
+    /// What was held for this user may go; the identity that was accepted.
+    Trusted(String, [u8; 32]),
 }
 
 /// Takes in what another device of this account said in the chat that the account has with itself.
@@ -113,10 +113,10 @@ pub(super) fn apply(tx: &Database, sync: Sync) -> Result<Effect, Error> {
         Sync::Trusted { username, fingerprint } => {
             let shown = contacts::load(tx, &username)?.and_then(|contact| contact.changed);
             if shown.is_some_and(|changed| changed.fingerprint == fingerprint) {
-                let fingerprint: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
-                trust::accept(tx, &username, &fingerprint, true)?;
+                let shown: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
+                trust::accept(tx, &username, &shown, true)?;
                 contacts::set_verified(tx, &username, None)?;
-                return Ok(Effect::Trusted(username));
+                return Ok(Effect::Trusted(username, fingerprint));
             }
         }
         Sync::Keys(Keys { account, generation }) => {

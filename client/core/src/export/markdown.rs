@@ -43,12 +43,8 @@ impl Format for Markdown {
         out.push_str("\n\n> ");
         let (text, is_mark) = words(&message.content);
         out.push_str(if is_mark { "*" } else { "" });
-        visible(text, |shown| match shown {
-            Visible::Plain(c) => escape_char(out, c),
-            Visible::Code(c) => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
-            // Two spaces keep the break.
-            Visible::Break => out.push_str("  \n> "),
-        });
+        // Two spaces keep the break.
+        write(out, text, "  \n> ");
         out.push_str(if is_mark { "*\n" } else { "\n" });
     }
 
@@ -58,24 +54,42 @@ impl Format for Markdown {
 }
 
 fn escape(out: &mut String, text: &str) {
-    visible(text, |shown| match shown {
-        Visible::Plain(c) => escape_char(out, c),
-        Visible::Code(c) => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
-        Visible::Break => out.push(' '),
-    });
+    write(out, text, " ");
 }
 
-fn escape_char(out: &mut String, c: char) {
-    match c {
-        // Markdown passes HTML through.
-        '<' => out.push_str("&lt;"),
-        '>' => out.push_str("&gt;"),
-        '&' => out.push_str("&amp;"),
-        // A backslash makes any ASCII punctuation plain.
-        c if c.is_ascii_punctuation() => {
-            out.push('\\');
-            out.push(c);
+/// What lets a line's first characters make a list of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Begins,
+    Digits,
+    Goes,
+}
+
+fn write(out: &mut String, text: &str, line_break: &str) {
+    let mut line = Line::Begins;
+    visible(text, |shown| {
+        let begun = line;
+        line = match shown {
+            Visible::Break => Line::Begins,
+            Visible::Plain(' ') if begun == Line::Begins => Line::Begins,
+            Visible::Plain(c) if c.is_ascii_digit() && begun != Line::Goes => Line::Digits,
+            _ => Line::Goes,
+        };
+        match shown {
+            // Markdown passes HTML through.
+            Visible::Plain('<') => out.push_str("&lt;"),
+            Visible::Plain('>') => out.push_str("&gt;"),
+            Visible::Plain('&') => out.push_str("&amp;"),
+            Visible::Plain(c) => {
+                let list = (begun == Line::Begins && "+-=".contains(c)) || (begun == Line::Digits && ".)".contains(c));
+                // A backslash makes any ASCII punctuation plain.
+                if list || "\\`*_[]#|~$^".contains(c) {
+                    out.push('\\');
+                }
+                out.push(c);
+            }
+            Visible::Code(c) => out.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            Visible::Break => out.push_str(line_break),
         }
-        c => out.push(c),
-    }
+    });
 }

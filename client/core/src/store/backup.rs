@@ -86,7 +86,8 @@ pub(crate) fn save(db: &Connection, standing: &Standing) -> Result<(), Error> {
 
 /// The device list before the present one, and the identity that signed it, until [`forget_former_list`].
 pub(crate) fn former_list(db: &Connection) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
-    let mut query = db.prepare_cached("SELECT former_list, former_identity FROM backup WHERE former_list IS NOT NULL")?;
+    let mut query =
+        db.prepare_cached("SELECT former_list, former_identity FROM backup WHERE former_list IS NOT NULL")?;
     Ok(query.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 

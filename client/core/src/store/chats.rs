@@ -195,6 +195,11 @@ pub(crate) fn outside(db: &Connection) -> Result<Vec<ChatId>, Error> {
     ids(db, "SELECT chat FROM chats WHERE phase IN (2, 4)", ())
 }
 
+/// The chats that have left a conversation and have no other yet.
+pub(crate) fn between_eras(db: &Connection) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase = 0 AND era > 0", ())
+}
+
 fn ids(db: &Connection, query: &str, parameters: impl rusqlite::Params) -> Result<Vec<ChatId>, Error> {
     let mut query = db.prepare_cached(query)?;
     let rows = query.query_map(parameters, |row| row.get(0))?;

@@ -148,10 +148,7 @@ async fn drill(options: &Options) -> Result<(), Failure> {
 
 fn drill_lines(report: &DrillObject) -> Vec<String> {
     let mut lines = vec![
-        format!(
-            "restored  {} messages from {} segments, into a database that is gone again",
-            report.messages, report.segments
-        ),
+        format!("restored  {} messages, into a database that is gone again", report.messages,),
         format!("the same  {}", report.same),
     ];
     if report.not_yet > 0 {

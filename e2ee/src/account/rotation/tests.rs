@@ -91,3 +91,19 @@ fn a_chain_that_does_not_hold_is_refused() {
     let mallorys = sign(&mallory().identity, "alice", &third().public(), &mut rng());
     assert_eq!(follow(&[mallorys]), Err(RotationError::OtherIdentity));
 }
+
+#[test]
+fn former_identities_are_as_many_as_vouched_without_a_gap() {
+    let chain = [step(first(), second()), step(second(), third())];
+    let newest = third().public();
+    assert_eq!(former(&chain, &newest, "alice"), [first().public(), second().public()]);
+    assert_eq!(former(&chain[1..], &newest, "alice"), [second().public()]);
+    assert_eq!(former(&[], &newest, "alice"), []);
+    // Another account's, another identity's, and a chain whose beginning somebody else has put there.
+    assert_eq!(former(&chain, &newest, "bob"), []);
+    assert_eq!(former(&chain, &first().public(), "alice"), []);
+    let mallorys = sign(&mallory().identity, "alice", &third().public(), &mut rng());
+    assert_eq!(former(&[mallorys, chain[1].clone()], &newest, "alice"), [second().public()]);
+    let forged = [&chain[0][..chain[0].len() - 1], &[chain[0][chain[0].len() - 1] ^ 1]].concat();
+    assert_eq!(former(&[forged, chain[1].clone()], &newest, "alice"), [second().public()]);
+}

@@ -117,11 +117,8 @@ fn what_this_device_found_out_itself_stays() {
         full_name: None,
     };
     // Another pin, a list that another identity signed, and names that are none.
-    let claims = vec![
-        claim(&other, other_list.clone(), "bob"),
-        claim(&bob, other_list, "carol"),
-        claim(&bob, list, "../x"),
-    ];
+    let claims =
+        vec![claim(&other, other_list.clone(), "bob"), claim(&bob, other_list, "carol"), claim(&bob, list, "../x")];
     let state = State::new(claims, Vec::new(), BTreeMap::new());
     store::in_transaction(&mut db, |tx| apply(tx, &mut alice, state)).unwrap();
     let kept = contacts::load(&db, "bob").unwrap().unwrap();
