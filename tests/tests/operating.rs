@@ -94,6 +94,8 @@ fn a_signed_out_device_is_cut_off_at_once_and_stays_out(database: Database) -> R
 fn a_deleted_account_is_gone_and_its_name_stays_taken(database: Database) -> Result<()> {
     let server = Server::start(database)?;
     let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    alice.send("bob", "hello")?;
+    assert_eq!(texts(&bob.receive()?), ["hello"]);
     alice.send("bob", "farewell")?;
     let refused = server.operate(&["user", "delete", "alice"])?.expect_code(1)?;
     ensure!(refused.stderr.contains("--yes"), "{}", refused.stderr);

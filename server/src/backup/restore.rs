@@ -49,6 +49,7 @@ pub async fn restore(
         _ => {}
     }
     building.create()?;
+    let _unless_settled = Leftover(building.path().to_owned());
     let dump = building.path().join("dump");
     let manifest = Archive::new(from).read(|content| {
         let path = match content {
@@ -90,6 +91,16 @@ pub async fn restore(
     database::migrate(&building, &config, database_password).await?;
     settle(&building, to).map_err(io_error(to.path()))?;
     Ok(Restored { created_at: manifest.created_at, link: link(&config, &installation), database: kind })
+}
+
+/// What is built goes, keys and all, unless it got its name.
+struct Leftover(PathBuf);
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        // After the renaming there is none.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 fn link(config: &Config, installation: &Installation) -> Link {

@@ -248,6 +248,10 @@ impl Store for Lying {
         self.honest.device(device).await
     }
 
+    async fn seen(&self, device: DeviceId, day: u32) -> Result<(), StoreError> {
+        self.honest.seen(device, day).await
+    }
+
     async fn publish_key_packages(
         &self,
         device: DeviceId,

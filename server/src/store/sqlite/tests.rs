@@ -21,7 +21,7 @@ use tokio::task::{Unconstrained, unconstrained};
 use waxwing_protocol::{ConversationId, DeviceId};
 
 /// The schema's version.
-const NEWEST: usize = 2;
+const NEWEST: usize = 3;
 
 struct Folder(tempfile::TempDir);
 
