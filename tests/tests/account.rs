@@ -116,11 +116,13 @@ fn a_new_password_replaces_the_old_one_and_can_sign_the_others_out(database: Dat
     phone.set_password(NEW_PASSWORD)?;
     phone.run(&["chats"])?.expect_code(0)?;
 
-    let newer = file(&phone, "newer-password", "quiet-Meadow.52 anvil lantern")?;
+    let newest = "quiet-Meadow.52 anvil lantern";
+    let newer = file(&phone, "newer-password", newest)?;
     let changed = phone.run(&["password", "change", "--new-password-file", &newer, "--sign-out-others"])?;
     assert_eq!(changed.expect_code(0)?.json()?["signed_out"].as_array().map(Vec::len), Some(2));
     laptop.run(&["receive"])?.expect_code(6)?;
     tablet.run(&["receive"])?.expect_code(6)?;
+    phone.set_password(newest)?;
     assert_eq!(devices(&phone)?.len(), 1);
     // The recovery code outlived both changes.
     let rescue = User::new("alice")?;

@@ -65,13 +65,16 @@ fn a_second_device_takes_part_in_old_chats_at_once(database: Database) -> Result
     phone_follows.stop()?;
     laptop_follows.stop()?;
     assert_eq!(texts(&phone.history("bob")?), ["before", "before, too", "from the laptop", "to both of you"]);
-    assert_eq!(texts(&laptop.history("bob")?), ["from the laptop", "to both of you"]);
+    // Before that stands what the backup had.
+    ensure!(texts(&laptop.history("bob")?).ends_with(&["from the laptop".into(), "to both of you".into()]));
     Ok(())
 }
 
 fn a_device_that_nobody_let_in_waits_and_says_so(database: Database) -> Result<()> {
     let server = Server::start(database)?;
     let (phone, bob) = alice_and_bob(&server)?;
+    // With a backup it would let itself in.
+    phone.run(&["backup", "off", "--yes"])?.expect_code(0)?;
     let laptop = User::log_in(server.link(), "alice")?;
     let refused = laptop.run(&["send", "bob", "is anybody there?"])?.expect_code(3)?;
     ensure!(refused.error()?.contains("not in the chat yet"), "{}", refused.stderr);

@@ -164,14 +164,11 @@ fn ask(stream: &mut UnixStream, line: &[u8]) -> Result<Value> {
     answer(stream)
 }
 
-fn answer(stream: &UnixStream) -> Result<Value> {
-    let mut line = Vec::new();
+fn answer(mut stream: &UnixStream) -> Result<Value> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
     // Byte by byte: what follows is for the next call.
-    for byte in stream.bytes() {
-        match byte? {
-            b'\n' => break,
-            byte => line.push(byte),
-        }
+    while stream.read(&mut byte)? == 1 && byte != *b"\n" {
+        line.extend(byte);
     }
     serde_json::from_slice(&line).with_context(|| format!("not JSON: {:?}", String::from_utf8_lossy(&line)))
 }

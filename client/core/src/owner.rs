@@ -50,10 +50,13 @@ pub(crate) struct NewPassword {
     pub(crate) replace_code: bool,
 }
 
+/// Makes the devices from now on of those that are listed. Their names are sealed under the key.
+pub(crate) type ChangeDevices<'a> =
+    dyn Fn(&[ListedDevice], &AccountKey) -> Result<Vec<ListedDevice>, Error> + Sync + 'a;
+
 /// A wanted change.
 pub(crate) struct Revision<'a> {
-    /// The devices from now on, made from those that are listed. Names are sealed under the key given.
-    pub(crate) devices: &'a (dyn Fn(&[ListedDevice], &AccountKey) -> Result<Vec<ListedDevice>, Error> + Sync),
+    pub(crate) devices: &'a ChangeDevices<'a>,
     pub(crate) password: Option<NewPassword>,
     /// Whether identity, backup key and vault secret are replaced by new ones.
     pub(crate) rotate: bool,
@@ -62,6 +65,8 @@ pub(crate) struct Revision<'a> {
 /// What a revision made.
 pub(crate) struct Revised {
     pub(crate) signed_list: Vec<u8>,
+    /// The devices that are none any more, with their names.
+    pub(crate) removed: Vec<(ListedDevice, Option<String>)>,
     /// To be shown once, if it was replaced.
     pub(crate) recovery_code: Option<Zeroizing<String>>,
     /// Whether the identity is another one now.
@@ -135,10 +140,11 @@ impl Owner {
                 device.sealed_name = new_names.seal_device_name(&device.id, &name, &mut random());
             }
         }
-        let removed: Vec<DeviceId> = (current.list.devices.iter())
-            .filter(|known| devices.iter().all(|device| device.id != known.id))
-            .map(|known| DeviceId(known.id))
-            .collect();
+        let gone = |known: &&ListedDevice| devices.iter().all(|device| device.id != known.id);
+        let name = |device: &ListedDevice| old_names.open_device_name(&device.id, &device.sealed_name);
+        let gone: Vec<_> =
+            current.list.devices.iter().filter(gone).map(|device| (device.clone(), name(device))).collect();
+        let removed = gone.iter().map(|(device, _)| DeviceId(device.id)).collect();
         let list = current.list.successor(&current.hash, devices);
         let version = list.version;
         let signed_list = list.sign(&signing.identity, &mut random());
@@ -193,7 +199,7 @@ impl Owner {
         }
         self.account.rotations.extend(statement);
         self.account = self.account.revised(self.keys.identity.public(), signed_list.clone())?;
-        Ok(Revised { signed_list, recovery_code, rotated })
+        Ok(Revised { signed_list, removed: gone, recovery_code, rotated })
     }
 
     fn seal(

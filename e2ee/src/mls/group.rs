@@ -77,7 +77,7 @@ impl<'tx> Group<'tx> {
     /// [`MlsError::Mls`] if there is a group of this id; [`MlsError::Refused`] if the account does not take part.
     pub fn create(mls: &'tx Mls<'tx>, device: &Device, id: &[u8; 16], rules: &GroupRules) -> Result<Self, MlsError> {
         match rules.participant(&device.username) {
-            Some(own) if own.identity == device.identity => {}
+            Some(own) if own.has_identity(&device.identity) => {}
             Some(_) => return Err(Refused::OtherIdentity(device.username.clone()).into()),
             None => return Err(Refused::ForeignAccount(device.username.clone()).into()),
         }

@@ -75,11 +75,11 @@ mod tests {
         assert_ne!(reopened.pin, first.pin);
         assert_eq!(reopened.secrets.data_key, secrets.data_key);
         reopened.publish_identity().unwrap();
-        let read = |path| String::from_utf8(folder.read(path).unwrap().unwrap()).unwrap();
-        let link: Link = read(&folder.link()).trim().parse().unwrap();
+        let read = |path: std::path::PathBuf| String::from_utf8(folder.read(&path).unwrap().unwrap()).unwrap();
+        let link: Link = read(folder.link()).trim().parse().unwrap();
         assert_eq!(link, reopened.link());
-        assert_eq!(read(&folder.invite()).trim().parse(), Ok(Link { invite: Some("abcd".into()), ..link }));
-        assert_eq!(read(&folder.certificate()), identity::pem(&reopened.secrets.certificate_der));
+        assert_eq!(read(folder.invite()).trim().parse(), Ok(Link { invite: Some("abcd".into()), ..link }));
+        assert_eq!(read(folder.certificate()), identity::pem(&reopened.secrets.certificate_der));
         let named = ServerCertificate::read(&reopened.secrets.certificate_der).unwrap();
         assert_eq!((named.pin(), named.former.len()), (reopened.pin, 1));
     }

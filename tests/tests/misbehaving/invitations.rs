@@ -118,7 +118,7 @@ fn invite(server: &Server, welcome: Bytes, message: Bytes) {
     server.lies.page.tell(move |(_, after), honest| {
         let entry = Entry { seq: 2, time_ms: 1, body: EntryBody::Application(message.clone()) };
         let entries = if *after < 2 { vec![entry] } else { Vec::new() };
-        honest.or_else(|| Some(Page { entries, head: 2, tail: 1, commits: 1, sent: 0 }))
+        honest.or(Some(Page { entries, head: 2, tail: 1, commits: 1, sent: 0 }))
     });
 }
 

@@ -60,17 +60,20 @@ impl Client {
         if name.is_empty() || name.len() > DEVICE_NAME || name.chars().any(char::is_control) {
             return Err(Error::BadInput(format!("a device's name has 1 to {DEVICE_NAME} bytes on one line")));
         }
-        let id = self.device_id(which).await?;
         let change = |listed: &[ListedDevice], key: &AccountKey| {
-            let mut listed = listed.to_vec();
-            let device = listed.iter_mut().find(|device| device.id == id);
-            let device = device.ok_or_else(|| Error::UnknownDevice(which.to_owned()))?;
-            device.sealed_name = key.seal_device_name(&id, &name, &mut random());
-            Ok(listed)
+            let id = find(listed, key, which)?;
+            let renamed = |device: &ListedDevice| {
+                let mut device = device.clone();
+                if device.id == id {
+                    device.sealed_name = key.seal_device_name(&id, &name, &mut random());
+                }
+                device
+            };
+            Ok(listed.iter().map(renamed).collect())
         };
         self.revise(password, &Revision { devices: &change, password: None, rotate: false }, on_step).await?;
-        let all = self.devices().await?;
-        all.into_iter().find(|device| device.id == hex(&id)).ok_or_else(|| Error::UnknownDevice(which.to_owned()))
+        let renamed = |device: &Device| device.name.as_deref() == Some(&name);
+        self.devices().await?.into_iter().find(renamed).ok_or_else(|| Error::UnknownDevice(which.to_owned()))
     }
 
     /// Signs devices out for good. With `lost`, whoever has one of them may have read its memory: identity, backup key and
@@ -82,21 +85,17 @@ impl Client {
         password: &Zeroizing<String>,
         on_step: OnStep<'_>,
     ) -> Result<Revoked, Error> {
-        let mut ids = Vec::new();
-        for one in which {
-            ids.push(self.device_id(one).await?);
-        }
-        let own = self.database(|db| load(db)).await?;
-        if ids.contains(&own.device) {
-            return Err(Error::BadInput("this device cannot revoke itself: revoke it from another one".into()));
-        }
-        let before = self.devices().await?;
-        let change = |listed: &[ListedDevice], _: &AccountKey| {
+        let this = self.database(|db| load(db)).await?.device;
+        let change = |listed: &[ListedDevice], key: &AccountKey| {
+            let ids = which.iter().map(|one| find(listed, key, one)).collect::<Result<Vec<_>, _>>()?;
+            if ids.contains(&this) {
+                return Err(Error::BadInput("this device cannot revoke itself: revoke it from another one".into()));
+            }
             Ok(listed.iter().filter(|device| !ids.contains(&device.id)).cloned().collect())
         };
-        self.revise(password, &Revision { devices: &change, password: None, rotate: lost }, on_step).await?;
-        let gone = |device: &Device| ids.iter().any(|id| hex(id) == device.id);
-        Ok(Revoked { devices: before.into_iter().filter(gone).collect(), identity_renewed: lost })
+        let revision = Revision { devices: &change, password: None, rotate: lost };
+        let revised = self.revise(password, &revision, on_step).await?;
+        Ok(Revoked { devices: removed(&revised), identity_renewed: lost })
     }
 
     /// Changes the password; the recovery code stays. With `sign_out_others` all other devices are revoked.
@@ -110,17 +109,17 @@ impl Client {
         let whoami = self.whoami();
         let known = [Some(whoami.username.as_str()), whoami.full_name.as_deref()];
         check_password(new, &known.into_iter().flatten().collect::<Vec<_>>())?;
-        let before = self.devices().await?;
         let this = self.database(|db| load(db)).await?.device;
         let change = |listed: &[ListedDevice], _: &AccountKey| {
             Ok(listed.iter().filter(|device| !sign_out_others || device.id == this).cloned().collect())
         };
         let password = NewPassword { password: new.clone(), replace_code: false };
-        self.revise(old, &Revision { devices: &change, password: Some(password), rotate: false }, on_step).await?;
+        let revision = Revision { devices: &change, password: Some(password), rotate: false };
+        let revised = self.revise(old, &revision, on_step).await?;
         // The account has the new password now; this device's own lock follows. The old one still opens it if this fails.
         let (profile, key, new) = (self.profile.clone(), self.key.clone(), new.clone());
         blocking(move || profile.replace_key(&key, &new)).await??;
-        Ok(before.into_iter().filter(|device| sign_out_others && !device.this).collect())
+        Ok(removed(&revised))
     }
 
     /// Renews the identity: new RSA pairs, vouched for by the old identity.
@@ -171,23 +170,33 @@ impl Client {
         self.ask(|reply| Command::Revised { own, rotations, keys, reply }).await?;
         Ok(revised)
     }
+}
 
-    /// The device that is meant: by its id, the beginning of it, or its name.
-    async fn device_id(&self, which: &str) -> Result<[u8; 16], Error> {
-        let all = self.devices().await?;
-        let wanted = which.trim().to_ascii_lowercase();
-        let by_id = |device: &&Device| wanted.len() >= 4 && device.id.starts_with(&wanted);
-        let by_name = |device: &&Device| device.name.as_deref() == Some(which.trim());
-        let mut found: Vec<&Device> = all.iter().filter(by_name).collect();
-        if found.is_empty() {
-            found = all.iter().filter(by_id).collect();
-        }
-        match found.as_slice() {
-            [] => Err(Error::UnknownDevice(which.to_owned())),
-            [device] => unhex(&device.id).ok_or_else(|| Error::UnknownDevice(which.to_owned())),
-            _ => Err(Error::AmbiguousDevice(which.to_owned())),
-        }
+/// The device that is meant: by its name, its id or the beginning of it.
+fn find(listed: &[ListedDevice], key: &AccountKey, which: &str) -> Result<[u8; 16], Error> {
+    let wanted = which.trim();
+    let name = |device: &ListedDevice| key.open_device_name(&device.id, &device.sealed_name);
+    let mut found: Vec<&ListedDevice> = listed.iter().filter(|one| name(one).as_deref() == Some(wanted)).collect();
+    if found.is_empty() && wanted.len() >= 4 {
+        let wanted = wanted.to_ascii_lowercase();
+        found = listed.iter().filter(|device| hex(&device.id).starts_with(&wanted)).collect();
     }
+    match found.as_slice() {
+        [] => Err(Error::UnknownDevice(which.to_owned())),
+        [device] => Ok(device.id),
+        _ => Err(Error::AmbiguousDevice(which.to_owned())),
+    }
+}
+
+/// The devices that a revision removed.
+fn removed(revised: &Revised) -> Vec<Device> {
+    let shown = |(device, name): &(ListedDevice, Option<String>)| Device {
+        id: hex(&device.id),
+        name: name.clone(),
+        since: device.since_ms,
+        this: false,
+    };
+    revised.removed.iter().map(shown).collect()
 }
 
 fn devices(own: &Own) -> Result<Vec<Device>, Error> {
@@ -214,8 +223,4 @@ fn link(own: &Own) -> Result<Link, Error> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<[u8; 16]> {
-    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
 }

@@ -358,7 +358,8 @@ impl Engine {
             return Err(error);
         }
         tracing::warn!(%error, "the backup");
-        let blocked = matches!(error, Error::BackupRefused(_) | Error::BackupLocked);
+        // A key that is missing another device may still tell.
+        let blocked = matches!(error, Error::BackupRefused(_));
         store::backup::update(&self.db, |standing| {
             standing.error = Some(error.to_string());
             standing.blocked = blocked;

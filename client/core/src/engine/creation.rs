@@ -19,6 +19,7 @@ use crate::{
 };
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
+use waxwing_e2ee::account::IdentityPublicKey;
 use waxwing_e2ee::mls::{Change, Group, GroupRules, JoinKey, Kind, Member, Mls, Participant, Role, SignedList};
 use waxwing_protocol::{
     ConversationId, ConversationKind, CreateConversation, DeviceId, ErrorCode, Handshake, Request, Response, Welcome,
@@ -210,7 +211,8 @@ fn participant(account: &VerifiedAccount) -> Participant {
         list_version: account.list.list.version,
         list_hash: account.list.hash,
         role: Role::Member,
-        former: Vec::new(),
+        // Devices that did not renew the identity themselves are certified by the one that it was then.
+        former: account.former_identities().iter().map(IdentityPublicKey::fingerprint).collect(),
     }
 }
 

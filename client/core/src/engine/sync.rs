@@ -105,10 +105,8 @@ pub(super) enum Effect {
 pub(super) fn apply(tx: &Database, sync: Sync) -> Result<Effect, Error> {
     match sync {
         Sync::Read { conversation, era, seq } => chats::read_elsewhere(tx, &conversation, u64::from(era), seq)?,
-        Sync::Verified { username, fingerprint, verified } => {
-            if pinned(tx, &username)?.is_some_and(|pinned| pinned == fingerprint) {
-                contacts::set_verified(tx, &username, verified.then_some(&fingerprint))?;
-            }
+        Sync::Verified { username, fingerprint, verified } if pinned(tx, &username)? == Some(fingerprint) => {
+            contacts::set_verified(tx, &username, verified.then_some(&fingerprint))?;
         }
         Sync::Trusted { username, fingerprint } => {
             let shown = contacts::load(tx, &username)?.and_then(|contact| contact.changed);
@@ -126,7 +124,7 @@ pub(super) fn apply(tx: &Database, sync: Sync) -> Result<Effect, Error> {
             own::set_account_key(tx, account.as_bytes())?;
             return Ok(Effect::AccountKey(Zeroizing::new(*account.as_bytes())));
         }
-        // Of a newer version.
+        // Of another identity than the pinned one, or of a newer version.
         _ => {}
     }
     Ok(Effect::None)

@@ -21,7 +21,7 @@ fn fill(db: &mut Connection, texts: impl Iterator<Item = String>) {
         let chat = chats::ensure(tx, "bob")?.chat;
         for (index, text) in texts.enumerate() {
             let index = index as u64;
-            let mine = index % 2 == 0;
+            let mine = index.is_multiple_of(2);
             let mut id = [7; 16];
             id[..8].copy_from_slice(&index.to_be_bytes());
             messages::insert(

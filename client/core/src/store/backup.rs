@@ -84,8 +84,11 @@ pub(crate) fn save(db: &Connection, standing: &Standing) -> Result<(), Error> {
     Ok(())
 }
 
-/// The device list before the present one, and the identity that signed it, until [`forget_former_list`].
-pub(crate) fn former_list(db: &Connection) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+/// A signed device list, and the identity that signed it.
+pub(crate) type FormerList = (Vec<u8>, Vec<u8>);
+
+/// The device list before the present one, until [`forget_former_list`].
+pub(crate) fn former_list(db: &Connection) -> Result<Option<FormerList>, Error> {
     let mut query =
         db.prepare_cached("SELECT former_list, former_identity FROM backup WHERE former_list IS NOT NULL")?;
     Ok(query.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
@@ -116,7 +119,10 @@ pub(crate) fn add_key(db: &Connection, key: &GenerationKey, wrapped: Option<&[u8
 }
 
 /// A generation's key, and its wrapped seed if that is known.
-pub(crate) fn key(db: &Connection, generation: u32) -> Result<Option<(GenerationKey, Option<Vec<u8>>)>, Error> {
+pub(crate) type KeptKey = (GenerationKey, Option<Vec<u8>>);
+
+/// A generation's key.
+pub(crate) fn key(db: &Connection, generation: u32) -> Result<Option<KeptKey>, Error> {
     let mut query = db.prepare_cached("SELECT key, wrapped FROM backup_keys WHERE generation = ?1")?;
     let key = query.query_row([generation], |row| {
         let bytes: Zeroizing<[u8; 32]> = Zeroizing::new(super::array(row, "key")?);

@@ -85,7 +85,8 @@ impl Database {
     }
 
     pub(super) async fn device(&self, device: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
-        let row: Option<(i64, String, Vec<u8>, Option<i64>, Option<i64>)> = sqlx::query_as(
+        type Row = (i64, String, Vec<u8>, Option<i64>, Option<i64>);
+        let row: Option<Row> = sqlx::query_as(
             "SELECT a.id, a.username, d.authentication_key, a.disabled_ms, d.seen_day \
              FROM device d JOIN account a ON a.id = d.account WHERE d.id = ?",
         )

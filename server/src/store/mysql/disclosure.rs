@@ -91,9 +91,21 @@ impl Database {
 }
 
 fn row(row: &MySqlRow) -> Result<Vec<(String, Value)>, StoreError> {
-    let column = |column: &sqlx::mysql::MySqlColumn| Ok((column.name().to_owned(), value(row, column.ordinal())?));
+    let column = |column: &sqlx::mysql::MySqlColumn| {
+        let value = match value(row, column.ordinal())? {
+            // A binary collation makes the database call text bytes.
+            Value::Bytes(bytes) if TEXTS.contains(&column.name()) => {
+                Value::Text(String::from_utf8(bytes).map_err(|_| StoreError::Inconsistent("account"))?)
+            }
+            value => value,
+        };
+        Ok((column.name().to_owned(), value))
+    };
     row.columns().iter().map(column).collect()
 }
+
+/// The columns that hold text.
+const TEXTS: [&str; 4] = ["username", "account", "low_account", "high_account"];
 
 /// One column of a row.
 pub(super) fn value(row: &MySqlRow, place: usize) -> Result<Value, StoreError> {

@@ -67,14 +67,14 @@ fn no_other_statement_leads_anywhere() {
         ("no statement", two.certificate(&[])),
         ("signed by another key", two.certificate(&[by_another])),
         ("damaged", two.certificate(&[flipped])),
-        ("made for another key", evil.certificate(&[first.clone()])),
-        ("without the first step", three.certificate(&[second.clone()])),
-        ("without the last step", three.certificate(&[first.clone()])),
+        ("made for another key", evil.certificate(std::slice::from_ref(&first))),
+        ("without the first step", three.certificate(std::slice::from_ref(&second))),
+        ("without the last step", three.certificate(std::slice::from_ref(&first))),
         ("backwards", three.certificate(&[second.clone(), first.clone()])),
         ("of an attacker, about itself", evil.certificate(&[evil.vouches_for(&evil)])),
         ("empty", two.certificate_with(&[vec![0x30, 0x00]])),
         ("no statement at all", two.certificate_with(&[vec![0xff; 40]])),
-        ("twice", two.certificate_with(&[encode_key_history(&[first.clone()]).unwrap(), vec![0x30, 0x00]])),
+        ("twice", two.certificate_with(&[encode_key_history(std::slice::from_ref(&first)).unwrap(), vec![0x30, 0x00]])),
     ] {
         assert_eq!(follow(one.pin(), &certificate), Err(Untrusted::Key), "{name}");
     }
