@@ -105,6 +105,10 @@ impl Throwaway {
                 found.extend(Self::files_with(&path, texts)?);
                 continue;
             }
+            // The sockets of the server and of open profiles hold nothing.
+            if !path.is_file() {
+                continue;
+            }
             let bytes = std::fs::read(&path)?;
             let has = |text: &&str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
             if texts.iter().any(has) {

@@ -4,7 +4,9 @@
 //! a peer who does not read. A peer that breaks off or sends garbage concerns its own connection only.
 
 use super::{
-    Context, registry,
+    Context,
+    objects::EventObject,
+    registry,
     socket::{self, Listening, Place},
     wire::{self, Lines, Outbox, Read, Request, WireError},
 };
@@ -247,6 +249,10 @@ async fn converse(stream: UnixStream, shared: Shared) {
     tokio::select! {
         () = async { while at_work.join_next().await.is_some() {} } => {}
         () = stopped => {}
+    }
+    // Told here, behind everything else: a subscriber must not take locking for a mere end.
+    if outbox.is_subscribed() && *shared.holding.locked().borrow() {
+        let _ = outbox.try_notify("event", &EventObject::Locked);
     }
     outbox.finish().await;
     if timeout(DRAINING, &mut writer).await.is_err() {

@@ -3,9 +3,9 @@
 //! A subscriber who does not read keeps nobody waiting and fills no memory: events that find no room are left out, and
 //! how many they were is told as soon as there is room.
 
-use super::{Context, Happening, Method, Nothing, objects::EventObject, server::becomes_true, wire::Outbox};
+use super::{Context, Happening, Method, Nothing, objects::EventObject, wire::Outbox};
 use crate::Failure;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use waxwing_core::{Events, Message};
 
 /// `subscribe`
@@ -21,29 +21,20 @@ impl Method for Subscribe {
         if let (Some(outbox), Some(holding)) = (&context.caller, &context.holding)
             && outbox.subscribe()
         {
-            tokio::spawn(forward(context.client.events(), holding.written(), holding.locked(), outbox.clone()));
+            tokio::spawn(forward(context.client.events(), holding.written(), outbox.clone()));
         }
         Ok(Nothing {})
     }
 }
 
 /// Passes events on until the profile is closed or the connection ends.
-async fn forward(
-    mut events: Events,
-    mut written: broadcast::Receiver<Message>,
-    mut locked: watch::Receiver<bool>,
-    outbox: Outbox,
-) {
+async fn forward(mut events: Events, mut written: broadcast::Receiver<Message>, outbox: Outbox) {
     let (mut missed, mut open) = (0, true);
     loop {
         let event = tokio::select! {
             // A message before what becomes of it.
             biased;
             () = outbox.closed() => return,
-            () = becomes_true(&mut locked) => {
-                let _ = outbox.try_notify("event", &EventObject::Locked);
-                return;
-            }
             // Room came before the next event: what was left out is told now.
             () = outbox.room(), if missed > 0 => EventObject::Missed { count: std::mem::take(&mut missed) },
             Some(happening) = Happening::written(&mut written) => match happening {
@@ -52,7 +43,7 @@ async fn forward(
             },
             event = events.recv(), if open => match event {
                 Some(event) => EventObject::from(&event),
-                // The profile is closed; whether that was locking is told next.
+                // The profile is closed; the connection ends next, and says whether that was locking.
                 None => {
                     open = false;
                     continue;

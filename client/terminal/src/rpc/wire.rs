@@ -257,6 +257,11 @@ impl Outbox {
         !self.subscribed.swap(true, Ordering::Relaxed)
     }
 
+    /// Whether it wants them.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Relaxed)
+    }
+
     /// Waits until there is room.
     pub(super) async fn room(&self) {
         drop(self.lines.reserve().await);
