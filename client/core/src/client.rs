@@ -191,12 +191,14 @@ impl Client {
         let online = online.await.map_err(|_| Error::Closed)?;
         let chats = self.chats().await?;
         let held = self.database(|db| contacts::changed(db)).await?;
+        let doubts = self.database(|db| store::order::doubts(db)).await?;
         Ok(Status {
             online,
             queued: chats.iter().map(|chat| chat.queued).sum(),
             unread: chats.iter().map(|chat| chat.unread).sum(),
             chats: chats.len() as u64,
             held,
+            doubts,
         })
     }
 

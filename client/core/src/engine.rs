@@ -15,6 +15,7 @@ mod joining;
 mod log;
 mod membership;
 mod notes;
+mod order;
 mod sending;
 mod sync;
 

@@ -152,7 +152,7 @@ fn author(from: &str) -> (&str, bool) {
 fn words(content: &Content) -> (&str, bool) {
     match content {
         Content::Text(text) => (text, false),
-        Content::Unreadable(reason) => (reason, true),
+        Content::Unreadable(text) | Content::Notice(text) => (text, true),
         _ => ("a message that a newer version of Waxwing understands", true),
     }
 }

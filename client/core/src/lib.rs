@@ -36,7 +36,7 @@ pub use client::{
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
-pub use message::{Chat, Content, Message, MessageId, MessageState, Status, Whoami};
+pub use message::{Chat, Content, Doubt, Message, MessageId, MessageState, Status, Whoami};
 pub use profile::{ProfilePath, Remembered};
 /// The server's link.
 pub use waxwing_protocol::{Link, LinkError};

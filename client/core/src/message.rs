@@ -71,6 +71,8 @@ pub enum Content {
     Unknown,
     /// An entry that could not be opened; the text says why.
     Unreadable(String),
+    /// What this device has noticed about the chat at this place; nobody has said it.
+    Notice(String),
 }
 
 /// How far a message has come.
@@ -133,4 +135,19 @@ pub struct Status {
     pub chats: u64,
     /// Users whose identity changed, for whom everything is held.
     pub held: Vec<String>,
+    /// Users to whom the server showed another log of a chat than to this device.
+    pub doubts: Vec<Doubt>,
+}
+
+/// The server showed a user another log of a chat than this device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// The chat's name.
+    pub chat: String,
+    /// The user whose messages say so; the account's own name if it is another device of it.
+    pub username: String,
+    /// How many messages are missing here; 0 if they are others, or in another order.
+    pub missing: u64,
+    /// When this device noticed: milliseconds since 1970.
+    pub noticed_at: u64,
 }

@@ -10,6 +10,7 @@ pub(crate) mod contacts;
 pub(crate) mod coverage;
 pub(crate) mod join_requests;
 pub(crate) mod messages;
+pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod own;
 
@@ -25,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0003_backup.sql"),
     include_str!("../../../migrations/client/0004_trust.sql"),
     include_str!("../../../migrations/client/0005_read_positions.sql"),
+    include_str!("../../../migrations/client/0006_order.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -89,6 +89,7 @@ pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
         Content::Text(text) => sanitise(text, breaks),
         Content::Unknown => "[a message that this version cannot show: update waxwing]".to_owned(),
         Content::Unreadable(reason) => format!("[unreadable: {}]", sanitise(reason, Breaks::Spaces)),
+        Content::Notice(text) => format!("[{}]", sanitise(text, Breaks::Spaces)),
     }
 }
 

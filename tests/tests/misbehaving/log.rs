@@ -8,7 +8,7 @@ use waxwing_protocol::{Bytes, Entry, EntryBody, Page};
 use waxwing_tests::{User, texts};
 
 /// Lies about all pages that have entries; nothing is pushed meanwhile, so that the pages are all there is.
-fn change_pages(server: &Server, mut change: impl FnMut(&mut Page) + Send + 'static) {
+pub(crate) fn change_pages(server: &Server, mut change: impl FnMut(&mut Page) + Send + 'static) {
     server.lies.pushed.tell(|_, _| Vec::new());
     server.lies.page.tell(move |_, honest| {
         honest.map(|mut page| {
@@ -20,7 +20,7 @@ fn change_pages(server: &Server, mut change: impl FnMut(&mut Page) + Send + 'sta
     });
 }
 
-fn be_honest(server: &Server) {
+pub(crate) fn be_honest(server: &Server) {
     server.lies.page.end();
     server.lies.pushed.end();
     server.lies.heads.end();
@@ -33,7 +33,7 @@ fn application(entry: &mut Entry) -> Option<&mut Bytes> {
     }
 }
 
-fn numbered(word: &str, count: usize) -> Vec<String> {
+pub(crate) fn numbered(word: &str, count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("{word} {number}")).collect()
 }
 
@@ -42,7 +42,7 @@ fn marks(messages: &[Value]) -> usize {
 }
 
 /// The texts among what was shown, without the marks.
-fn shown(messages: &[Value]) -> Vec<String> {
+pub(crate) fn shown(messages: &[Value]) -> Vec<String> {
     texts(&messages.iter().filter(|message| message["kind"] == "text").cloned().collect::<Vec<_>>())
 }
 
@@ -61,7 +61,7 @@ fn receive_lies(server: &Server, bob: &User) -> Result<(Vec<Value>, bool)> {
 }
 
 /// A chat in which Bob has everything up to now.
-fn alice_and_bob(server: &Server) -> Result<(User, User)> {
+pub(crate) fn alice_and_bob(server: &Server) -> Result<(User, User)> {
     let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
     alice.send("bob", "hello")?;
     assert_eq!(texts(&bob.receive()?), ["hello"]);

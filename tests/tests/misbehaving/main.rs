@@ -8,4 +8,5 @@ mod invitations;
 mod key_packages;
 mod log;
 mod numbers;
+mod order;
 mod server;

@@ -4,6 +4,7 @@ use super::{
     Engine, State,
     commits::update_after,
     directory::{Pinned, signed_list},
+    order,
 };
 use crate::{
     Error,
@@ -36,6 +37,7 @@ impl Engine {
         };
         let State::Online(online) = &self.reach else { return Ok(()) };
         let id = creation.id.0;
+        let first = creation.handshake.as_ref().map(|handshake| order::entry_hash(&handshake.commit.0));
         match online.connection.call(Request::CreateConversation(Box::new(creation))).await {
             Ok(Response::Accepted { seq, .. }) if seq <= 1 => {
                 store::in_transaction(&mut self.db, |tx| {
@@ -46,6 +48,7 @@ impl Engine {
                     }
                     // The one commit is the entry, if there is one.
                     chats::set_active(tx, row.chat, &id, seq, seq)?;
+                    order::begin(tx, row.chat, seq, first)?;
                     chats::set_update_at(tx, row.chat, update_after(now_ms(), random().next_u64()))?;
                     chats::set_join_key(tx, row.chat, group.join_key().as_bytes())
                 })?;

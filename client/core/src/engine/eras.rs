@@ -52,6 +52,7 @@ impl Engine {
             creation::delete_group(tx, &id)?;
             commits::delete(tx, chat)?;
             join_requests::clear(tx, chat)?;
+            store::order::forget(tx, chat)?;
             if row.cursor == 0 {
                 // It never was open here.
                 chats::set_new(tx, chat)?;

@@ -3,7 +3,7 @@
 //! The invariant: entry after entry without a gap; what cannot be read leaves a visible mark, and whatever a peer sends,
 //! the chat goes on.
 
-use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, membership, sync};
+use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, membership, order, sync};
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -126,6 +126,7 @@ impl Engine {
             let effects = reader.finish()?;
             cover(tx, &row, first, &effects.unread)?;
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
+            store::order::prune(tx, chat, row.cursor)?;
             if effects.outside {
                 chats::set_waiting(tx, chat, &conversation)?;
             }
@@ -225,13 +226,25 @@ impl Reader<'_, '_> {
     fn read(&mut self, seq: u64, entry: Ahead) -> Result<(), Stop> {
         let before = self.row.cursor;
         self.row.cursor = seq;
-        match entry {
-            Ahead::Own { number } => Ok(self.own_entry(seq, number)?),
-            Ahead::Application { payload } => self.receive(before, &payload.0),
+        let hash = match entry {
+            Ahead::Own { number } => {
+                let hash = order::own_entry(self.tx, self.row.chat, number)?;
+                self.own_entry(seq, number)?;
+                hash
+            }
+            Ahead::Application { payload } => {
+                self.receive(before, &payload.0)?;
+                Some(order::entry_hash(&payload.0))
+            }
             Ahead::Commit { payload } => {
                 self.row.commits += 1;
-                self.receive(before, &payload.0)
+                self.receive(before, &payload.0)?;
+                Some(order::entry_hash(&payload.0))
             }
+        };
+        match hash {
+            Some(hash) if self.row.cursor == seq => Ok(store::order::push(self.tx, self.row.chat, seq, &hash)?),
+            _ => Ok(()),
         }
     }
 
@@ -315,6 +328,9 @@ impl Reader<'_, '_> {
                 return self.show(&placed);
             }
         };
+        if let Some(seen) = &content.seen {
+            self.effects.events.extend(order::compare(self.tx, self.row, seq, seen, &from.username, mine)?);
+        }
         let shown = match content.body {
             Body::Text(text) => Content::Text(text),
             Body::Profile { full_name } => {

@@ -3,7 +3,7 @@
 //! The invariant: a send number never carries two ciphertexts that the server could accept. Bytes once sealed are
 //! repeated as they are until the server has refused them; only then the number is given out again.
 
-use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log};
+use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log, order};
 use crate::{
     Content, Error, ErrorKind, Event, Message, MessageId, MessageState,
     account::{now_ms, username},
@@ -351,9 +351,11 @@ impl Engine {
             let device = crate::own_device(&mls, own)?;
             let group = Group::load(&mls, &conversation).map_err(|error| crate::mls_error(&error))?;
             let mut group = group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))?;
+            let seen = store::order::seen(tx, chat, row.cursor)?;
             let mut number = row.number;
             for queued in rows {
-                let wire = group.encrypt(&device, &queued.content).map_err(|error| crate::mls_error(&error))?;
+                let content = order::with_seen(&queued.content, seen)?;
+                let wire = group.encrypt(&device, &content).map_err(|error| crate::mls_error(&error))?;
                 number += 1;
                 outbox::seal(tx, queued.position, number, row.commits, &wire)?;
             }

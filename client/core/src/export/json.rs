@@ -65,6 +65,7 @@ impl Format for Json {
         let (kind, text, unreadable) = match &message.content {
             Content::Text(text) => ("text", Some(text.as_str()), None),
             Content::Unreadable(reason) => ("unreadable", None, Some(reason.as_str())),
+            Content::Notice(text) => ("notice", None, Some(text.as_str())),
             _ => ("unknown", None, None),
         };
         let failed = match &message.state {

@@ -30,6 +30,7 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
         Content::Text(text) => (0, text.as_str()),
         Content::Unknown => (1, ""),
         Content::Unreadable(reason) => (2, reason.as_str()),
+        Content::Notice(text) => (3, text.as_str()),
     };
     let (state, failure) = state_columns(new.state);
     let mut query = db.prepare_cached(
@@ -42,6 +43,23 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
         ":sent_at": new.sent_at, ":received_at": new.received_at, ":kind": kind, ":text": text, ":state": state,
         ":failure": failure, ":waiting": WAITING,
     })?;
+    Ok(db.last_insert_rowid())
+}
+
+/// Puts a notice in front of the entry at `place`; returns its position.
+pub(crate) fn insert_notice(
+    db: &Connection,
+    chat: ChatId,
+    place: u64,
+    id: MessageId,
+    text: &str,
+    now_ms: u64,
+) -> Result<i64, Error> {
+    let mut query = db.prepare_cached(
+        "INSERT INTO messages (chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state)
+         SELECT chat, era, ?3, '?', 0, NULL, ?2, ?5, ?5, 3, ?4, 4 FROM chats WHERE chat = ?1",
+    )?;
+    query.execute((chat, place, id.0, text, now_ms))?;
     Ok(db.last_insert_rowid())
 }
 
@@ -184,6 +202,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
         content: match row.get::<_, i64>("kind")? {
             0 => Content::Text(text),
             2 => Content::Unreadable(text),
+            3 => Content::Notice(text),
             _ => Content::Unknown,
         },
         state: match row.get::<_, i64>("state")? {

@@ -74,6 +74,12 @@ pub(crate) fn contains(db: &Connection, chat: ChatId, number: u64) -> Result<boo
     Ok(query.query_row((chat, number), |row| row.get(0))?)
 }
 
+/// The bytes that were sent under this number and wait for the server's yes.
+pub(crate) fn wire(db: &Connection, chat: ChatId, number: u64) -> Result<Option<Vec<u8>>, Error> {
+    let mut query = db.prepare_cached("SELECT wire FROM outbox WHERE chat = ?1 AND number = ?2")?;
+    Ok(query.query_row((chat, number), |row| row.get(0)).optional()?.flatten())
+}
+
 /// The lowest send number that waits for the server's yes.
 pub(crate) fn lowest_sealed(db: &Connection, chat: ChatId) -> Result<Option<u64>, Error> {
     let mut query = db.prepare_cached("SELECT min(number) FROM outbox WHERE chat = ?1 AND number IS NOT NULL")?;

@@ -67,6 +67,15 @@ pub(crate) async fn status(options: &Options) -> Result<(), Failure> {
             let username = sanitise(username, Breaks::Spaces);
             print(&format!("held    the identity of {username} has changed: nothing is sent to them"))?;
         }
+        for doubt in &status.doubts {
+            let [chat, username] = [&doubt.chat, &doubt.username].map(|name| sanitise(name, Breaks::Spaces));
+            let what = match doubt.missing {
+                0 => format!("the server showed {username} another order of messages than this device"),
+                1 => format!("1 message is missing that {username} has"),
+                many => format!("{many} messages are missing that {username} has"),
+            };
+            print(&format!("order   in the chat {chat}, {what} (noticed {})", doubt.noticed_at))?;
+        }
     }
     match reached {
         // A server that is not there is an answer, not a failure.

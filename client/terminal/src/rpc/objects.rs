@@ -25,11 +25,11 @@ pub(crate) struct MessageObject {
     pub(crate) sent_at: String,
     /// When this device stored it (RFC 3339, UTC).
     pub(crate) received_at: String,
-    /// text, unknown or unreadable.
+    /// text, unknown, unreadable, or notice: something that this device noticed about the chat.
     pub(crate) kind: String,
     /// What it says, if it is a text. It comes from others: never hand it to a shell or a terminal as it is.
     pub(crate) text: Option<String>,
-    /// Why it is unreadable, or was not sent.
+    /// Why it is unreadable or was not sent, or what was noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     /// queued, sent, delivered, failed or received; missing where only others' messages are meant.
@@ -44,6 +44,7 @@ impl MessageObject {
             Content::Text(text) => ("text", Some(text.clone()), None),
             Content::Unknown => ("unknown", None, None),
             Content::Unreadable(reason) => ("unreadable", None, Some(reason.clone())),
+            Content::Notice(text) => ("notice", None, Some(text.clone())),
         };
         Self {
             chat: message.chat.clone(),
@@ -78,6 +79,7 @@ impl TryFrom<MessageObject> for Message {
         let content = match (object.kind.as_str(), object.text) {
             ("text", Some(text)) => Content::Text(text),
             ("unreadable", _) => Content::Unreadable(object.reason.unwrap_or_default()),
+            ("notice", _) => Content::Notice(object.reason.unwrap_or_default()),
             _ => Content::Unknown,
         };
         Ok(Self {
@@ -372,6 +374,7 @@ mod tests {
             message(Content::Text("x".into()), MessageState::Failed("too late".into())),
             message(Content::Unknown, MessageState::Received),
             message(Content::Unreadable("no key".into()), MessageState::Received),
+            message(Content::Notice("2 messages are missing here".into()), MessageState::Received),
         ] {
             assert_eq!(Message::try_from(crossed(&MessageObject::with_state(&message))).unwrap(), message);
         }

@@ -1,10 +1,11 @@
 //! The profile itself: `whoami`, `catch_up`, `status`, `lock`.
 
 use super::{Context, Method, Nothing};
-use crate::Failure;
+use crate::{Failure, output::rfc3339};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use waxwing_core::Doubt;
 
 /// `whoami`
 pub(crate) struct Whoami;
@@ -82,6 +83,27 @@ pub(crate) struct StatusObject {
     pub(crate) chats: u64,
     /// Users whose identity changed, for whom everything is held.
     pub(crate) held: Vec<String>,
+    /// Users to whom the server showed another log of a chat than to this device.
+    pub(crate) doubts: Vec<DoubtObject>,
+}
+
+/// The server showed a user another log of a chat than this device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DoubtObject {
+    /// The chat's name.
+    pub(crate) chat: String,
+    /// The user whose messages say so; the account's own name if it is another device of it.
+    pub(crate) username: String,
+    /// How many messages are missing here; 0 if they are others, or in another order.
+    pub(crate) missing: u64,
+    /// When this device noticed (RFC 3339, UTC).
+    pub(crate) noticed_at: String,
+}
+
+impl From<Doubt> for DoubtObject {
+    fn from(Doubt { chat, username, missing, noticed_at }: Doubt) -> Self {
+        Self { chat, username, missing, noticed_at: rfc3339(noticed_at) }
+    }
 }
 
 impl Method for Status {
@@ -91,8 +113,9 @@ impl Method for Status {
     type Result = StatusObject;
 
     async fn run(context: &Context, _: Nothing) -> Result<StatusObject, Failure> {
-        let waxwing_core::Status { online, queued, unread, chats, held } = context.client.status().await?;
-        Ok(StatusObject { online, queued, unread, chats, held })
+        let waxwing_core::Status { online, queued, unread, chats, held, doubts } = context.client.status().await?;
+        let doubts = doubts.into_iter().map(DoubtObject::from).collect();
+        Ok(StatusObject { online, queued, unread, chats, held, doubts })
     }
 }
 
