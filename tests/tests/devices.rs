@@ -17,6 +17,7 @@ on_both_databases!(
     devices_that_change_a_chat_at_once_agree,
     a_chat_goes_on_after_the_server_was_restored,
     an_account_that_a_restored_server_knows_less_of_is_told,
+    what_no_device_of_the_account_could_read_is_told_by_a_member,
 );
 
 fn alice_and_bob(server: &Server) -> Result<(User, User)> {
@@ -378,5 +379,39 @@ fn an_account_that_a_restored_server_knows_less_of_is_told(database: Database) -
     laptop.run(&["send", "bob", "hello?"])?.expect_code(6)?;
     let refused = phone.run(&["send", "bob", "hello?"])?.expect_code(4)?;
     ensure!(refused.error()?.contains("restored from an older copy"), "{}", refused.stderr);
+    Ok(())
+}
+
+fn what_no_device_of_the_account_could_read_is_told_by_a_member(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let (alice, lost) = alice_and_bob(&server)?;
+    lost.run(&["backup", "off", "--yes"])?.expect_code(0)?;
+    drop(lost);
+    for text in ["are you there?", "bob?", "I shall write later"] {
+        alice.send("bob", text)?;
+    }
+    let alice_follows = alice.follow()?;
+    let bob = User::log_in(server.link(), "bob")?;
+    let mut follows = bob.follow()?;
+    let missed = ["before", "are you there?", "bob?", "I shall write later"];
+    for text in missed {
+        let message = follows.message()?;
+        assert_eq!((&message["text"], &message["told_by"]), (&text.into(), &"alice".into()));
+    }
+    follows.stop()?;
+    alice_follows.stop()?;
+
+    let told = bob.history("alice")?;
+    assert_eq!(texts(&told), ["before", "before, too", "are you there?", "bob?", "I shall write later"]);
+    assert_eq!((&told[1]["from"], &told[1]["told_by"]), (&"bob".into(), &"alice".into()));
+    let seqs =
+        |user: &User, chat| Ok::<_, anyhow::Error>(shown(user, chat)?.into_iter().map(|one| one.0).collect::<Vec<_>>());
+    assert_eq!(seqs(&bob, "alice")?, seqs(&alice, "bob")?);
+    // Once is enough: neither asks or tells again.
+    bob.receive_now()?;
+    alice.receive_now()?;
+    assert_eq!(bob.history("alice")?, told);
+    alice.send("bob", "welcome back")?;
+    assert_eq!(texts(&bob.receive()?), ["welcome back"]);
     Ok(())
 }

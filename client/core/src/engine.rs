@@ -10,6 +10,7 @@ mod creation;
 mod directory;
 mod eras;
 mod fetching;
+mod history;
 mod inbox;
 mod joining;
 mod log;
@@ -174,6 +175,10 @@ struct Online {
     heads_due: Option<Option<ConversationId>>,
     caught_up: bool,
     receipts_at: Option<Instant>,
+    /// Chats in which something could not be read.
+    gaps: BTreeSet<ChatId>,
+    /// When others have to be told what they have asked for.
+    telling_at: Option<Instant>,
     ping_at: Instant,
 }
 
@@ -289,6 +294,7 @@ impl Engine {
             } else {
                 self.note_caught_up();
                 self.keep_time().await?;
+                self.keep_history()?;
                 self.send_dirty().await?;
                 self.note_settled()?;
                 match &self.reach {
@@ -349,6 +355,7 @@ impl Engine {
                     .chain(online.receipts_at)
                     .chain([online.ping_at, online.update_at])
                     .chain(self.backup.deadline())
+                    .chain(self.telling_at())
                     .min()
             }
             State::Idle | State::Connecting(_) => None,
@@ -490,6 +497,8 @@ impl Engine {
             heads_due: Some(None),
             caught_up: false,
             receipts_at: Some(Instant::now()),
+            gaps: chats::active(&self.db)?,
+            telling_at: Some(Instant::now()),
             ping_at: Instant::now() + PING,
         }));
         self.look_after_backup()?;

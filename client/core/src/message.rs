@@ -56,6 +56,8 @@ pub struct Message {
     pub sent_at: u64,
     /// When this device stored it.
     pub received_at: u64,
+    /// Who told what it says, if this device could not read it itself: worth as much as that user's word.
+    pub told_by: Option<String>,
     /// What it says.
     pub content: Content,
     /// How far it has come.

@@ -8,6 +8,7 @@ pub(crate) mod chats;
 pub(crate) mod commits;
 pub(crate) mod contacts;
 pub(crate) mod coverage;
+pub(crate) mod gaps;
 pub(crate) mod join_requests;
 pub(crate) mod messages;
 pub(crate) mod order;

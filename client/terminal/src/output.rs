@@ -100,8 +100,15 @@ pub(crate) fn message_line(message: &Message, zone: &TimeZone, width: usize) -> 
     let indent = time.chars().count() + 2 + width.max(from.chars().count()) + 2;
     let said = words(&message.content, Breaks::Indented(indent));
     let mark = mark(&message.state, is_plain());
+    let told = told_by(message);
     let why = failure(&message.state).map(|reason| format!(" {reason}")).unwrap_or_default();
-    format!("{time}  {from:width$}  {said}{}{mark}{why}", if mark.is_empty() { "" } else { " " })
+    format!("{time}  {from:width$}  {said}{told}{}{mark}{why}", if mark.is_empty() { "" } else { " " })
+}
+
+/// Whose word a message is, if this device could not read it itself.
+pub(crate) fn told_by(message: &Message) -> String {
+    let told = |username: &String| format!(" (as told by {})", sanitise(username, Breaks::Spaces));
+    message.told_by.as_ref().map(told).unwrap_or_default()
 }
 
 /// Why a message was not sent, if it was not.
@@ -198,6 +205,7 @@ mod tests {
             seq: Some(7),
             sent_at: 1_700_000_000_123,
             received_at: 1_700_000_001_000,
+            told_by: None,
             content,
             state,
         }

@@ -41,9 +41,10 @@ fn marks(messages: &[Value]) -> usize {
     messages.iter().filter(|message| message["kind"] == "unreadable").count()
 }
 
-/// The texts among what was shown, without the marks.
+/// The texts among what was shown, without the marks, and without what a member has told instead of them.
 pub(crate) fn shown(messages: &[Value]) -> Vec<String> {
-    texts(&messages.iter().filter(|message| message["kind"] == "text").cloned().collect::<Vec<_>>())
+    let read = |message: &&Value| message["kind"] == "text" && message["told_by"].is_null();
+    texts(&messages.iter().filter(read).cloned().collect::<Vec<_>>())
 }
 
 /// What Bob is shown while the server lies. He may also be told that it misbehaves, and why; then nothing was lost, since

@@ -7,7 +7,10 @@ use super::{Range, refused};
 use crate::{
     Error,
     account::username,
-    store::backup::{Log, Row},
+    store::{
+        backup::{Log, Row},
+        messages::LATEST,
+    },
 };
 use waxwing_e2ee::{
     backup::{Message, Said, Segment, SegmentEntry},
@@ -17,8 +20,6 @@ use zeroize::Zeroizing;
 
 /// What is said where a message is only known to be one of a newer version.
 const UNKNOWN: u8 = 1;
-/// The year 9999, in milliseconds: no time is later.
-const LATEST: u64 = 253_402_300_799_999;
 /// No log is longer.
 const HIGHEST: u64 = 1 << 52;
 

@@ -98,6 +98,11 @@ enum Then {
 }
 
 impl Keeper {
+    /// Whether something of the backup is still to come.
+    pub(super) fn is_restoring(&self) -> bool {
+        self.restoring
+    }
+
     pub(super) fn new(device: &[u8; 16]) -> Self {
         let (answer_to, answers) = mpsc::unbounded_channel();
         Self {

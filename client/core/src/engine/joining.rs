@@ -287,6 +287,7 @@ impl Engine {
             (lane.waiting_since, lane.retry_at, lane.joins, lane.asked) = (None, None, 0, false);
             lane.ahead.clear();
         }
+        self.note_gap(chat);
         self.unsettle(chat);
     }
 }

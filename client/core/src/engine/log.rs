@@ -3,7 +3,7 @@
 //! The invariant: entry after entry without a gap; what cannot be read leaves a visible mark, and whatever a peer sends,
 //! the chat goes on.
 
-use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, membership, order, sync};
+use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, history, membership, order, sync};
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -27,8 +27,6 @@ use zeroize::Zeroizing;
 
 /// No log is longer; leaves room for arithmetic, and for the database's signed integers.
 pub(super) const HIGHEST: u64 = 1 << 52;
-/// The year 9999, in milliseconds: the latest time that anyone may claim to have written.
-const LATEST: u64 = 253_402_300_799_999;
 
 /// What one page of the log did, to be told after the commit.
 #[derive(Default)]
@@ -45,6 +43,8 @@ struct Effects {
     lists: Vec<membership::NewList>,
     /// Places whose entries could not be read.
     unread: Vec<u64>,
+    /// Somebody has asked for what entries said.
+    asked: bool,
     /// Another device of ours has told a new account key.
     account_key: Option<Zeroizing<[u8; 32]>>,
     /// Users whose new identity was accepted on another device of ours.
@@ -161,6 +161,14 @@ impl Engine {
         if effects.changed {
             self.unsettle(chat);
         }
+        if !effects.unread.is_empty() {
+            self.note_gap(chat);
+        }
+        if effects.asked
+            && let State::Online(online) = &mut self.reach
+        {
+            online.telling_at = Some(tokio::time::Instant::now());
+        }
         if effects.outside {
             self.note_outside(chat);
         }
@@ -200,6 +208,7 @@ impl Engine {
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
             Ok::<_, Error>(event)
         })?;
+        self.note_gap(chat);
         self.tell(&event);
         Ok(())
     }
@@ -360,8 +369,22 @@ impl Reader<'_, '_> {
                 }
                 return Ok(());
             }
+            Body::Ask { from: first, to: last } => {
+                if let Some(group) = &self.group {
+                    history::asked(self.tx, self.own, self.row, group, from, Range { first, last })?;
+                    self.effects.asked = true;
+                }
+                return Ok(());
+            }
+            Body::Told(told) => {
+                if let Some(group) = &self.group {
+                    let new = history::told(self.tx, self.own, self.row, group, from, told)?;
+                    self.effects.events.extend(new);
+                }
+                return Ok(());
+            }
             // Not for eyes: clients talk to each other.
-            Body::Sync(_) | Body::Ask { .. } | Body::Told(_) | Body::Silent => return Ok(()),
+            Body::Sync(_) | Body::Silent => return Ok(()),
             _ => Content::Unknown,
         };
         let author = Some(from.username.as_str());
@@ -374,7 +397,7 @@ impl Reader<'_, '_> {
             self.row.others = seq;
         }
         // Whatever the author claims, the database must be able to keep it.
-        let sent_at = content.sent_at_ms.min(LATEST);
+        let sent_at = content.sent_at_ms.min(messages::LATEST);
         self.show(&Placed { seq, author, id: MessageId(content.id), sent_at, content: shown })
     }
 

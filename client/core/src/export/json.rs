@@ -22,6 +22,8 @@ struct MessageObject<'a> {
     kind: &'static str,
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    told_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     state: &'static str,
 }
@@ -83,6 +85,7 @@ impl Format for Json {
             received_at: rfc3339(message.received_at),
             kind,
             text,
+            told_by: message.told_by.as_deref(),
             reason: unreadable.or(failed),
             state: state_name(&message.state),
         };

@@ -1,12 +1,19 @@
 //! The history. Messages are shown in the order of their chat's eras and, within one, of their seqs; those that wait for the
 //! server stand at the end, and those that failed where they failed.
 
-use super::chats::ChatId;
-use crate::{Content, Error, Message, MessageId, MessageState};
+use super::{
+    chats::{ChatId, ChatRow},
+    own::Own,
+};
+use crate::{Content, Error, Message, MessageId, MessageState, account::now_ms, backup::Range};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use waxwing_e2ee::content::ToldMessage;
 
 const COLUMNS: &str = "m.position, c.name, m.id, m.author, m.seq, m.sent_at, m.received_at, m.kind, m.text, m.state, \
-                       m.failure FROM messages m JOIN chats c USING (chat)";
+                       m.failure, m.told_by FROM messages m JOIN chats c USING (chat)";
+
+/// The year 9999, in milliseconds: the latest time that anyone may claim to have written.
+pub(crate) const LATEST: u64 = 253_402_300_799_999;
 
 /// The place of what waits: behind everything.
 const WAITING: i64 = i64::MAX;
@@ -44,6 +51,38 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
         ":failure": failure, ":waiting": WAITING,
     })?;
     Ok(db.last_insert_rowid())
+}
+
+/// Puts a message into its place that somebody has told, unless it is there; returns its position. As another device of the
+/// account tells it (`told_by` is none), it is not new.
+pub(crate) fn insert_told(
+    db: &Connection,
+    row: &ChatRow,
+    own: &Own,
+    message: &ToldMessage,
+    told_by: Option<&str>,
+) -> Result<Option<i64>, Error> {
+    let position = if told_by.is_none() { Some(lowest_position(db)? - 1) } else { None };
+    let mine = message.author == own.username;
+    let mut query = db.prepare_cached(
+        "INSERT OR IGNORE INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text,
+                                         state, told_by)
+         SELECT :position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :now, 0, :text, :state, :told_by
+         WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = :id AND chat = :chat AND author = :author)",
+    )?;
+    let inserted = query.execute(named_params! {
+        ":position": position, ":chat": row.chat, ":era": row.era, ":id": message.id, ":author": message.author,
+        ":mine": mine, ":seq": message.seq, ":sent_at": message.sent_at_ms.min(LATEST), ":now": now_ms(),
+        ":text": message.text, ":state": if mine { 1 } else { 4 }, ":told_by": told_by,
+    })?;
+    Ok((inserted > 0).then(|| db.last_insert_rowid()))
+}
+
+/// Removes the marks of what could not be read from a stretch.
+pub(crate) fn delete_unreadable(db: &Connection, chat: ChatId, era: u64, range: Range) -> Result<(), Error> {
+    db.prepare_cached("DELETE FROM messages WHERE chat = ?1 AND era = ?2 AND seq BETWEEN ?3 AND ?4 AND kind = 2")?
+        .execute((chat, era, range.first, range.last))?;
+    Ok(())
 }
 
 /// Puts a notice in front of the entry at `place`; returns its position.
@@ -199,6 +238,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(i64, Message)> {
         seq: row.get("seq")?,
         sent_at: row.get("sent_at")?,
         received_at: row.get("received_at")?,
+        told_by: row.get("told_by")?,
         content: match row.get::<_, i64>("kind")? {
             0 => Content::Text(text),
             2 => Content::Unreadable(text),

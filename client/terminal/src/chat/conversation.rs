@@ -4,7 +4,7 @@
 //! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
 
 use crate::{
-    output::{SERVER_KEY_REPLACED, announcement, failure, mark, notice, time_of_day, words},
+    output::{SERVER_KEY_REPLACED, announcement, failure, mark, notice, time_of_day, told_by, words},
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -289,7 +289,7 @@ impl Conversation {
     fn line(&self, message: &Message) -> String {
         let time = time_of_day(message.sent_at, &self.style.zone);
         let from = if message.from == self.me { "you".to_owned() } else { sanitise(&message.from, Breaks::Spaces) };
-        let said = words(&message.content, Breaks::Indented(time.chars().count() + 1));
+        let said = words(&message.content, Breaks::Indented(time.chars().count() + 1)) + &told_by(message);
         let mark = self.mark(&message.state);
         format!("{time} {from}: {said}{}{mark}", if mark.is_empty() { "" } else { " " })
     }

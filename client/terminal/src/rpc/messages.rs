@@ -241,6 +241,7 @@ mod tests {
             seq: None,
             sent_at: 0,
             received_at: 0,
+            told_by: None,
             content: Content::Text("hi".into()),
             state: MessageState::Queued,
         };

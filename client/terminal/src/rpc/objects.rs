@@ -29,6 +29,9 @@ pub(crate) struct MessageObject {
     pub(crate) kind: String,
     /// What it says, if it is a text. It comes from others: never hand it to a shell or a terminal as it is.
     pub(crate) text: Option<String>,
+    /// Who told what it says, if this device could not read it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) told_by: Option<String>,
     /// Why it is unreadable or was not sent, or what was noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -55,6 +58,7 @@ impl MessageObject {
             received_at: rfc3339(message.received_at),
             kind: kind.to_owned(),
             text,
+            told_by: message.told_by.clone(),
             reason,
             state: None,
         }
@@ -89,6 +93,7 @@ impl TryFrom<MessageObject> for Message {
             seq: object.seq,
             sent_at: milliseconds(&object.sent_at)?,
             received_at: milliseconds(&object.received_at)?,
+            told_by: object.told_by,
             content,
             state,
         })
@@ -358,6 +363,7 @@ mod tests {
             seq: Some(7),
             sent_at: 1_700_000_000_123,
             received_at: 1_700_000_001_000,
+            told_by: None,
             content,
             state,
         }

@@ -13,6 +13,7 @@ fn message(number: u8, chat: &str, from: &str, text: &str) -> Message {
         seq: None,
         sent_at: 43_200_000,
         received_at: 43_200_000,
+        told_by: None,
         content: Content::Text(text.into()),
         state: if from == "alice" { MessageState::Queued } else { MessageState::Received },
     }
