@@ -134,6 +134,7 @@ fn segment() -> Segment {
         delivered: true,
         told_by: Some("carol".into()),
         said: Said::Content(b"content".to_vec()),
+        done: None,
     };
     let said = Said::Local { kind: 7, text: "a notice".into() };
     let notice = Message { seq: 3, author: None, delivered: false, told_by: None, said, ..message.clone() };

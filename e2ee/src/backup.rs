@@ -16,7 +16,7 @@ mod state;
 
 pub use generation::GenerationKey;
 pub use manifest::{Body, Manifest, SegmentEntry, SignedManifest, StateEntry, VerifiedManifest};
-pub use segment::{Message, Said, Segment, open_segment, seal_segment};
+pub use segment::{Done, Message, Said, Segment, open_segment, seal_segment};
 pub use state::{Chat, Contact, Position, State};
 
 /// The longest sealed segment, in bytes.

@@ -3,14 +3,16 @@
 //! The invariant: whatever a peer writes, it decodes within bounds or is refused, and what only a newer client
 //! understands is recognised as such and breaks nothing. This module must not know groups, or who wrote the message.
 //!
-//! Layout: an array [version, id, milliseconds since 1970, kind, field, seen …]; the first three keep their place in
+//! Layout: an array [version, id, milliseconds since 1970, kind, field, seen, lifetime …]; the first three keep their place in
 //! every version, and fields that a later client appends are skipped. Kinds below 64 are for a reader's eyes: one that
 //! is not known is shown as such. Kinds from 64 on are silent: clients talk to each other, and nothing is shown.
 
+mod change;
 mod sync;
 mod told;
 
 use crate::padding::{InvalidPadding, pad, unpad};
+pub use change::{Change, REACTION, REACTIONS, Target};
 use minicbor::{
     Decoder, Encoder,
     data::Type,
@@ -33,11 +35,15 @@ pub const CONTENT: usize = 64 * 1024;
 const TEXT_KIND: u64 = 1;
 const PROFILE_KIND: u64 = 2;
 const RECEIPT_KIND: u64 = 3;
+const REPLY_KIND: u64 = 4;
+const TIMER_KIND: u64 = 5;
 /// From here on kinds are silent.
 const SILENT: u64 = 64;
 const SYNC_KIND: u64 = 64;
 const ASK_KIND: u64 = 65;
 const TOLD_KIND: u64 = 66;
+const READ_KIND: u64 = 71;
+const TYPING_KIND: u64 = 72;
 
 /// One message's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,9 @@ pub struct Content {
     pub body: Body,
     /// The log as the writer saw it when it encrypted; none if it does not know the log's beginning.
     pub seen: Option<Seen>,
+    /// For how many seconds it may be kept: by its author from when it was sent, by others from when they have read it.
+    /// None: for good.
+    pub lifetime: Option<u32>,
 }
 
 /// How far a writer had read a conversation's log, and which log that was.
@@ -77,6 +86,24 @@ pub enum Body {
         /// The seq up to which entries of the conversation's log have.
         delivered: u64,
     },
+    /// A text that answers another message.
+    Reply {
+        /// Which one; a reader need not have it.
+        to: Target,
+        /// The text, as [`Body::Text`]'s.
+        text: String,
+    },
+    /// From now on the chat's messages have this lifetime in seconds; none: they stay.
+    Timer(Option<u32>),
+    /// Something that is done to a message which was written before.
+    Change(Change),
+    /// What the writer has read.
+    Read {
+        /// The seq up to which entries of the conversation's log were read.
+        read: u64,
+    },
+    /// Whether the writer is typing. It is never stored: it travels in signals only.
+    Typing(bool),
     /// From one device of an account to its others. It counts only in the account's own conversation with itself, and
     /// boxed, since keys are large.
     Sync(Box<Sync>),
@@ -177,6 +204,9 @@ impl Body {
             Self::Sync(sync) if !sync.keeps_the_rules() => Err(ContentError::Malformed),
             Self::Ask { from, to } if from > to => Err(ContentError::Malformed),
             Self::Told(told) => told.check(),
+            Self::Reply { text, .. } if text.len() > TEXT => Err(ContentError::TooLong),
+            Self::Reply { to, .. } if !to.keeps_the_rules() => Err(ContentError::Malformed),
+            Self::Change(change) => change.check(),
             _ => Ok(()),
         }
     }
@@ -186,13 +216,20 @@ impl Body {
         match self {
             Self::Text(text) => text.len(),
             Self::Told(told) => told.room(),
+            Self::Reply { text, .. } => text.len() + FULL_NAME,
+            Self::Change(change) => change.room(),
+            Self::Sync(_) => 3 * FULL_NAME,
             _ => FULL_NAME,
         }
     }
 }
 
 fn write<W: Write>(e: &mut Encoder<W>, content: &Content) -> Result<(), Error<W::Error>> {
-    let fields = if content.seen.is_some() { 6 } else { 5 };
+    let fields = match (content.lifetime, content.seen) {
+        (Some(_), _) => 7,
+        (None, Some(_)) => 6,
+        (None, None) => 5,
+    };
     e.array(fields)?.u64(VERSION)?.bytes(&content.id)?.u64(content.sent_at_ms)?;
     match &content.body {
         Body::Text(text) => e.u64(TEXT_KIND)?.str(text)?.ok()?,
@@ -202,10 +239,24 @@ fn write<W: Write>(e: &mut Encoder<W>, content: &Content) -> Result<(), Error<W:
         Body::Sync(sync) => sync.write(e.u64(SYNC_KIND)?)?,
         Body::Ask { from, to } => e.u64(ASK_KIND)?.array(2)?.u64(*from)?.u64(*to)?.ok()?,
         Body::Told(told) => told.write(e.u64(TOLD_KIND)?)?,
+        Body::Reply { to, text } => {
+            to.write(e.u64(REPLY_KIND)?.array(3)?)?;
+            e.str(text)?.ok()?;
+        }
+        Body::Timer(Some(lifetime)) => e.u64(TIMER_KIND)?.u32(*lifetime)?.ok()?,
+        Body::Timer(None) => e.u64(TIMER_KIND)?.null()?.ok()?,
+        Body::Change(change) => change.write(e)?,
+        Body::Read { read } => e.u64(READ_KIND)?.u64(*read)?.ok()?,
+        Body::Typing(typing) => e.u64(TYPING_KIND)?.bool(*typing)?.ok()?,
         Body::Unknown | Body::Silent => return Err(Error::message("of a newer version")),
     }
-    if let Some(seen) = &content.seen {
-        e.array(2)?.u64(seen.seq)?.bytes(&seen.digest)?;
+    match &content.seen {
+        Some(seen) => e.array(2)?.u64(seen.seq)?.bytes(&seen.digest)?.ok()?,
+        None if fields > 5 => e.null()?.ok()?,
+        None => {}
+    }
+    if let Some(lifetime) = content.lifetime {
+        e.u32(lifetime)?;
     }
     Ok(())
 }
@@ -216,18 +267,19 @@ fn read(d: &mut Decoder) -> Result<Content, ReadError> {
     let id = array(d)?;
     let sent_at_ms = d.u64()?;
     if version != VERSION {
-        return Ok(Content { id, sent_at_ms, body: Body::Unknown, seen: None });
+        return Ok(Content { id, sent_at_ms, body: Body::Unknown, seen: None, lifetime: None });
     }
     if fields < 5 {
         return Err(ReadError::message("not a content"));
     }
     let body = read_body(d)?;
     let seen = if fields > 5 { read_seen(d)? } else { None };
-    for _ in 6..fields {
+    let lifetime = if fields > 6 { optional(d, |d| d.u32())? } else { None };
+    for _ in 7..fields {
         d.skip()?;
     }
     finish(d)?;
-    Ok(Content { id, sent_at_ms, body, seen })
+    Ok(Content { id, sent_at_ms, body, seen, lifetime })
 }
 
 fn read_body(d: &mut Decoder) -> Result<Body, ReadError> {
@@ -242,6 +294,11 @@ fn read_body(d: &mut Decoder) -> Result<Body, ReadError> {
         SYNC_KIND => Body::Sync(Box::new(Sync::read(d)?)),
         ASK_KIND => fields(d, 2, |d| Ok(Body::Ask { from: d.u64()?, to: d.u64()? }))?,
         TOLD_KIND => Body::Told(Told::read(d)?),
+        REPLY_KIND => fields(d, 3, |d| Ok(Body::Reply { to: Target::read(d)?, text: d.str()?.to_owned() }))?,
+        TIMER_KIND => Body::Timer(optional(d, |d| d.u32())?),
+        READ_KIND => Body::Read { read: d.u64()? },
+        TYPING_KIND => Body::Typing(d.bool()?),
+        kind @ change::EDIT_KIND..=change::PIN_KIND => Body::Change(Change::read(kind, d)?),
         kind => {
             d.skip()?;
             if kind < SILENT { Body::Unknown } else { Body::Silent }
@@ -250,11 +307,18 @@ fn read_body(d: &mut Decoder) -> Result<Body, ReadError> {
 }
 
 fn read_seen(d: &mut Decoder) -> Result<Option<Seen>, ReadError> {
+    optional(d, |d| fields(d, 2, |d| Ok(Seen { seq: d.u64()?, digest: array(d)? })))
+}
+
+fn optional<'b, T>(
+    d: &mut Decoder<'b>,
+    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, ReadError>,
+) -> Result<Option<T>, ReadError> {
     if d.datatype()? == Type::Null {
         d.null()?;
         return Ok(None);
     }
-    fields(d, 2, |d| Ok(Some(Seen { seq: d.u64()?, digest: array(d)? })))
+    read(d).map(Some)
 }
 
 /// Reads an array of `known` fields, and skips what a later client has appended to it.

@@ -83,5 +83,7 @@ fn row(seq: u64) -> Row {
         kind: 0,
         text: format!("Message {seq}: shall we meet at the usual place, or would you rather come over for dinner?"),
         delivered: mine,
+        reply_to: None,
+        done: Vec::new(),
     }
 }

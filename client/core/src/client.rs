@@ -1,16 +1,17 @@
 //! The handle that front ends hold: each command is one message to the engine's thread.
 
+pub(crate) mod messages;
 pub(crate) mod owner;
 pub(crate) mod trust;
 
 use crate::{
     BackupDrill, BackupStatus, Chat, Error, Event, Events, Message, MessageId, ProfilePath, RestoreProgress, Status,
     Whoami,
-    account::{blocking, check_username},
+    account::{blocking, check_username, now_ms},
     backup,
-    engine::{BackupCommand, Command, Ending, Engine},
+    engine::{BackupCommand, Command, Ending, Engine, settings},
     export::{self, ExportCursor, ExportPage, ExportRequest, ImportFile, Imported},
-    store::{self, chats, contacts, messages, outbox, own},
+    store::{self, chats, contacts, messages as history, outbox, own},
 };
 use rusqlite::Connection as Database;
 use std::{
@@ -110,7 +111,7 @@ impl Client {
     /// Stores a text for sending; it leaves as soon as it can.
     pub async fn send(&self, to: &str, text: &str) -> Result<Message, Error> {
         let (to, text) = (to.to_owned(), text.to_owned());
-        self.ask(|reply| Command::Send { to, text, reply }).await
+        self.engine(move |engine| engine.post(&to, text, None)).await
     }
 
     /// Waits until the server has the message on disk; or says why it does not have it now. In that case the message
@@ -124,10 +125,10 @@ impl Client {
     pub async fn withdraw(&self, id: MessageId) -> Result<bool, Error> {
         self.database(move |db| {
             store::in_transaction(db, |tx| {
-                let Some((position, message)) = messages::mine_by_id(tx, id)? else { return Err(Error::BadMessageId) };
+                let Some((position, message)) = history::mine_by_id(tx, id)? else { return Err(Error::BadMessageId) };
                 let withdrawn = outbox::withdraw(tx, position)?;
                 if withdrawn {
-                    messages::delete(tx, position)?;
+                    history::delete(tx, position)?;
                     chats::forget_unused(tx, &message.chat)?;
                 }
                 Ok(withdrawn)
@@ -158,7 +159,7 @@ impl Client {
         let name = check_username(name)?;
         let limit = limit.unwrap_or(i64::MAX as usize);
         self.database(move |db| match chats::by_name(db, &name)? {
-            Some(row) => messages::newest(db, row.chat, limit),
+            Some(row) => history::newest(db, row.chat, limit),
             None => Err(Error::UnknownChat(name)),
         })
         .await
@@ -172,12 +173,12 @@ impl Client {
 
     /// Others' messages after the receive cursor, in the order of arrival.
     pub async fn unreceived(&self, limit: usize) -> Result<Vec<Message>, Error> {
-        self.database(move |db| messages::unreceived(db, limit)).await
+        self.database(move |db| history::unreceived(db, limit)).await
     }
 
     /// Moves the receive cursor behind this message; never back.
     pub async fn acknowledge(&self, id: MessageId) -> Result<(), Error> {
-        self.database(move |db| match messages::acknowledge(db, id)? {
+        self.database(move |db| match history::acknowledge(db, id)? {
             true => Ok(()),
             false => Err(Error::BadMessageId),
         })
@@ -230,7 +231,7 @@ impl Client {
                         let total = i64::try_from(found.texts).unwrap_or(i64::MAX);
                         let first = match known {
                             Some(position) => position,
-                            None => messages::lowest_position(tx)?.saturating_sub(total + 1),
+                            None => history::lowest_position(tx)?.saturating_sub(total + 1),
                         };
                         export::import(tx, batch, first).map(|imported| (imported, first))
                     });
@@ -301,11 +302,19 @@ impl Client {
 }
 
 fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
-    let (unread, queued) = messages::counts(db, row.chat)?;
+    let (unread, queued, mentions) = history::counts(db, row.chat)?;
+    let request = settings::is_request(db, &row.name)?;
     let contact = contacts::load(db, &row.name)?;
     Ok(Chat {
-        last: messages::newest(db, row.chat, 1)?.pop(),
+        // Nothing of what a stranger wrote is shown before it is accepted.
+        last: if request { None } else { history::newest(db, row.chat, 1)?.pop() },
         unread,
+        mentions,
+        muted_until: settings::muted_until(db, &row.name, now_ms())?,
+        timer: row.timer,
+        draft: row.draft,
+        request,
+        blocked: settings::is_blocked(db, &row.name)?,
         queued,
         full_name: contact.as_ref().and_then(|contact| contact.full_name.clone()),
         identity_changed: contact.is_some_and(|contact| contact.changed.is_some()),

@@ -15,15 +15,17 @@ mod inbox;
 mod joining;
 mod log;
 mod membership;
+pub(crate) mod messages;
 mod notes;
 mod order;
 mod sending;
+pub(crate) mod settings;
 mod sync;
 
 pub(crate) use backup::BackupCommand;
 
 use crate::{
-    Connection as Reach, Error, Event, Message, MessageId, key_packages,
+    Connection as Reach, Content, Error, Event, Message, MessageId, key_packages,
     profile::ProfileLock,
     store::{self, chats, chats::ChatId, outbox, own, own::Own},
     transport::{Answer, CallError, Connection, Incoming, Tag},
@@ -60,8 +62,8 @@ type Reply<T> = oneshot::Sender<Result<T, Error>>;
 pub(crate) enum Command {
     /// Runs on the database, between two steps of the engine.
     Database(Box<dyn FnOnce(&mut Database) + Send>),
-    /// Queues a text.
-    Send { to: String, text: String, reply: Reply<Message> },
+    /// Runs on the engine itself.
+    Engine(Box<dyn FnOnce(&mut Engine) + Send>),
     /// Waits until the server has a message.
     Sent { id: MessageId, reply: Reply<Message> },
     /// Checks that a user exists.
@@ -112,6 +114,10 @@ pub(crate) struct Engine {
     trouble: Option<Error>,
     closing: Option<(Instant, Reply<()>)>,
     backup: backup::Keeper,
+    /// When a message goes next.
+    expiry: Option<Instant>,
+    /// Whether something was deleted that the write-ahead log may still have.
+    wipe: bool,
     _lock: ProfileLock,
 }
 
@@ -221,6 +227,8 @@ impl Engine {
             trouble: None,
             closing: None,
             backup,
+            expiry: None,
+            wipe: false,
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -236,6 +244,10 @@ impl Engine {
 
     async fn run(mut self) {
         loop {
+            match self.expire() {
+                Ok(next) => self.expiry = next,
+                Err(error) => tracing::warn!(%error, "messages that are to disappear"),
+            }
             if let Err(error) = self.work().await {
                 self.disconnect(&error);
             }
@@ -361,13 +373,13 @@ impl Engine {
             State::Idle | State::Connecting(_) => None,
         };
         let closing = self.closing.as_ref().map(|(at, _)| *at);
-        reach.into_iter().chain(closing).min()
+        reach.into_iter().chain(closing).chain(self.expiry).min()
     }
 
     async fn handle(&mut self, command: Command) {
         match command {
             Command::Database(work) => work(&mut self.db),
-            Command::Send { to, text, reply } => drop(reply.send(self.queue_text(&to, text))),
+            Command::Engine(work) => work(self),
             Command::Sent { id, reply } => self.await_sent(id, reply),
             Command::Find { username, reply } => {
                 let found = self.find(&username).await;
@@ -428,6 +440,12 @@ impl Engine {
     }
 
     fn tell(&mut self, event: &Event) {
+        let deleted = |message: &Message| matches!(message.content, Content::Deleted { .. });
+        self.wipe |= match event {
+            Event::Gone { .. } => true,
+            Event::Changed(message) => deleted(message),
+            _ => false,
+        };
         self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
     }
 
@@ -563,6 +581,7 @@ impl Engine {
         if online.receipts_at.is_some_and(|at| at <= now) {
             online.receipts_at = None;
             self.queue_receipts()?;
+            self.queue_read_receipts()?;
             self.queue_read_positions()?;
         }
         self.plan_updates(now)

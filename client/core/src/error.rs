@@ -93,6 +93,9 @@ pub enum Error {
     /// Not a message id, or no such message.
     #[error("there is no message with this id")]
     BadMessageId,
+    /// Several messages have the id.
+    #[error("several messages have this id")]
+    AmbiguousMessage,
     /// The text is too long: bytes, limit.
     #[error("the message is too long: {length} bytes, at most {limit} are possible")]
     TooLong {
@@ -212,6 +215,7 @@ impl Error {
             | Self::UnknownUser(_)
             | Self::UnknownChat(_)
             | Self::BadMessageId
+            | Self::AmbiguousMessage
             | Self::TooLong { .. }
             | Self::Empty
             | Self::BadInput(_)
@@ -280,6 +284,7 @@ impl Error {
             }
             Self::OtherIdentity(_) => "look at it with 'waxwing verify', then decide again",
             Self::VerifiedContact(_) => "compare it with them ('waxwing verify'), then 'waxwing trust --compared'",
+            Self::AmbiguousMessage => "say in which chat it is, and who wrote it",
             Self::Empty => "write something",
             Self::BadUsername { .. } => "check the spelling",
             Self::SignUpRefused(_) => "ask the server's owner for an invite link",

@@ -15,6 +15,23 @@ pub enum Event {
     CaughtUp,
     /// A new message: from somebody else, or from another device of this account.
     Message(Message),
+    /// Something was done to a message that is here: it was edited, deleted, reacted to or pinned. This is how it is now.
+    Changed(Message),
+    /// A message is not here any more: its time has run out, or it was taken back before it left.
+    Gone {
+        /// The chat.
+        chat: String,
+        /// The message.
+        id: MessageId,
+        /// Its author's username.
+        from: String,
+    },
+    /// A chat looks different in the list of chats: something was read, set or accepted, here or on another device, or a
+    /// stranger has written.
+    ChatChanged {
+        /// The chat.
+        chat: String,
+    },
     /// An own message came further (or failed).
     State {
         /// The chat.

@@ -153,6 +153,9 @@ fn words(content: &Content) -> (&str, bool) {
     match content {
         Content::Text(text) => (text, false),
         Content::Unreadable(text) | Content::Notice(text) => (text, true),
+        Content::Deleted { .. } => ("this message was deleted", true),
+        Content::Timer(None) => ("messages stay from here on", true),
+        Content::Timer(Some(_)) => ("messages disappear after a while from here on", true),
         _ => ("a message that a newer version of Waxwing understands", true),
     }
 }
@@ -162,6 +165,7 @@ fn state_name(state: &MessageState) -> &'static str {
         MessageState::Queued => "queued",
         MessageState::Sent => "sent",
         MessageState::Delivered => "delivered",
+        MessageState::Read => "read",
         MessageState::Failed(_) => "failed",
         MessageState::Received => "received",
     }

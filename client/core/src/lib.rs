@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod export;
 mod key_packages;
+pub mod mentions;
 mod message;
 mod owner;
 mod profile;
@@ -30,13 +31,16 @@ pub use account::{
 pub use backup::{BackupDifference, BackupDrill, BackupGap, BackupStatus, RestoreProgress};
 pub use client::{
     Client, Unlock,
+    messages::{Anchor, Page, Place, Switch},
     owner::{Device, Revoked},
     trust::{ChangedIdentity, Identity, Verification},
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
-pub use message::{Chat, Content, Doubt, Message, MessageId, MessageState, Status, Whoami};
+pub use message::{
+    Chat, Content, Doubt, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
+};
 pub use profile::{ProfilePath, Remembered};
 /// The server's link.
 pub use waxwing_protocol::{Link, LinkError};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
 
 /// A message's id: 16 random bytes made by its author, 32 hexadecimal digits in text.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MessageId(pub(crate) [u8; 16]);
 
 impl fmt::Display for MessageId {
@@ -41,8 +41,34 @@ impl<'de> Deserialize<'de> for MessageId {
     }
 }
 
+/// Says which message is meant. Ids are chosen by who writes: where two messages have the same one, chat and author tell
+/// them apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRef {
+    /// The message's id.
+    pub id: MessageId,
+    /// The chat's name.
+    #[serde(default)]
+    pub chat: Option<String>,
+    /// The author's username.
+    #[serde(default)]
+    pub author: Option<String>,
+}
+
+impl From<MessageId> for MessageRef {
+    fn from(id: MessageId) -> Self {
+        Self { id, chat: None, author: None }
+    }
+}
+
+impl From<&Message> for MessageRef {
+    fn from(message: &Message) -> Self {
+        Self { id: message.id, chat: Some(message.chat.clone()), author: Some(message.from.clone()) }
+    }
+}
+
 /// A message of a chat. Times are milliseconds since 1970.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// Its id.
     pub id: MessageId,
@@ -62,14 +88,69 @@ pub struct Message {
     pub content: Content,
     /// How far it has come.
     pub state: MessageState,
+    /// The message that it answers.
+    pub reply_to: Option<Reply>,
+    /// When its author changed it last; the content is the changed one.
+    pub edited_at: Option<u64>,
+    /// What readers have put under it, in the order of the first of each.
+    pub reactions: Vec<Reaction>,
+    /// Whether it is pinned in its chat.
+    pub pinned: bool,
+    /// For how many seconds it is kept, once it was sent or read.
+    pub lifetime: Option<u32>,
+    /// When it goes, once that has begun.
+    pub expires_at: Option<u64>,
+}
+
+impl Message {
+    /// The names that its text speaks to as `@name`, each once. They need not be anybody's.
+    pub fn mentions(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        if let Content::Text(text) = &self.content {
+            for name in crate::mentions::names(text) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+}
+
+/// The message that another one answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its author's username, as the answer claims.
+    pub author: String,
+    /// Its id.
+    pub id: MessageId,
+    /// How it begins; none if it is not here, or is no text (any more).
+    pub excerpt: Option<String>,
+}
+
+/// An emoji under a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// The emoji. It comes from others: sanitise it.
+    pub emoji: String,
+    /// Who put it there.
+    pub by: Vec<String>,
 }
 
 /// What a message says. Texts come from others: sanitise them before they reach a terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// A text.
     Text(String),
+    /// It was taken back.
+    Deleted {
+        /// By whom.
+        by: String,
+    },
+    /// From here on the chat's messages are kept for so many seconds; none: for good.
+    Timer(Option<u32>),
     /// Something of a newer version of Waxwing.
+    #[default]
     Unknown,
     /// An entry that could not be opened; the text says why.
     Unreadable(String),
@@ -78,7 +159,7 @@ pub enum Content {
 }
 
 /// How far a message has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum MessageState {
     /// Written here, not yet at the server.
     Queued,
@@ -86,14 +167,17 @@ pub enum MessageState {
     Sent,
     /// A device of the other user has it.
     Delivered,
+    /// The other user has read it.
+    Read,
     /// It will not be sent; the text says why.
     Failed(String),
     /// It came from somebody else.
+    #[default]
     Received,
 }
 
 /// A chat, as a list shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chat {
     /// The other user's username.
     pub name: String,
@@ -107,6 +191,18 @@ pub struct Chat {
     pub queued: u64,
     /// The other user's identity is not the one that was pinned: nothing is sent.
     pub identity_changed: bool,
+    /// Unread messages that speak to the user by name or answer the user.
+    pub mentions: u64,
+    /// Until when the user wants no notice of it, milliseconds since 1970; `u64::MAX`: until that is taken back.
+    pub muted_until: Option<u64>,
+    /// For how many seconds its next messages are kept.
+    pub timer: Option<u32>,
+    /// What the user has begun to write.
+    pub draft: Option<String>,
+    /// A stranger has begun it, and the user has not accepted it: it is in the list of requests, and nothing of it is shown.
+    pub request: bool,
+    /// The user has blocked the other: nothing of theirs arrives.
+    pub blocked: bool,
 }
 
 /// Who this profile is.

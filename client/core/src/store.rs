@@ -4,6 +4,7 @@
 //! the tables; what their blobs mean is others' business.
 
 pub(crate) mod backup;
+pub(crate) mod changes;
 pub(crate) mod chats;
 pub(crate) mod commits;
 pub(crate) mod contacts;
@@ -14,6 +15,7 @@ pub(crate) mod messages;
 pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod own;
+pub(crate) mod settings;
 
 use crate::Error;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -28,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0004_trust.sql"),
     include_str!("../../../migrations/client/0005_read_positions.sql"),
     include_str!("../../../migrations/client/0006_order.sql"),
+    include_str!("../../../migrations/client/0007_messages.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

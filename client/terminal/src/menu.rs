@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     fn chat(name: &str) -> Chat {
-        Chat { name: name.into(), full_name: None, last: None, unread: 0, queued: 0, identity_changed: false }
+        Chat { name: name.into(), ..Chat::default() }
     }
 
     #[test]

@@ -88,9 +88,20 @@ pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
     match content {
         Content::Text(text) => sanitise(text, breaks),
         Content::Unknown => "[a message that this version cannot show: update waxwing]".to_owned(),
+        Content::Deleted { .. } => "[deleted]".to_owned(),
+        Content::Timer(None) => "[messages stay from here on]".to_owned(),
+        Content::Timer(Some(seconds)) => format!("[messages disappear after {} from here on]", duration(*seconds)),
         Content::Unreadable(reason) => format!("[unreadable: {}]", sanitise(reason, Breaks::Spaces)),
         Content::Notice(text) => format!("[{}]", sanitise(text, Breaks::Spaces)),
     }
+}
+
+/// Seconds, for people: the largest unit that divides them.
+pub(crate) fn duration(seconds: u32) -> String {
+    let units = [(7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
+    let (length, unit) = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length)).unwrap_or((1, "second"));
+    let count = seconds / length;
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A message as a line for people.
@@ -137,6 +148,8 @@ pub(crate) fn mark(state: &MessageState, ascii: bool) -> &'static str {
         (MessageState::Sent, true) => "(sent)",
         (MessageState::Delivered, false) => "✓✓",
         (MessageState::Delivered, true) => "(delivered)",
+        (MessageState::Read, false) => "✓✓ read",
+        (MessageState::Read, true) => "(read)",
         (MessageState::Failed(_), false) => "✗",
         (MessageState::Failed(_), true) => "(not sent)",
         (MessageState::Received, _) => "",
@@ -208,6 +221,7 @@ mod tests {
             told_by: None,
             content,
             state,
+            ..Message::default()
         }
     }
 
@@ -263,6 +277,7 @@ mod tests {
             unread,
             queued: 0,
             identity_changed: false,
+            ..Chat::default()
         };
         let lines = chat_lines(&[chat("bob", None, 0), chat("carol", Some("Ca\u{202e}rol\nX"), 12)], &TimeZone::UTC);
         assert_eq!(lines[0], "bob                       2023-11-14 22:13  one two␛[2J");

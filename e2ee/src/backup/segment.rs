@@ -115,6 +115,32 @@ pub struct Message {
     /// What it says.
     #[n(7)]
     pub said: Said,
+    /// What was done to it since; none: nothing.
+    #[n(8)]
+    pub done: Option<Vec<Done>>,
+}
+
+/// What somebody has done to a message after it was written. Of the same kind by the same member the last counts.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct Done {
+    /// The client's own number for what it is.
+    #[n(0)]
+    pub kind: u8,
+    /// The username of who did it.
+    #[n(1)]
+    pub by: String,
+    /// Where in the chat's logs: which conversation.
+    #[n(2)]
+    pub era: u32,
+    /// And the seq of the entry.
+    #[n(3)]
+    pub seq: u64,
+    /// When, by the clock of who did it: milliseconds since 1970.
+    #[n(4)]
+    pub at_ms: u64,
+    /// What it is about.
+    #[n(5)]
+    pub value: String,
 }
 
 /// What a message in a backup says.
@@ -204,6 +230,12 @@ impl fmt::Debug for Message {
     /// Leaves out what it says: logs are no place for it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").field("seq", &self.seq).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

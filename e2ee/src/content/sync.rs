@@ -17,6 +17,10 @@ const READ: u64 = 1;
 const VERIFIED: u64 = 2;
 const TRUSTED: u64 = 3;
 const KEYS: u64 = 4;
+const SETTING: u64 = 10;
+
+/// The longest name or value of a setting, in UTF-8 bytes.
+const SETTING_TEXT: usize = 256;
 
 /// What one device of an account tells its others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,15 @@ pub enum Sync {
         /// The contact's new identity.
         fingerprint: [u8; 32],
     },
+    /// The user has set something for all devices: of several, the one that was set last counts.
+    Setting {
+        /// What; not empty.
+        name: String,
+        /// To what.
+        value: String,
+        /// When, by the clock of the device: milliseconds since 1970.
+        at_ms: u64,
+    },
     /// The account has new keys.
     Keys(Keys),
     /// Something of a newer version. It cannot be encoded.
@@ -68,6 +81,9 @@ impl Sync {
             Self::Verified { username, .. } | Self::Trusted { username, .. } => {
                 (1..=USERNAME).contains(&username.len())
             }
+            Self::Setting { name, value, .. } => {
+                (1..=SETTING_TEXT).contains(&name.len()) && value.len() <= SETTING_TEXT
+            }
             Self::Read { .. } | Self::Keys(_) | Self::Unknown => true,
         }
     }
@@ -83,6 +99,7 @@ impl Sync {
             Self::Trusted { username, fingerprint } => {
                 e.array(3)?.u64(TRUSTED)?.str(username)?.bytes(fingerprint)?.ok()
             }
+            Self::Setting { name, value, at_ms } => e.array(4)?.u64(SETTING)?.str(name)?.str(value)?.u64(*at_ms)?.ok(),
             Self::Keys(Keys { account, generation: None }) => {
                 e.array(3)?.u64(KEYS)?.bytes(account.as_bytes())?.null()?.ok()
             }
@@ -118,6 +135,10 @@ impl Sync {
             KEYS => {
                 take(2)?;
                 Self::Keys(Keys { account: AccountKey::from_bytes(&array(d)?), generation: d.decode()? })
+            }
+            SETTING => {
+                take(3)?;
+                Self::Setting { name: d.str()?.to_owned(), value: d.str()?.to_owned(), at_ms: d.u64()? }
             }
             _ => Self::Unknown,
         };

@@ -180,7 +180,8 @@ impl Forger {
         let prepared = group.prepare(&device, &known, change)?;
         group.commit_accepted()?;
         let text = waxwing_e2ee::content::Body::Text("I am the one you know".into());
-        let text = waxwing_e2ee::content::Content { id: [9; 16], sent_at_ms: 1, body: text, seen: None };
+        let text =
+            waxwing_e2ee::content::Content { id: [9; 16], sent_at_ms: 1, body: text, seen: None, lifetime: None };
         let message = group.encrypt(&device, &waxwing_e2ee::content::encode(&text)?)?;
         Ok((prepared.welcome.expect("a welcome").into(), message.into()))
     }

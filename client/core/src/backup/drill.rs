@@ -136,6 +136,10 @@ fn difference(here: &Row, there: &Row) -> Option<&'static str> {
         Some("its time is another one")
     } else if here.kind != there.kind || here.text != there.text {
         Some("its text is another one")
+    } else if here.reply_to != there.reply_to {
+        Some("it answers another message")
+    } else if here.done != there.done {
+        Some("what was done to it is not the same")
     } else {
         None
     }

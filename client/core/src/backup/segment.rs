@@ -9,12 +9,13 @@ use crate::{
     account::username,
     store::{
         backup::{Log, Row},
+        changes::{Change, Kind},
         messages::LATEST,
     },
 };
 use waxwing_e2ee::{
-    backup::{Message, Said, Segment, SegmentEntry},
-    content::{self, Body, Content},
+    backup::{Done, Message, Said, Segment, SegmentEntry},
+    content::{self, Body, Content, Target},
 };
 use zeroize::Zeroizing;
 
@@ -33,13 +34,19 @@ pub(crate) fn pack(log: &Log, rows: Vec<Row>) -> Result<Zeroizing<Vec<u8>>, Erro
 fn message(row: Row) -> Result<Message, Error> {
     let said = match row.kind {
         0 => {
-            let content = Content { id: row.id, sent_at_ms: row.sent_at, body: Body::Text(row.text), seen: None };
+            let body = match row.reply_to {
+                Some((author, id)) => Body::Reply { to: Target { author, id }, text: row.text },
+                None => Body::Text(row.text),
+            };
+            let content = Content { id: row.id, sent_at_ms: row.sent_at, body, seen: None, lifetime: None };
             let bytes = content::to_bytes(&content).map_err(|error| Error::Storage(error.to_string()))?;
             Said::Content(bytes.to_vec())
         }
         _ => Said::Local { kind: UNKNOWN, text: String::new() },
     };
+    let done: Vec<Done> = row.done.into_iter().map(done).collect();
     Ok(Message {
+        done: (!done.is_empty()).then_some(done),
         id: row.id,
         seq: row.seq,
         author: Some(row.author),
@@ -49,6 +56,25 @@ fn message(row: Row) -> Result<Message, Error> {
         told_by: None,
         said,
     })
+}
+
+fn done(change: Change) -> Done {
+    Done {
+        kind: change.kind as u8,
+        by: change.by,
+        era: u32::try_from(change.era).unwrap_or(u32::MAX),
+        seq: change.seq,
+        at_ms: change.at,
+        value: change.value,
+    }
+}
+
+/// Of a newer version's kind, by nobody, or at no place: none.
+fn change(done: Done) -> Option<Change> {
+    let Done { kind, by, era, seq, at_ms, value } = done;
+    let kind = Kind::from_number(kind.into()).filter(|kind| *kind != Kind::Delete)?;
+    let named = username(&by).is_ok_and(|name| name.as_str() == by);
+    (named && seq <= HIGHEST).then_some(Change { kind, by, era: era.into(), seq, at: at_ms.min(LATEST), value })
 }
 
 /// The rows of a segment that the manifest names; `own` is the account's name.
@@ -73,13 +99,14 @@ pub(crate) fn unpack(entry: &SegmentEntry, plaintext: &[u8], own: &str) -> Resul
 }
 
 fn row(message: Message, own: &str) -> Result<Row, Error> {
-    let (kind, text) = match &message.said {
+    let (kind, text, reply_to) = match &message.said {
         Said::Content(bytes) => match content::from_bytes(bytes).map(|content| content.body) {
-            Ok(Body::Text(text)) => (0, text),
-            Ok(_) => (1, String::new()),
+            Ok(Body::Text(text)) => (0, text, None),
+            Ok(Body::Reply { to, text }) => (0, text, Some((to.author, to.id))),
+            Ok(_) => (1, String::new(), None),
             Err(_) => return Err(Error::BackupRefused("a message in it is malformed".into())),
         },
-        Said::Local { .. } => (1, String::new()),
+        Said::Local { .. } => (1, String::new(), None),
     };
     let author = message.author.unwrap_or_default();
     let known = username(&author).is_ok_and(|name| name.as_str() == author);
@@ -93,5 +120,7 @@ fn row(message: Message, own: &str) -> Result<Row, Error> {
         kind,
         text,
         delivered: message.delivered,
+        reply_to,
+        done: message.done.unwrap_or_default().into_iter().filter_map(change).collect(),
     })
 }

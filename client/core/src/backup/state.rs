@@ -23,6 +23,8 @@ use waxwing_e2ee::{
 
 /// The name of the setting that holds the user's full name.
 const FULL_NAME: &str = "full_name";
+/// In front of a chat's name: the lifetime of its messages, in seconds.
+const TIMER: &str = "timer/";
 
 /// The state as this device knows it.
 pub(crate) fn collect(db: &Connection, own: &Own) -> Result<State, Error> {
@@ -57,6 +59,12 @@ pub(crate) fn collect(db: &Connection, own: &Own) -> Result<State, Error> {
     if let Some(name) = &own.full_name {
         settings.insert(FULL_NAME.to_owned(), name.clone());
     }
+    for chat in chats::all(db)? {
+        if let Some(timer) = chat.timer {
+            settings.insert(format!("{TIMER}{}", chat.name), timer.to_string());
+        }
+    }
+    settings.extend(crate::engine::settings::collect(db)?);
     Ok(State::new(contacts_of, all, settings))
 }
 
@@ -78,6 +86,17 @@ pub(crate) fn apply(tx: &Connection, own: &mut Own, state: State) -> Result<(), 
     {
         crate::store::own::set_full_name(tx, name)?;
         own.full_name = Some(name.clone());
+    }
+    for (name, value) in &state.settings {
+        match name.strip_prefix(TIMER) {
+            Some(chat) => {
+                let row = chats::by_name(tx, chat)?.filter(|row| row.timer.is_none());
+                if let (Some(row), Ok(timer)) = (row, value.parse()) {
+                    chats::set_timer(tx, row.chat, Some(timer))?;
+                }
+            }
+            None => crate::engine::settings::restore(tx, name, value)?,
+        }
     }
     Ok(())
 }

@@ -211,7 +211,7 @@ pub(super) fn told(
 fn push(tx: &Database, chat: ChatId, now: u64, body: Body) -> Result<(), Error> {
     let mut id = [0; 16];
     random().fill_bytes(&mut id);
-    let content = content::Content { id, sent_at_ms: now, body, seen: None };
+    let content = content::Content { id, sent_at_ms: now, body, seen: None, lifetime: None };
     let content = content::encode(&content).map_err(|error| Error::BadInput(error.to_string()))?;
     outbox::push(tx, chat, &content, None)
 }

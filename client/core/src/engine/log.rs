@@ -3,7 +3,10 @@
 //! The invariant: entry after entry without a gap; what cannot be read leaves a visible mark, and whatever a peer sends,
 //! the chat goes on.
 
-use super::{Ahead, Engine, State, commits::accept, creation, directory::Pinned, history, membership, order, sync};
+use super::{
+    Ahead, Engine, State, commits::accept, creation, directory::Pinned, history, membership, messages as changes,
+    order, settings, sync,
+};
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -216,6 +219,7 @@ impl Engine {
 
 /// The server has what was sent under this number; returns the message that it shows as.
 pub(super) fn settle(tx: &Database, chat: ChatId, number: u64, seq: u64) -> Result<Option<Message>, Error> {
+    changes::placed(tx, chat, number, seq)?;
     let Some(position) = outbox::take(tx, chat, number)? else { return Ok(None) };
     messages::set_sent(tx, position, seq)?;
     messages::load(tx, position).map(Some)
@@ -340,8 +344,36 @@ impl Reader<'_, '_> {
         if let Some(seen) = &content.seen {
             self.effects.events.extend(order::compare(self.tx, self.row, seq, seen, &from.username, mine)?);
         }
+        if !mine && settings::is_blocked(self.tx, &from.username)? {
+            return Ok(());
+        }
+        let (mut reply_to, lifetime) = (None, content.lifetime);
         let shown = match content.body {
             Body::Text(text) => Content::Text(text),
+            Body::Reply { to, text } => {
+                reply_to = Some((to.author, MessageId(to.id)));
+                Content::Text(text)
+            }
+            Body::Timer(timer) => {
+                chats::set_timer(self.tx, self.row.chat, timer)?;
+                let chat = self.row.name.clone();
+                self.effects.events.push(Event::ChatChanged { chat });
+                Content::Timer(timer)
+            }
+            Body::Change(change) => {
+                let at = (seq, content.sent_at_ms);
+                self.effects.events.extend(changes::take(self.tx, self.row, &from.username, at, change)?);
+                return Ok(());
+            }
+            Body::Read { read } => {
+                if !mine && settings::is_on(self.tx, settings::READ_RECEIPTS)? {
+                    for (id, seq) in messages::set_read(self.tx, self.row.chat, read.min(seq))? {
+                        let (chat, state, seq) = (self.row.name.clone(), MessageState::Read, Some(seq));
+                        self.effects.events.push(Event::State { chat, id, state, seq });
+                    }
+                }
+                return Ok(());
+            }
             Body::Profile { full_name } => {
                 if !mine {
                     contacts::set_full_name(self.tx, &from.username, full_name.as_deref())?;
@@ -364,6 +396,7 @@ impl Reader<'_, '_> {
             Body::Sync(sync) if mine && self.row.name == self.own.username => {
                 match sync::apply(self.tx, *sync)? {
                     sync::Effect::None => {}
+                    sync::Effect::ChatChanged(chat) => self.effects.events.push(Event::ChatChanged { chat }),
                     sync::Effect::AccountKey(key) => self.effects.account_key = Some(key),
                     sync::Effect::Trusted(username, accepted) => self.effects.trusted.push((username, accepted)),
                 }
@@ -384,7 +417,7 @@ impl Reader<'_, '_> {
                 return Ok(());
             }
             // Not for eyes: clients talk to each other.
-            Body::Sync(_) | Body::Silent => return Ok(()),
+            Body::Sync(_) | Body::Typing(_) | Body::Silent => return Ok(()),
             _ => Content::Unknown,
         };
         let author = Some(from.username.as_str());
@@ -398,7 +431,7 @@ impl Reader<'_, '_> {
         }
         // Whatever the author claims, the database must be able to keep it.
         let sent_at = content.sent_at_ms.min(messages::LATEST);
-        self.show(&Placed { seq, author, id: MessageId(content.id), sent_at, content: shown })
+        self.show(&Placed { seq, author, id: MessageId(content.id), sent_at, content: shown, reply_to, lifetime })
     }
 
     fn show(&mut self, placed: &Placed<'_>) -> Result<(), Error> {
@@ -406,7 +439,10 @@ impl Reader<'_, '_> {
             self.effects.unread.push(placed.seq);
         }
         let position = insert(self.tx, self.own, self.row, placed)?;
-        self.effects.events.push(Event::Message(messages::load(self.tx, position)?));
+        self.effects.events.push(match settings::is_request(self.tx, &self.row.name)? {
+            true => Event::ChatChanged { chat: self.row.name.clone() },
+            false => Event::Message(messages::load(self.tx, position)?),
+        });
         Ok(())
     }
 }
@@ -434,19 +470,22 @@ struct Placed<'a> {
     id: MessageId,
     sent_at: u64,
     content: Content,
+    reply_to: Option<(String, MessageId)>,
+    lifetime: Option<u32>,
 }
 
 impl Placed<'_> {
     fn unreadable(seq: u64, reason: String) -> Self {
         let mut id = [0; 16];
         random().fill_bytes(&mut id);
-        Self { seq, author: None, id: MessageId(id), sent_at: now_ms(), content: Content::Unreadable(reason) }
+        let content = Content::Unreadable(reason);
+        Self { seq, author: None, id: MessageId(id), sent_at: now_ms(), content, reply_to: None, lifetime: None }
     }
 }
 
 fn insert(tx: &Database, own: &Own, row: &ChatRow, placed: &Placed<'_>) -> Result<i64, Error> {
     let mine = placed.author.is_some_and(|author| author == own.username);
-    messages::insert(
+    let position = messages::insert(
         tx,
         &messages::NewMessage {
             chat: row.chat,
@@ -458,6 +497,13 @@ fn insert(tx: &Database, own: &Own, row: &ChatRow, placed: &Placed<'_>) -> Resul
             received_at: now_ms(),
             content: &placed.content,
             state: if mine { &MessageState::Sent } else { &MessageState::Received },
+            reply_to: placed.reply_to.as_ref().map(|(author, id)| (author.as_str(), *id)),
+            lifetime: placed.lifetime,
         },
-    )
+    )?;
+    if let (true, Some(lifetime)) = (mine, placed.lifetime) {
+        // Sent from another device of ours: there it runs since then.
+        messages::set_expiry(tx, position, placed.sent_at.min(now_ms()) + u64::from(lifetime) * 1000)?;
+    }
+    Ok(position)
 }

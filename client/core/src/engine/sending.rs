@@ -3,10 +3,10 @@
 //! The invariant: a send number never carries two ciphertexts that the server could accept. Bytes once sealed are
 //! repeated as they are until the server has refused them; only then the number is given out again.
 
-use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log, order};
+use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log, order, settings};
 use crate::{
-    Content, Error, ErrorKind, Event, Message, MessageId, MessageState,
-    account::{now_ms, username},
+    Error, ErrorKind, Event, Message, MessageId, MessageState,
+    account::now_ms,
     random,
     store::{
         self,
@@ -136,53 +136,22 @@ impl Lane {
 }
 
 impl Engine {
-    /// Stores a text for sending.
-    pub(super) fn queue_text(&mut self, to: &str, text: String) -> Result<Message, Error> {
-        let to = username(to)?;
-        if text.trim().is_empty() {
-            return Err(Error::Empty);
-        }
-        if text.len() > content::TEXT {
-            return Err(Error::TooLong { length: text.len(), limit: content::TEXT });
-        }
-        let mut id = [0; 16];
-        random().fill_bytes(&mut id);
-        let now = now_ms();
-        let body = content::Content { id, sent_at_ms: now, body: Body::Text(text.clone()), seen: None };
-        let body = content::encode(&body).map_err(|error| Error::BadInput(error.to_string()))?;
-        let author = self.own.username.clone();
-        let (chat, message) = store::in_transaction(&mut self.db, |tx| {
-            let chat = chats::ensure(tx, to.as_str())?.chat;
-            let new = messages::NewMessage {
-                chat,
-                id: MessageId(id),
-                author: &author,
-                mine: true,
-                seq: None,
-                sent_at: now,
-                received_at: now,
-                content: &Content::Text(text),
-                state: &MessageState::Queued,
-            };
-            let position = messages::insert(tx, &new)?;
-            outbox::push(tx, chat, &body, Some(position))?;
-            Ok::<_, Error>((chat, messages::load(tx, position)?))
-        })?;
-        self.dirty.insert(chat);
-        Ok(message)
-    }
-
     /// Tells the others what has arrived here.
     pub(super) fn queue_receipts(&mut self) -> Result<(), Error> {
         let owing = store::in_transaction(&mut self.db, |tx| {
             let owing = chats::owing_receipts(tx)?;
+            let wanted = settings::is_on(tx, settings::DELIVERED_RECEIPTS)?;
             for row in &owing {
+                chats::set_receipted(tx, row.chat, row.others)?;
+                if !wanted {
+                    continue;
+                }
                 let mut id = [0; 16];
                 random().fill_bytes(&mut id);
                 let body = Body::Receipt { delivered: row.others };
-                let receipt = content::encode(&content::Content { id, sent_at_ms: now_ms(), body, seen: None });
+                let receipt =
+                    content::encode(&content::Content { id, sent_at_ms: now_ms(), body, seen: None, lifetime: None });
                 outbox::push(tx, row.chat, &receipt.map_err(|error| Error::BadInput(error.to_string()))?, None)?;
-                chats::set_receipted(tx, row.chat, row.others)?;
             }
             Ok::<_, Error>(owing)
         })?;
@@ -374,8 +343,13 @@ impl Engine {
             if full_name.is_some() {
                 let mut id = [0; 16];
                 random().fill_bytes(&mut id);
-                let profile =
-                    content::Content { id, sent_at_ms: now_ms(), body: Body::Profile { full_name }, seen: None };
+                let profile = content::Content {
+                    id,
+                    sent_at_ms: now_ms(),
+                    body: Body::Profile { full_name },
+                    seen: None,
+                    lifetime: None,
+                };
                 let profile = content::encode(&profile).map_err(|error| Error::BadInput(error.to_string()))?;
                 outbox::push(tx, row.chat, &profile, None)?;
             }

@@ -6,14 +6,14 @@
 
 use super::{Engine, State};
 use crate::{
-    Error,
+    Error, Event,
     account::now_ms,
     client::trust,
     random,
     store::{
         self,
         chats::{self, ChatId},
-        contacts, outbox, own,
+        contacts, messages, outbox, own,
         own::Own,
     },
 };
@@ -29,8 +29,12 @@ impl Engine {
     /// The user has read a chat, up to what is there: the other devices are told, a little later, together.
     pub(super) fn mark_read(&mut self, name: &str) -> Result<(), Error> {
         let Some(row) = chats::by_name(&self.db, name)? else { return Ok(()) };
-        chats::mark_read(&self.db, row.chat)?;
+        store::in_transaction(&mut self.db, |tx| {
+            chats::mark_read(tx, row.chat)?;
+            messages::begin_expiry(tx, now_ms())
+        })?;
         self.owe_receipt();
+        self.tell(&Event::ChatChanged { chat: row.name });
         Ok(())
     }
 
@@ -75,7 +79,8 @@ pub(super) fn queue(tx: &Database, own: &Own, sync: Sync) -> Result<Option<ChatI
     let Some(row) = chats::by_name(tx, &own.username)? else { return Ok(None) };
     let mut id = [0; 16];
     random().fill_bytes(&mut id);
-    let content = content::Content { id, sent_at_ms: now_ms(), body: Body::Sync(Box::new(sync)), seen: None };
+    let content =
+        content::Content { id, sent_at_ms: now_ms(), body: Body::Sync(Box::new(sync)), seen: None, lifetime: None };
     let content = content::encode(&content).map_err(|error| Error::BadInput(error.to_string()))?;
     outbox::push(tx, row.chat, &content, None)?;
     Ok(Some(row.chat))
@@ -95,6 +100,8 @@ pub(super) fn queue_keys(tx: &Database, own: &Own) -> Result<Option<ChatId>, Err
 pub(super) enum Effect {
     /// Nothing.
     None,
+    /// This chat looks different in the list of chats.
+    ChatChanged(String),
     /// The account key is this one now.
     AccountKey(Zeroizing<[u8; 32]>),
     /// What was held for this user may go; the identity that was accepted.
@@ -104,7 +111,18 @@ pub(super) enum Effect {
 /// Takes in what another device of this account said in the chat that the account has with itself.
 pub(super) fn apply(tx: &Database, sync: Sync) -> Result<Effect, Error> {
     match sync {
-        Sync::Read { conversation, era, seq } => chats::read_elsewhere(tx, &conversation, u64::from(era), seq)?,
+        Sync::Read { conversation, era, seq } => {
+            chats::read_elsewhere(tx, &conversation, u64::from(era), seq)?;
+            messages::begin_expiry(tx, now_ms())?;
+            if let Some(row) = chats::by_conversation(tx, &conversation)? {
+                return Ok(Effect::ChatChanged(row.name));
+            }
+        }
+        Sync::Setting { name, value, at_ms } => {
+            if let Some(chat) = super::settings::take(tx, &name, &value, at_ms)? {
+                return Ok(Effect::ChatChanged(chat));
+            }
+        }
         Sync::Verified { username, fingerprint, verified } if pinned(tx, &username)? == Some(fingerprint) => {
             contacts::set_verified(tx, &username, verified.then_some(&fingerprint))?;
         }

@@ -26,6 +26,26 @@ struct MessageObject<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_to: Option<ReplyObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reactions: Vec<ReactionObject<'a>>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pinned: bool,
+}
+
+#[derive(Serialize)]
+struct ReplyObject<'a> {
+    from: &'a str,
+    id: String,
+}
+
+#[derive(Serialize)]
+struct ReactionObject<'a> {
+    emoji: &'a str,
+    by: &'a [String],
 }
 
 /// A string as JSON. Control characters and what changes the direction of text are escaped, too.
@@ -68,6 +88,8 @@ impl Format for Json {
             Content::Text(text) => ("text", Some(text.as_str()), None),
             Content::Unreadable(reason) => ("unreadable", None, Some(reason.as_str())),
             Content::Notice(text) => ("notice", None, Some(text.as_str())),
+            Content::Deleted { .. } => ("deleted", None, None),
+            Content::Timer(_) => ("timer", None, None),
             _ => ("unknown", None, None),
         };
         let failed = match &message.state {
@@ -88,6 +110,10 @@ impl Format for Json {
             told_by: message.told_by.as_deref(),
             reason: unreadable.or(failed),
             state: state_name(&message.state),
+            reply_to: message.reply_to.as_ref().map(|to| ReplyObject { from: &to.author, id: to.id.to_string() }),
+            edited_at: message.edited_at.map(rfc3339),
+            reactions: message.reactions.iter().map(|one| ReactionObject { emoji: &one.emoji, by: &one.by }).collect(),
+            pinned: message.pinned,
         };
         out.push_str(if cursor.written > 0 { ",\n" } else { "\n" });
         out.push_str(&quoted(&object));

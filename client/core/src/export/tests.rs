@@ -36,6 +36,8 @@ fn fill(db: &mut Connection, texts: impl Iterator<Item = String>) {
                     received_at: 1_700_000_000_500 + 60_000 * index,
                     content: &Content::Text(text),
                     state: if mine { &MessageState::Sent } else { &MessageState::Received },
+                    reply_to: None,
+                    lifetime: None,
                 },
             )?;
         }
@@ -105,7 +107,7 @@ fn what_goes_out_as_json_comes_back_marked_and_once() {
     assert_eq!(imported(&mut there, &document).unwrap(), Imported { added: 0, known: 3, skipped: 0 });
     assert!(messages::unreceived(&there, 10).unwrap().is_empty());
     let chat = chats::by_name(&there, "bob").unwrap().unwrap().chat;
-    assert_eq!(messages::counts(&there, chat).unwrap(), (0, 0));
+    assert_eq!(messages::counts(&there, chat).unwrap(), (0, 0, 0));
 
     // Exported again it still says that it is imported, once.
     let (again, _) = exported(&there, ExportFormat::Json);

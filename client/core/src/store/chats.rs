@@ -45,6 +45,10 @@ pub(crate) struct ChatRow {
     pub(crate) gap: bool,
     /// When this device's keys in the group are due to be replaced: milliseconds since 1970.
     pub(crate) update_at: u64,
+    /// The lifetime of the next messages, in seconds.
+    pub(crate) timer: Option<u32>,
+    /// What the user has begun to write.
+    pub(crate) draft: Option<String>,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
@@ -73,6 +77,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
         },
         gap: row.get("gap")?,
         update_at: row.get("update_at")?,
+        timer: row.get("timer")?,
+        draft: row.get("draft")?,
     })
 }
 
@@ -215,7 +221,7 @@ pub(crate) fn begin_era(db: &Connection, chat: ChatId) -> Result<(), Error> {
         [chat],
     )?;
     db.execute(
-        "UPDATE chats SET era = era + 1, read_told = 0, phase = 0, conversation = NULL, cursor = 0, commits = 0, number = 0, others = 0,
+        "UPDATE chats SET era = era + 1, read_told = 0, read_receipted = 0, phase = 0, conversation = NULL, cursor = 0, commits = 0, number = 0, others = 0,
                           receipted = 0, introduced = 0, creation = NULL, join_key = NULL, gap = 0, unsettled = 1
          WHERE chat = ?1",
         [chat],
@@ -275,7 +281,11 @@ pub(crate) fn active(db: &Connection) -> Result<BTreeSet<ChatId>, Error> {
 
 /// Chats with entries of others that nobody was told about yet.
 pub(crate) fn owing_receipts(db: &Connection) -> Result<Vec<ChatRow>, Error> {
-    let mut query = db.prepare_cached("SELECT * FROM chats WHERE phase = 3 AND others > receipted")?;
+    let mut query = db.prepare_cached(
+        "SELECT * FROM chats WHERE phase = 3 AND others > receipted
+             AND NOT EXISTS (SELECT 1 FROM settings s WHERE s.value = 'on'
+                 AND s.name IN ('request/' || chats.name, 'blocked/' || chats.name))",
+    )?;
     let rows = query.query_map([], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -316,6 +326,33 @@ pub(crate) fn owing_read_positions(db: &Connection) -> Result<Vec<ReadPosition>,
 
 pub(crate) fn set_read_told(db: &Connection, chat: ChatId, seq: u64) -> Result<(), Error> {
     db.prepare_cached("UPDATE chats SET read_told = max(read_told, ?2) WHERE chat = ?1")?.execute((chat, seq))?;
+    Ok(())
+}
+
+/// Active chats with others of which more was read than they were told: with the seq up to which it was.
+pub(crate) fn owing_read_receipts(db: &Connection) -> Result<Vec<(ChatId, u64)>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT chat, read_receipted, (SELECT max(m.seq) FROM messages m WHERE m.chat = c.chat AND m.era = c.era
+                AND m.mine = 0 AND m.position <= c.read) AS seq
+         FROM chats c WHERE phase = 3 AND name <> (SELECT username FROM own) AND seq > read_receipted",
+    )?;
+    let rows = query.query_map([], |row| Ok((row.get("chat")?, row.get("seq")?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn set_read_receipted(db: &Connection, chat: ChatId, seq: u64) -> Result<(), Error> {
+    db.prepare_cached("UPDATE chats SET read_receipted = max(read_receipted, ?2) WHERE chat = ?1")?
+        .execute((chat, seq))?;
+    Ok(())
+}
+
+pub(crate) fn set_timer(db: &Connection, chat: ChatId, timer: Option<u32>) -> Result<(), Error> {
+    db.execute("UPDATE chats SET timer = ?2 WHERE chat = ?1", (chat, timer))?;
+    Ok(())
+}
+
+pub(crate) fn set_draft(db: &Connection, chat: ChatId, draft: Option<&str>) -> Result<(), Error> {
+    db.execute("UPDATE chats SET draft = ?2 WHERE chat = ?1", (chat, draft))?;
     Ok(())
 }
 

@@ -36,6 +36,18 @@ pub(crate) fn chats(db: &Connection) -> Result<Vec<ChatId>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Queues what is as good in the chat's next conversation, and shows as no message of its own.
+pub(crate) fn push_lasting(db: &Connection, chat: ChatId, content: &[u8]) -> Result<(), Error> {
+    db.prepare_cached("INSERT INTO outbox (chat, content, lasting) VALUES (?1, ?2, 1)")?.execute((chat, content))?;
+    Ok(())
+}
+
+/// What was sent under this number and waits for the server's yes: its content, and the message that it shows as.
+pub(crate) fn content(db: &Connection, chat: ChatId, number: u64) -> Result<Option<(Vec<u8>, Option<i64>)>, Error> {
+    let mut query = db.prepare_cached("SELECT content, message FROM outbox WHERE chat = ?1 AND number = ?2")?;
+    Ok(query.query_row((chat, number), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
 /// The next rows that were never sealed.
 pub(crate) fn unsealed(db: &Connection, chat: ChatId, limit: usize) -> Result<Vec<OutboxRow>, Error> {
     let mut query = db.prepare_cached(
@@ -103,7 +115,7 @@ pub(crate) fn unseal(db: &Connection, chat: ChatId, number: u64) -> Result<(), E
 
 /// What waits goes into another conversation: every seal is void, and what only spoke of the old one goes.
 pub(crate) fn carry_over(db: &Connection, chat: ChatId) -> Result<(), Error> {
-    db.execute("DELETE FROM outbox WHERE chat = ?1 AND message IS NULL", [chat])?;
+    db.execute("DELETE FROM outbox WHERE chat = ?1 AND message IS NULL AND NOT lasting", [chat])?;
     unseal(db, chat, 0)
 }
 

@@ -66,6 +66,12 @@ pub(crate) fn load(db: &Connection) -> Result<Option<Own>, Error> {
     Ok(own.optional()?)
 }
 
+/// The account's name; empty where there is no account yet.
+pub(crate) fn username(db: &Connection) -> Result<String, Error> {
+    let mut query = db.prepare_cached("SELECT username FROM own")?;
+    Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or_default())
+}
+
 /// The newest signed list.
 pub(crate) fn device_list(db: &Connection) -> Result<Option<Vec<u8>>, Error> {
     Ok(db.query_row("SELECT device_list FROM own", [], |row| row.get(0)).optional()?)

@@ -170,6 +170,7 @@ impl Conversation {
             Event::Restored(progress) if progress.total > 0 => {
                 vec![notice(&format!("{} of {} messages restored", progress.done, progress.total))]
             }
+            Event::Changed(_) | Event::Gone { .. } | Event::ChatChanged { .. } => Vec::new(),
             Event::Profile { .. } | Event::CaughtUp | Event::Restoring(_) | Event::Restored(_) => Vec::new(),
         }
     }

@@ -244,6 +244,7 @@ mod tests {
             told_by: None,
             content: Content::Text("hi".into()),
             state: MessageState::Queued,
+            ..Message::default()
         };
         let object = |message: &Message| serde_json::to_value(SentObject::from(message)).unwrap();
         let expected =

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use waxwing_core::{Chat, Connection, Content, Event, Message, MessageState};
+use waxwing_core::{Chat, Connection, Content, Event, Message, MessageState, Reaction, Reply};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub(crate) struct MessageObject {
     pub(crate) sent_at: String,
     /// When this device stored it (RFC 3339, UTC).
     pub(crate) received_at: String,
-    /// text, unknown, unreadable, or notice: something that this device noticed about the chat.
+    /// text, deleted, timer, unknown, unreadable, or notice: something that this device noticed about the chat.
     pub(crate) kind: String,
     /// What it says, if it is a text. It comes from others: never hand it to a shell or a terminal as it is.
     pub(crate) text: Option<String>,
@@ -35,9 +35,56 @@ pub(crate) struct MessageObject {
     /// Why it is unreadable or was not sent, or what was noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
-    /// queued, sent, delivered, failed or received; missing where only others' messages are meant.
+    /// queued, sent, delivered, read, failed or received; missing where only others' messages are meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) state: Option<String>,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<ReplyObject>,
+    /// When its author changed it last (RFC 3339, UTC); the text is the changed one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) edited_at: Option<String>,
+    /// Who took it back, if it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deleted_by: Option<String>,
+    /// What readers have put under it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) reactions: Vec<ReactionObject>,
+    /// Whether it is pinned in its chat.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) pinned: bool,
+    /// The names that its text speaks to as @name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mentions: Vec<String>,
+    /// Of the kind timer: for how many seconds the chat's messages are kept from here on; none: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer: Option<u32>,
+    /// For how many seconds it is kept, once it was sent or read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lifetime: Option<u32>,
+    /// When it goes (RFC 3339, UTC), once that has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires_at: Option<String>,
+}
+
+/// The message that another one answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ReplyObject {
+    /// Its author's username, as the answer claims.
+    pub(crate) from: String,
+    /// Its id.
+    pub(crate) id: String,
+    /// How it begins; none if it is not here, or is no text.
+    pub(crate) excerpt: Option<String>,
+}
+
+/// An emoji under a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ReactionObject {
+    /// The emoji.
+    pub(crate) emoji: String,
+    /// Who put it there.
+    pub(crate) by: Vec<String>,
 }
 
 impl MessageObject {
@@ -48,6 +95,8 @@ impl MessageObject {
             Content::Unknown => ("unknown", None, None),
             Content::Unreadable(reason) => ("unreadable", None, Some(reason.clone())),
             Content::Notice(text) => ("notice", None, Some(text.clone())),
+            Content::Deleted { .. } => ("deleted", None, None),
+            Content::Timer(_) => ("timer", None, None),
         };
         Self {
             chat: message.chat.clone(),
@@ -61,6 +110,29 @@ impl MessageObject {
             told_by: message.told_by.clone(),
             reason,
             state: None,
+            reply_to: message.reply_to.as_ref().map(|reply| ReplyObject {
+                from: reply.author.clone(),
+                id: reply.id.to_string(),
+                excerpt: reply.excerpt.clone(),
+            }),
+            edited_at: message.edited_at.map(rfc3339),
+            deleted_by: match &message.content {
+                Content::Deleted { by } => Some(by.clone()),
+                _ => None,
+            },
+            reactions: message
+                .reactions
+                .iter()
+                .map(|reaction| ReactionObject { emoji: reaction.emoji.clone(), by: reaction.by.clone() })
+                .collect(),
+            pinned: message.pinned,
+            mentions: message.mentions(),
+            timer: match &message.content {
+                Content::Timer(timer) => *timer,
+                _ => None,
+            },
+            lifetime: message.lifetime,
+            expires_at: message.expires_at.map(rfc3339),
         }
     }
 
@@ -84,6 +156,8 @@ impl TryFrom<MessageObject> for Message {
             ("text", Some(text)) => Content::Text(text),
             ("unreadable", _) => Content::Unreadable(object.reason.unwrap_or_default()),
             ("notice", _) => Content::Notice(object.reason.unwrap_or_default()),
+            ("deleted", _) => Content::Deleted { by: object.deleted_by.unwrap_or_default() },
+            ("timer", _) => Content::Timer(object.timer),
             _ => Content::Unknown,
         };
         Ok(Self {
@@ -96,6 +170,19 @@ impl TryFrom<MessageObject> for Message {
             told_by: object.told_by,
             content,
             state,
+            reply_to: match object.reply_to {
+                Some(ReplyObject { from, id, excerpt }) => Some(Reply { author: from, id: id.parse()?, excerpt }),
+                None => None,
+            },
+            edited_at: object.edited_at.as_deref().map(milliseconds).transpose()?,
+            reactions: object
+                .reactions
+                .into_iter()
+                .map(|ReactionObject { emoji, by }| Reaction { emoji, by })
+                .collect(),
+            pinned: object.pinned,
+            lifetime: object.lifetime,
+            expires_at: object.expires_at.as_deref().map(milliseconds).transpose()?,
         })
     }
 }
@@ -115,6 +202,7 @@ pub(crate) fn state_name(state: &MessageState) -> &'static str {
         MessageState::Queued => "queued",
         MessageState::Sent => "sent",
         MessageState::Delivered => "delivered",
+        MessageState::Read => "read",
         MessageState::Failed(_) => "failed",
         MessageState::Received => "received",
     }
@@ -125,6 +213,7 @@ fn state(name: &str, reason: Option<String>) -> Result<MessageState, Failure> {
         "queued" => MessageState::Queued,
         "sent" => MessageState::Sent,
         "delivered" => MessageState::Delivered,
+        "read" => MessageState::Read,
         "failed" => MessageState::Failed(reason.unwrap_or_default()),
         "received" => MessageState::Received,
         _ => return Err(Failure::foreign_answer()),
@@ -146,6 +235,24 @@ pub(crate) struct ChatObject {
     pub(crate) identity_changed: bool,
     /// The newest message.
     pub(crate) last: Option<MessageObject>,
+    /// Unread messages that speak to the user by name or answer the user.
+    #[serde(default)]
+    pub(crate) mentions: u64,
+    /// Until when the user wants no notice of it (RFC 3339, UTC); without an end, the end of the calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) muted_until: Option<String>,
+    /// For how many seconds its next messages are kept; none: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timer: Option<u32>,
+    /// What the user has begun to write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) draft: Option<String>,
+    /// A stranger has begun it, and it is not accepted.
+    #[serde(default)]
+    pub(crate) request: bool,
+    /// The other user is blocked.
+    #[serde(default)]
+    pub(crate) blocked: bool,
 }
 
 impl From<&Chat> for ChatObject {
@@ -157,6 +264,12 @@ impl From<&Chat> for ChatObject {
             queued: chat.queued,
             identity_changed: chat.identity_changed,
             last: chat.last.as_ref().map(MessageObject::with_state),
+            mentions: chat.mentions,
+            muted_until: chat.muted_until.map(rfc3339),
+            timer: chat.timer,
+            draft: chat.draft.clone(),
+            request: chat.request,
+            blocked: chat.blocked,
         }
     }
 }
@@ -172,6 +285,12 @@ impl TryFrom<ChatObject> for Chat {
             unread: object.unread,
             queued: object.queued,
             identity_changed: object.identity_changed,
+            mentions: object.mentions,
+            muted_until: object.muted_until.as_deref().map(milliseconds).transpose()?,
+            timer: object.timer,
+            draft: object.draft,
+            request: object.request,
+            blocked: object.blocked,
         })
     }
 }
@@ -198,13 +317,32 @@ pub(crate) enum EventObject {
         /// The message.
         message: MessageObject,
     },
+    /// Something was done to a message: it was edited, deleted, reacted to or pinned.
+    Changed {
+        /// The message as it is now.
+        message: MessageObject,
+    },
+    /// A message is not here any more.
+    Gone {
+        /// The chat.
+        chat: String,
+        /// The message.
+        id: String,
+        /// Its author's username.
+        from: String,
+    },
+    /// A chat looks different in the list of chats.
+    ChatChanged {
+        /// The chat.
+        chat: String,
+    },
     /// An own message came further, or failed.
     State {
         /// The chat.
         chat: String,
         /// The message.
         id: String,
-        /// queued, sent, delivered or failed.
+        /// queued, sent, delivered, read or failed.
         state: String,
         /// Why it failed.
         reason: Option<String>,
@@ -285,6 +423,9 @@ impl From<&Event> for EventObject {
             },
             Event::CaughtUp => Self::CaughtUp,
             Event::Message(message) => Self::Message { message: MessageObject::with_state(message) },
+            Event::Changed(message) => Self::Changed { message: MessageObject::with_state(message) },
+            Event::Gone { chat, id, from } => Self::Gone { chat: chat.clone(), id: id.to_string(), from: from.clone() },
+            Event::ChatChanged { chat } => Self::ChatChanged { chat: chat.clone() },
             Event::State { chat, id, state, seq } => Self::State {
                 chat: chat.clone(),
                 id: id.to_string(),
@@ -332,6 +473,9 @@ impl EventObject {
             }
             Self::CaughtUp => Event::CaughtUp,
             Self::Message { message } => Event::Message(message.try_into()?),
+            Self::Changed { message } => Event::Changed(message.try_into()?),
+            Self::Gone { chat, id, from } => Event::Gone { chat, id: id.parse()?, from },
+            Self::ChatChanged { chat } => Event::ChatChanged { chat },
             Self::State { chat, id, state: name, reason, seq } => {
                 Event::State { chat, id: id.parse()?, state: state(&name, reason)?, seq }
             }
@@ -354,6 +498,7 @@ impl EventObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use waxwing_core::MessageId;
 
     fn message(content: Content, state: MessageState) -> Message {
         Message {
@@ -366,6 +511,7 @@ mod tests {
             told_by: None,
             content,
             state,
+            ..Message::default()
         }
     }
 
@@ -379,6 +525,18 @@ mod tests {
             message(Content::Text("hi\n\u{1b}".into()), MessageState::Delivered),
             message(Content::Text("x".into()), MessageState::Failed("too late".into())),
             message(Content::Unknown, MessageState::Received),
+            message(Content::Deleted { by: "bob".into() }, MessageState::Received),
+            message(Content::Timer(None), MessageState::Received),
+            message(Content::Timer(Some(60)), MessageState::Read),
+            Message {
+                reply_to: Some(Reply { author: "al".into(), id: MessageId::default(), excerpt: Some("why".into()) }),
+                edited_at: Some(5),
+                reactions: vec![Reaction { emoji: "👍".into(), by: vec!["al".into(), "bob".into()] }],
+                pinned: true,
+                lifetime: Some(60),
+                expires_at: Some(1_700_000_000_123),
+                ..message(Content::Text("because, @al".into()), MessageState::Received)
+            },
             message(Content::Unreadable("no key".into()), MessageState::Received),
             message(Content::Notice("2 messages are missing here".into()), MessageState::Received),
         ] {
@@ -395,6 +553,9 @@ mod tests {
             Event::Connection(Connection::Offline { reason: "r".into(), retry_in: Some(Duration::from_millis(1500)) }),
             Event::CaughtUp,
             Event::Message(message(Content::Text("hi".into()), MessageState::Received)),
+            Event::Changed(message(Content::Deleted { by: "bob".into() }, MessageState::Received)),
+            Event::Gone { chat: "bob".into(), id, from: "al".into() },
+            Event::ChatChanged { chat: "bob".into() },
             Event::State { chat: "bob".into(), id, state: MessageState::Failed("r".into()), seq: None },
             Event::State { chat: "bob".into(), id, state: MessageState::Sent, seq: Some(3) },
             Event::IdentityChanged { username: "bob".into() },

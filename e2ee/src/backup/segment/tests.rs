@@ -22,12 +22,18 @@ fn message(seq: u64, text: &str) -> Message {
         delivered: true,
         told_by: None,
         said: Said::Content(text.as_bytes().to_vec()),
+        done: None,
     }
+}
+
+fn done(seq: u64) -> Done {
+    Done { kind: 1, by: "bob".to_owned(), era: 0, seq, at_ms: 1_800_000_000_002, value: "👍".to_owned() }
 }
 
 fn segment() -> Segment {
     let notice = Message {
         author: None,
+        done: Some(vec![done(5), done(6)]),
         told_by: Some("carol".to_owned()),
         said: Said::Local { kind: 3, text: "2 messages are missing here".to_owned() },
         ..message(2, "")

@@ -4,14 +4,18 @@
 //! is below all others'.
 
 use crate::{
-    Error,
+    Error, MessageId,
     backup::{Item, Range},
-    store::{array, chats::ChatId},
+    store::{
+        array,
+        changes::{self, Change, Kind, Target},
+        chats::ChatId,
+    },
 };
 use rusqlite::{Connection, named_params};
 
-/// The marks of this device itself, which another one makes for itself: what could not be read, and notices.
-const SHARED: &str = "kind IN (0, 1)";
+/// Not the marks of this device itself, which another one makes for itself; and nothing that is to disappear.
+const SHARED: &str = "kind IN (0, 1) AND lifetime IS NULL";
 
 /// A conversation that a chat is, or was.
 #[derive(Clone, Debug)]
@@ -37,6 +41,10 @@ pub(crate) struct Row {
     pub(crate) kind: i64,
     pub(crate) text: String,
     pub(crate) delivered: bool,
+    /// The message that it answers: its author and id.
+    pub(crate) reply_to: Option<(String, [u8; 16])>,
+    /// What was done to it; the text is what became of it.
+    pub(crate) done: Vec<Change>,
 }
 
 /// All logs.
@@ -73,11 +81,15 @@ pub(crate) fn items(db: &Connection, chat: ChatId, era: u64, range: Range) -> Re
 /// The messages of a stretch.
 pub(crate) fn rows(db: &Connection, chat: ChatId, era: u64, range: Range) -> Result<Vec<Row>, Error> {
     let mut query = db.prepare_cached(&format!(
-        "SELECT id, seq, author, mine, sent_at, received_at, kind, text, state = 2 AS delivered FROM messages
+        "SELECT id, seq, author, mine, sent_at, received_at, kind, text, state IN (2, 5) AS delivered, reply_author,
+                reply_id, changed FROM messages
          WHERE chat = ?1 AND era = ?2 AND seq BETWEEN ?3 AND ?4 AND {SHARED} ORDER BY seq"
     ))?;
     let rows = query.query_map((chat, era, range.first, range.last), |row| {
-        Ok(Row {
+        let reply_author: Option<String> = row.get("reply_author")?;
+        let reply_to = reply_author.map(|author| Ok::<_, rusqlite::Error>((author, array(row, "reply_id")?)));
+        let changed: bool = row.get("changed")?;
+        let row = Row {
             id: array(row, "id")?,
             seq: row.get("seq")?,
             author: row.get("author")?,
@@ -87,20 +99,36 @@ pub(crate) fn rows(db: &Connection, chat: ChatId, era: u64, range: Range) -> Res
             kind: row.get("kind")?,
             text: row.get("text")?,
             delivered: row.get("delivered")?,
-        })
+            reply_to: reply_to.transpose()?,
+            done: Vec::new(),
+        };
+        Ok((changed, row))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    rows.map(|row| {
+        let (changed, mut row) = row?;
+        if changed {
+            let target = Target { chat, author: row.author.clone(), id: MessageId(row.id) };
+            row.done = changes::of(db, &target)?;
+            // What still waits for the server may come to nothing.
+            row.done.retain(|change| change.seq != changes::WAITING);
+        }
+        Ok(row)
+    })
+    .collect()
 }
 
 /// Puts messages back. Where there is one already it stays, unless it is only the mark of something unreadable.
 pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> Result<(), Error> {
     let mut position = crate::store::messages::lowest_position(db)?;
     let mut insert = db.prepare_cached(
-        "INSERT INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state)
-         VALUES (:position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :received_at, :kind, :text, :state)
+        "INSERT INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state,
+                               reply_author, reply_id)
+         VALUES (:position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :received_at, :kind, :text, :state,
+                 :reply_author, :reply_id)
          ON CONFLICT (chat, era, seq) WHERE seq IS NOT NULL DO UPDATE SET id = excluded.id, author = excluded.author,
              mine = excluded.mine, sent_at = excluded.sent_at, received_at = excluded.received_at, kind = excluded.kind,
-             text = excluded.text, state = excluded.state WHERE messages.kind = 2",
+             text = excluded.text, state = excluded.state,
+             reply_author = excluded.reply_author, reply_id = excluded.reply_id WHERE messages.kind = 2",
     )?;
     for row in rows {
         position -= 1;
@@ -113,14 +141,35 @@ pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> 
             ":position": position, ":chat": chat, ":era": era, ":id": row.id, ":author": row.author, ":mine": row.mine,
             ":seq": row.seq, ":sent_at": row.sent_at, ":received_at": row.received_at, ":kind": row.kind,
             ":text": row.text, ":state": state,
+            ":reply_author": row.reply_to.as_ref().map(|(author, _)| author),
+            ":reply_id": row.reply_to.as_ref().map(|(_, id)| id),
         })?;
+        redo(db, chat, era, row)?;
+    }
+    Ok(())
+}
+
+/// Does to a message what was done to it, as the backup says and as this device has heard meanwhile.
+fn redo(db: &Connection, chat: ChatId, era: u64, row: &Row) -> Result<(), Error> {
+    let target = Target { chat, author: row.author.clone(), id: MessageId(row.id) };
+    let mut newer = false;
+    for change in &row.done {
+        let text = if change.kind == Kind::Edit { row.text.clone() } else { change.value.clone() };
+        newer |= !changes::put(db, &target, &Change { value: text, ..change.clone() })?;
+    }
+    changes::apply(db, &target)?;
+    newer |= changes::of(db, &target)?.len() > row.done.len();
+    if !newer {
+        // It is as the backup has it.
+        db.prepare_cached("DELETE FROM backup_changes WHERE chat = ?1 AND era = ?2 AND seq = ?3")?
+            .execute((chat, era, row.seq))?;
     }
     Ok(())
 }
 
 /// A chat that this device counted anew gets the account's count of its conversations.
 pub(crate) fn renumber(db: &Connection, chat: ChatId, era: u64, new: u64) -> Result<(), Error> {
-    for table in ["messages", "coverage", "backup_changes"] {
+    for table in ["messages", "coverage", "backup_changes", "changes"] {
         db.execute(&format!("UPDATE {table} SET era = ?3 WHERE chat = ?1 AND era = ?2"), (chat, era, new))?;
     }
     db.execute("UPDATE chats SET era = ?3 WHERE chat = ?1 AND era = ?2", (chat, era, new))?;

@@ -16,6 +16,7 @@ fn message(number: u8, chat: &str, from: &str, text: &str) -> Message {
         told_by: None,
         content: Content::Text(text.into()),
         state: if from == "alice" { MessageState::Queued } else { MessageState::Received },
+        ..Message::default()
     }
 }
 
