@@ -75,6 +75,18 @@ pub enum ErrorCode {
     /// The operator has locked the account: it may not sign in until that is undone.
     #[error("this account was disabled by the server's operator")]
     AccountDisabled,
+    /// The operator keeps this name back.
+    #[error("this username is reserved on this server")]
+    UsernameReserved,
+    /// The name is shorter or longer than the operator allows; `number` is the fewest or most characters.
+    #[error("this username is shorter or longer than this server takes")]
+    UsernameLength,
+    /// As many devices of the account, or from the address, are signed in as the operator allows; `number` is how many.
+    #[error("too many devices are signed in already")]
+    TooManySessions,
+    /// The server's disk or memory is nearly full: it makes no new accounts until that changes.
+    #[error("this server has no room for new accounts at the moment")]
+    NoRoom,
     /// A code of a newer server.
     #[error("the server refused for a reason that this client does not know")]
     Unknown,
@@ -106,6 +118,10 @@ impl ErrorCode {
         (21, Self::ManifestConflict),
         (22, Self::UnknownSegment),
         (40, Self::AccountDisabled),
+        (41, Self::UsernameReserved),
+        (42, Self::UsernameLength),
+        (43, Self::TooManySessions),
+        (44, Self::NoRoom),
     ];
 
     /// The number on the wire, from 1; 0 for [`ErrorCode::Unknown`].

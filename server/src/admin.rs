@@ -5,12 +5,14 @@
 //! how answers are printed.
 
 mod disclosure;
+mod invites;
 mod operator;
 mod request;
 mod socket;
 
-pub use operator::{Live, Operator, now};
+pub use operator::{Live, Operator, Reload, now};
 pub use request::{
-    Answer, Device, DisclosedTable, Disclosure, Garbage, Problem, Reply, Request, Session, Stats, User, UserDetails,
+    Answer, Device, DisclosedTable, Disclosure, Garbage, Hidden, Invite, Problem, Reply, Request, Session, Stats, User,
+    UserDetails,
 };
 pub use socket::{Connected, Door, connect};

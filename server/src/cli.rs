@@ -12,13 +12,15 @@ mod operate;
 mod password;
 mod print;
 mod reach;
+mod reload;
 mod report;
 mod rotate_key;
 mod run;
+mod sign_up_secret;
 mod user;
 
 pub use failure::Failure;
-pub use invite::create_invite;
+pub use invite::{create_invite, qr_code};
 
 use crate::install::{Config, Folder, InstallError, Installation, Lock, database, password as password_source};
 use clap::{Args, Parser, Subcommand};
@@ -51,8 +53,13 @@ enum Command {
     Upgrade(Upgrade),
     /// Replace the server's key by a new one that the old one vouches for; the server must be stopped.
     RotateKey(Common),
-    /// Print a link that lets somebody sign up.
+    /// Invites: make one (as without a further word), list them, revoke one.
     Invite(Invite),
+    /// The shared secret for sign-ups, where sign_up is "secret".
+    #[command(subcommand)]
+    SignUpSecret(sign_up_secret::SecretCommand),
+    /// Let the running server read its configuration and certificate anew, as SIGHUP does.
+    Reload(Common),
     /// Accounts: list, show, lock, delete, and sign their devices out.
     #[command(subcommand)]
     User(user::UserCommand),
@@ -99,12 +106,16 @@ struct Overrides {
     /// The least severe lines that are logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Let an open sign-up stand although other networks reach the server.
+    #[arg(long)]
+    yes_open_to_the_world: bool,
 }
 
 impl Overrides {
     fn settings(&self) -> Vec<(&str, &str)> {
         let all = [("listen", &self.listen), ("log.format", &self.log_format), ("log.level", &self.log_level)];
-        all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).collect()
+        let open = self.yes_open_to_the_world.then_some(("yes_open_to_the_world", "yes"));
+        all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).chain(open).collect()
     }
 }
 
@@ -125,15 +136,12 @@ struct Check {
 }
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Invite {
+    #[command(subcommand)]
+    command: Option<invite::InviteCommand>,
     #[command(flatten)]
-    common: Common,
-    /// How many accounts it lets in.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    uses: u32,
-    /// After how many days it ends.
-    #[arg(long, value_name = "DAYS", default_value_t = invite::DAYS, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    days: u32,
+    create: invite::Create,
 }
 
 #[derive(Args)]
@@ -182,7 +190,9 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::Check(command) => (command.common.json, check::check(&command)),
         Command::Upgrade(command) => (command.common.json, upgrade(&command)),
         Command::RotateKey(common) => (common.json, rotate_key::rotate_key(&common)),
-        Command::Invite(command) => (command.common.json, invite::invite(&command)),
+        Command::Invite(command) => (command.json(), invite::invite(&command)),
+        Command::SignUpSecret(command) => (command.json(), sign_up_secret::sign_up_secret(&command)),
+        Command::Reload(common) => (common.json, reload::reload(&common)),
         Command::User(command) => (command.common().json, user::user(&command)),
         Command::Stats(common) => (common.json, report::stats(&common)),
         Command::Announce(command) => (command.common.json, report::announce(&command)),

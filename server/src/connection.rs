@@ -9,8 +9,9 @@ pub(crate) mod outbox;
 
 use crate::{
     handler,
+    limits::{Account, Origin},
     relay::Context,
-    session::{Device, Greeting, Session},
+    session::{Greeting, Peer, Session, SignedIn},
 };
 use frames::Frames;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -47,19 +48,24 @@ pub(crate) struct Summary {
 }
 
 /// Serves one connection to its end. `draining` turns true when the relay shuts down.
-pub(crate) async fn serve(context: &Context, tcp: TcpStream, mut draining: watch::Receiver<bool>) -> Summary {
+pub(crate) async fn serve(
+    context: &Context,
+    tcp: TcpStream,
+    origin: Origin,
+    mut draining: watch::Receiver<bool>,
+) -> Summary {
     let login = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
     let outbox = Arc::new(Outbox::default());
     let opened = tokio::select! {
-        opened = handshake(context, tcp, login) => opened,
+        opened = handshake(context, tcp, origin, login) => opened,
         () = drained(&mut draining) => Err(End::Draining),
     };
     let end = match opened {
         Err(end) => end,
-        Ok((stream, exporter)) => {
+        Ok((stream, peer)) => {
             let (read, write) = tokio::io::split(stream);
             let mut writing = pin!(write_out(write, &outbox, WRITE));
-            let conversing = converse(context, Frames::new(read, login), &outbox, exporter, draining);
+            let conversing = converse(context, Frames::new(read, login), &outbox, peer, draining);
             tokio::select! {
                 // Before the writer, so that the answers of one round leave in one write.
                 biased;
@@ -79,9 +85,10 @@ pub(crate) async fn serve(context: &Context, tcp: TcpStream, mut draining: watch
 
 type Tls = tokio_rustls::server::TlsStream<TcpStream>;
 
-/// Opens TLS; gives the stream and its exporter.
-async fn handshake(context: &Context, tcp: TcpStream, deadline: Instant) -> Result<(Tls, [u8; 32]), End> {
-    let stream = match timeout_at(deadline, context.tls.accept(tcp)).await {
+/// Opens TLS; gives the stream and who is at its other end, as far as is known.
+async fn handshake(context: &Context, tcp: TcpStream, origin: Origin, deadline: Instant) -> Result<(Tls, Peer), End> {
+    let current = context.current();
+    let stream = match timeout_at(deadline, current.tls.accept(tcp)).await {
         Ok(accepted) => accepted.map_err(|_| End::Handshake)?,
         Err(_) => return Err(End::LoginDeadline),
     };
@@ -91,21 +98,21 @@ async fn handshake(context: &Context, tcp: TcpStream, deadline: Instant) -> Resu
         return Err(End::Alpn);
     }
     let exporter = connection.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(|_| End::Handshake)?;
-    Ok((stream, exporter))
+    Ok((stream, Peer { exporter, pin: current.pin, origin }))
 }
 
 async fn converse<R: AsyncRead + Unpin>(
     context: &Context,
     mut frames: Frames<R>,
     outbox: &Arc<Outbox>,
-    exporter: [u8; 32],
+    peer: Peer,
     mut draining: watch::Receiver<bool>,
 ) -> End {
-    match sign_in(context, &mut frames, outbox, exporter, &mut draining).await {
+    match sign_in(context, &mut frames, outbox, peer, &mut draining).await {
         Err(end) => end,
-        Ok(device) => {
+        Ok(signed_in) => {
             frames.signed_in();
-            serve_device(context, &mut frames, outbox, device, &mut draining).await
+            serve_device(context, &mut frames, outbox, signed_in, &mut draining).await
         }
     }
 }
@@ -115,9 +122,9 @@ async fn sign_in<R: AsyncRead + Unpin>(
     context: &Context,
     frames: &mut Frames<R>,
     outbox: &Outbox,
-    exporter: [u8; 32],
+    peer: Peer,
     draining: &mut watch::Receiver<bool>,
-) -> Result<Device, End> {
+) -> Result<SignedIn, End> {
     let hello = tokio::select! {
         body = frames.next() => waxwing_protocol::decode_hello(body?).map_err(|_| End::Malformed)?,
         () = drained(draining) => return Err(End::Draining),
@@ -140,14 +147,14 @@ async fn sign_in<R: AsyncRead + Unpin>(
         };
         let Some(ClientFrame { id, request }) = frame else { continue };
         let (next, answer) = match session {
-            Session::Anonymous(session) => session.handle(context, &exporter, request).await,
-            Session::AccountProven(session) => session.handle(context, request).await,
-            Session::Device(device) => return Ok(device),
+            Session::Anonymous(session) => session.handle(context, &peer, request).await,
+            Session::AccountProven(session) => session.handle(context, &peer, request).await,
+            Session::Device(signed_in) => return Ok(signed_in),
         };
         frames.forget();
         outbox.answer(id, answer);
         match next {
-            Session::Device(device) => return Ok(device),
+            Session::Device(signed_in) => return Ok(signed_in),
             next => session = next,
         }
     }
@@ -158,9 +165,11 @@ async fn serve_device<R: AsyncRead + Unpin>(
     context: &Context,
     frames: &mut Frames<R>,
     outbox: &Arc<Outbox>,
-    device: Device,
+    signed_in: SignedIn,
     draining: &mut watch::Receiver<bool>,
 ) -> End {
+    let SignedIn { device, seat: _seat } = signed_in;
+    let account = context.limiter.account(device.account);
     // First counted, then looked up again: whoever removes the device or locks its account meanwhile ends a connection
     // that is counted.
     let _presence = context.hub.connect(device.id, outbox);
@@ -194,7 +203,7 @@ async fn serve_device<R: AsyncRead + Unpin>(
             // Reading first gathers what has arrived, so that the store commits it together.
             biased;
             body = frames.next(), if reading => {
-                match body.and_then(|body| read_request(body, outbox)) {
+                match body.and_then(|body| read_admitted(context, &account, body, outbox)) {
                     Err(end) => ending = Some(end),
                     Ok(None) => {}
                     Ok(Some(ClientFrame { id, request })) => match request {
@@ -257,6 +266,23 @@ fn read_request(body: &[u8], outbox: &Outbox) -> Result<Option<ClientFrame>, End
                 outbox.answer(id, Err(ErrorCode::BadRequest.into()));
             }
             Err(End::Malformed)
+        }
+    }
+}
+
+/// Reads a request of a signed-in device; refuses it if its account has done too much lately.
+fn read_admitted(
+    context: &Context,
+    account: &Account,
+    body: &[u8],
+    outbox: &Outbox,
+) -> Result<Option<ClientFrame>, End> {
+    let Some(frame) = read_request(body, outbox)? else { return Ok(None) };
+    match account.admit(&context.limiter, &context.current().rules.limits, &frame.request, body.len()) {
+        Ok(()) => Ok(Some(frame)),
+        Err(refusal) => {
+            outbox.answer(frame.id, Err(refusal));
+            Ok(None)
         }
     }
 }

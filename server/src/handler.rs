@@ -102,13 +102,13 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         | Request::ReviseAccount(_)
         | Request::DeleteAccount => Err(ErrorCode::BadRequest.into()),
         Request::PutSegment { id, payload } => {
-            backup::put_segment(store, device, id, payload, context.backup_quota).await
+            backup::put_segment(store, device, id, payload, context.current().rules.backup_quota).await
         }
         Request::FetchSegment(id) => backup::segment(store, device, id).await,
         Request::PutManifest { version, manifest, segments } => {
             backup::put_manifest(store, device, version, manifest, segments).await
         }
-        Request::FetchManifest => backup::manifest(store, device, context.backup_quota).await,
+        Request::FetchManifest => backup::manifest(store, device, context.current().rules.backup_quota).await,
         Request::DeleteBackup => backup::delete(store, device).await,
     }
     .map_err(refusal)

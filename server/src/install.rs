@@ -14,7 +14,7 @@ pub mod password;
 mod rotation;
 mod sealed;
 
-pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, SignUp, TlsMode, YesNo};
+pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, Policy, SignUp, TlsMode, YesNo};
 pub use error::{DatabaseFault, InstallError, Status};
 pub use folder::{Folder, Lock, private_file};
 pub use identity::{Identity, pem, pin};

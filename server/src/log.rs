@@ -3,7 +3,11 @@
 //! Invariant of everyone who logs: no message bodies, no secrets, no usernames, and network addresses at `debug` only.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
+
+/// Changes which lines are logged.
+static FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -30,9 +34,27 @@ pub enum LogError {
 /// Starts logging for the whole process, to standard error.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
+    // A line that is not written for want of its filter is no failure.
     match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_filter_reloading();
+            let handle = lines.reload_handle();
+            let _ = FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+            lines.try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            let _ = FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
+            lines.try_init()
+        }
     }
     .map_err(|_| LogError::Started)
+}
+
+/// Logs by this filter from now on, if this process logs at all.
+pub(crate) fn set_filter(filter: &str) {
+    if let (Some(set), Ok(filter)) = (FILTER.get(), EnvFilter::try_new(filter)) {
+        set(filter);
+    }
 }

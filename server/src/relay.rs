@@ -12,16 +12,18 @@ pub use admission::{SignUpRule, invite_hash, new_invite_code};
 use crate::{
     connection::{self, Summary},
     handler::account::Decoy,
+    limits::Limiter,
     metrics::METRICS,
     password::{self, PasswordPool},
     retention,
+    rules::Rules,
     store::SharedStore,
 };
 use std::{
     fmt, io,
     net::SocketAddr,
     pin::pin,
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -48,14 +50,8 @@ pub struct RelayConfig {
     pub identity: ServerIdentity,
     /// Seals what the database must not show.
     pub data_key: DataKey,
-    /// Who may sign up.
-    pub sign_up: SignUpRule,
-    /// After how many days entries and inbox items go, whoever has them; 0 keeps them.
-    pub retention_days: u32,
-    /// The bytes that the segments of one account's backup may take.
-    pub backup_quota: u64,
-    /// Connections beyond this many are closed at once.
-    pub max_connections: usize,
+    /// What the operator allows.
+    pub rules: Rules,
 }
 
 /// The server's self-signed certificate and its private key (PKCS#8), both DER. `Debug` shows neither.
@@ -92,22 +88,63 @@ pub enum RelayError {
 
 /// What all connections share.
 pub(crate) struct Context {
-    pub(crate) tls: TlsAcceptor,
-    pub(crate) pin: Pin,
+    current: RwLock<Arc<Current>>,
+    pub(crate) limiter: Limiter,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: SharedStore,
     pub(crate) passwords: PasswordPool,
     pub(crate) data_key: DataKey,
     pub(crate) decoy: Decoy,
-    pub(crate) sign_up: SignUpRule,
-    pub(crate) backup_quota: u64,
+}
+
+/// What a reload replaces. A connection keeps the certificate that it began with; rules count from its next request on.
+pub(crate) struct Current {
+    pub(crate) tls: TlsAcceptor,
+    pub(crate) pin: Pin,
+    pub(crate) rules: Rules,
+}
+
+impl Current {
+    fn new(identity: &ServerIdentity, rules: Rules) -> Result<Self, RelayError> {
+        Ok(Self { pin: identity.pin()?, tls: TlsAcceptor::from(Arc::new(tls::configuration(identity)?)), rules })
+    }
+}
+
+impl Context {
+    /// What counts now.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A relay that is ready to serve.
 pub struct Relay {
     context: Arc<Context>,
-    retention_days: u32,
-    max_connections: usize,
+}
+
+/// Gives a relay that serves other rules, or another certificate.
+#[derive(Clone)]
+pub struct Reloader(Arc<Context>);
+
+impl Reloader {
+    /// From now on these count. On an error all stays as it is.
+    ///
+    /// # Errors
+    /// Certificate and key do not serve.
+    pub fn reload(&self, identity: &ServerIdentity, rules: Rules) -> Result<(), RelayError> {
+        let current = Arc::new(Current::new(identity, rules)?);
+        let limits = current.rules.limits;
+        let former = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), current);
+        if former.rules.limits != limits {
+            self.0.limiter.forget();
+        }
+        Ok(())
+    }
+
+    /// What counts now.
+    pub fn rules(&self) -> Rules {
+        self.0.current().rules.clone()
+    }
 }
 
 impl Relay {
@@ -124,21 +161,20 @@ impl Relay {
         let decoy = password::decoy().map_err(|_| RelayError::Randomness)?;
         let decoy = Decoy::new(&config.data_key, &decoy).map_err(|_| RelayError::Randomness)?;
         let context = Context {
-            pin: config.identity.pin()?,
-            tls: TlsAcceptor::from(Arc::new(tls::configuration(&config.identity)?)),
+            current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
+            limiter: Limiter::new(),
             hub,
             store,
             passwords: PasswordPool::new(),
             decoy,
             data_key: config.data_key,
-            sign_up: config.sign_up,
-            backup_quota: config.backup_quota,
         };
-        Ok(Self {
-            context: Arc::new(context),
-            retention_days: config.retention_days,
-            max_connections: config.max_connections,
-        })
+        Ok(Self { context: Arc::new(context) })
+    }
+
+    /// Changes the rules while it serves.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.context))
     }
 
     /// Serves until `shutdown`, then stops accepting, tells the peers, lets begun requests finish and closes the store.
@@ -148,19 +184,21 @@ impl Relay {
         let mut number = 0_u64;
         {
             let mut shutdown = pin!(shutdown);
-            let mut retention = pin!(retention::run(self.context.store.clone(), self.retention_days, now_ms));
+            let context = &self.context;
+            let days = || context.current().rules.retention_days;
+            let mut retention = pin!(retention::run(context.store.clone(), days, now_ms));
             loop {
                 tokio::select! {
                     () = &mut shutdown => break,
                     accepted = listener.accept() => match accepted {
-                        Ok(_) if connections.len() >= self.max_connections => {
+                        Ok(_) if connections.len() >= context.current().rules.max_connections => {
                             METRICS.turned_away.inc();
-                            tracing::warn!(limit = self.max_connections, "too many connections: closed a new one");
+                            tracing::warn!(open = connections.len(), "too many connections: closed a new one");
                         }
                         Ok((tcp, address)) => {
                             number += 1;
                             tracing::debug!(connection = number, %address, "accepted");
-                            connections.spawn(attend(self.context.clone(), tcp, draining.clone(), number));
+                            connections.spawn(attend(self.context.clone(), tcp, address, draining.clone(), number));
                         }
                         Err(error) => {
                             tracing::warn!(%error, "could not accept a connection");
@@ -190,7 +228,13 @@ impl Relay {
     }
 }
 
-async fn attend(context: Arc<Context>, tcp: TcpStream, draining: watch::Receiver<bool>, connection: u64) {
+async fn attend(
+    context: Arc<Context>,
+    tcp: TcpStream,
+    address: SocketAddr,
+    draining: watch::Receiver<bool>,
+    connection: u64,
+) {
     // Answers are written whole, so waiting to fill packets gains nothing.
     let _ = tcp.set_nodelay(true);
     tracing::info!(connection, "connection opened");
@@ -198,7 +242,7 @@ async fn attend(context: Arc<Context>, tcp: TcpStream, draining: watch::Receiver
     METRICS.open.inc();
     // Counted down however the task ends.
     let _open = Open;
-    let Summary { end, answered, refused } = connection::serve(&context, tcp, draining).await;
+    let Summary { end, answered, refused } = connection::serve(&context, tcp, address.ip().into(), draining).await;
     METRICS.ended.with_label_values(&[&end.to_string()]).inc();
     tracing::info!(connection, answered, refused, reason = %end, "connection closed");
 }

@@ -6,10 +6,21 @@
 use crate::{
     connection::Answer,
     handler::{account, authentication, refusal},
+    limits::{Origin, Seat},
     relay::{Context, now_ms},
     store::AccountId,
 };
-use waxwing_protocol::{DeviceId, ErrorCode, Hello, Refusal, Request, Response, ServerHello, Username, VERSIONS};
+use waxwing_protocol::{DeviceId, ErrorCode, Hello, Pin, Refusal, Request, Response, ServerHello, Username, VERSIONS};
+
+/// What is known of a connection's other end before anybody has said anything.
+pub(crate) struct Peer {
+    /// This TLS connection's own secret, which both ends know.
+    pub(crate) exporter: [u8; 32],
+    /// The key that was shown to it.
+    pub(crate) pin: Pin,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
 
 /// Before the hello.
 pub(crate) struct Greeting;
@@ -30,11 +41,17 @@ pub(crate) struct Device {
     pub(crate) account: AccountId,
 }
 
+/// A device with its place among the sessions.
+pub(crate) struct SignedIn {
+    pub(crate) device: Device,
+    pub(crate) seat: Seat,
+}
+
 /// What follows a request.
 pub(crate) enum Session {
     Anonymous(Anonymous),
     AccountProven(AccountProven),
-    Device(Device),
+    Device(SignedIn),
 }
 
 impl Greeting {
@@ -48,27 +65,27 @@ impl Greeting {
             version,
             incarnation: context.store.incarnation(),
             time_ms: now_ms(),
-            sign_up: context.sign_up.policy(),
+            sign_up: context.current().rules.sign_up.policy(),
         };
         Ok((accepted, Anonymous))
     }
 }
 
 impl Anonymous {
-    pub(crate) async fn handle(self, context: &Context, exporter: &[u8; 32], request: Request) -> (Session, Answer) {
+    pub(crate) async fn handle(self, context: &Context, peer: &Peer, request: Request) -> (Session, Answer) {
         match request {
             Request::Ping => (Session::Anonymous(self), Ok(Response::Done)),
             Request::LoginParameters(username) => {
-                let answer = account::login_parameters(context, username).await.map_err(refusal);
+                let answer = account::login_parameters(context, peer, username).await.map_err(refusal);
                 (Session::Anonymous(self), answer)
             }
-            Request::SignUp(request) => self.device(account::sign_up(context, *request).await.map_err(refusal)),
+            Request::SignUp(request) => self.device(account::sign_up(context, peer, *request).await.map_err(refusal)),
             Request::Authenticate { device, signature } => {
-                let device = authentication::authenticate(context, exporter, device, &signature.0).await;
+                let device = authentication::authenticate(context, peer, device, &signature.0).await;
                 self.device(device.map_err(refusal))
             }
             Request::Login { username, authenticator } => {
-                match account::login(context, username, authenticator).await {
+                match account::login(context, peer, username, authenticator).await {
                     Ok((proven, vault)) => (Session::AccountProven(proven), Ok(Response::Vault(Box::new(vault)))),
                     Err(failure) => (Session::Anonymous(self), Err(refusal(failure))),
                 }
@@ -77,7 +94,7 @@ impl Anonymous {
         }
     }
 
-    fn device(self, device: Result<Device, Refusal>) -> (Session, Answer) {
+    fn device(self, device: Result<SignedIn, Refusal>) -> (Session, Answer) {
         match device {
             Ok(device) => (Session::Device(device), Ok(Response::Done)),
             Err(refusal) => (Session::Anonymous(self), Err(refusal)),
@@ -86,10 +103,10 @@ impl Anonymous {
 }
 
 impl AccountProven {
-    pub(crate) async fn handle(self, context: &Context, request: Request) -> (Session, Answer) {
+    pub(crate) async fn handle(self, context: &Context, peer: &Peer, request: Request) -> (Session, Answer) {
         match request {
             Request::Ping => (Session::AccountProven(self), Ok(Response::Done)),
-            Request::EnrolDevice(request) => match account::enrol_device(context, &self, *request).await {
+            Request::EnrolDevice(request) => match account::enrol_device(context, peer, &self, *request).await {
                 Ok(device) => (Session::Device(device), Ok(Response::Done)),
                 Err(failure) => (Session::AccountProven(self), Err(refusal(failure))),
             },

@@ -298,16 +298,14 @@ fn conclude(flags: &Init, folder: &Folder, finished: &Finished, already: bool) -
     let shown = invite.as_ref().unwrap_or(link).to_string();
     if let Some(invite) = invite {
         println!("  First invite   {invite}");
-        println!(
-            "                 It lets one person in, within a week. More (embedded database: with the server stopped):"
-        );
-        println!("                 waxwing-server invite --dir {}", shell_word(&dir));
+        println!("                 It lets one person in, within a week. More:");
+        println!("                 waxwing-server invite create --dir {}", shell_word(&dir));
     }
     println!("  Sign up        start waxwing and paste the {}", if invite.is_some() { "invite" } else { "link" });
     if link.addresses.iter().all(|address| !is_local(&address.host)) {
         println!("  Firewall       let people reach the port that stands in the link");
     }
-    if let Some(code) = crate::wizard::qr_code(&shown).filter(|_| std::io::stdout().is_terminal()) {
+    if let Some(code) = waxwing_server::cli::qr_code(&shown).filter(|_| std::io::stdout().is_terminal()) {
         println!("\n{code}");
     }
     println!("  Keep the server's password, and a copy of secrets.sealed: nobody can replace them.");

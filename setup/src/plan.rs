@@ -5,7 +5,7 @@
 
 use std::{fmt, net::SocketAddr};
 use waxwing_server::install::{
-    Config, Database, Folder, MysqlSettings, SignUp,
+    Config, Database, Folder, MysqlSettings, SignUp, YesNo,
     config::{parse_listen, parse_public},
 };
 use zeroize::Zeroizing;
@@ -80,7 +80,8 @@ impl Answers {
     /// The configuration that these answers make, with the defaults for what was not asked.
     pub fn config(&self) -> Result<Config, WrongAnswer> {
         let listen = self.listen();
-        let mut config = Config { listen, sign_up: self.sign_up(), ..Config::default() };
+        let open_to_the_world = if self.open_to_the_world { YesNo::Yes } else { YesNo::No };
+        let mut config = Config { listen, sign_up: self.sign_up(), open_to_the_world, ..Config::default() };
         if let Some(Some(mysql)) = &self.database {
             config.database = Database::Mysql;
             config.mysql = mysql.clone();
@@ -103,9 +104,10 @@ impl Answers {
                 "say by which host name people reach it with --public HOST[:PORT]",
             ));
         }
-        if config.sign_up == SignUp::Open && !listen.ip().is_loopback() && !self.open_to_the_world {
+        if config.is_open_by_oversight() {
+            let link: Vec<_> = config.addresses().iter().map(ToString::to_string).collect();
             return Err(WrongAnswer::new(
-                format!("anyone who reaches {listen} could make accounts"),
+                format!("anyone who reaches {} could make accounts", link.join(", ")),
                 "add --yes-open-to-the-world if that is meant, or choose --signup invite",
             ));
         }
@@ -190,10 +192,13 @@ mod tests {
     fn only_loopback_is_open_by_itself() {
         assert_eq!(answers("127.0.0.1:1").config().unwrap().sign_up, SignUp::Open);
         assert_eq!(answers("10.0.0.1:1").config().unwrap().sign_up, SignUp::Invite);
-        let mut open = Answers { sign_up: Some(SignUp::Open), ..answers("10.0.0.1:1") };
+        let private = Answers { sign_up: Some(SignUp::Open), ..answers("10.0.0.1:1") };
+        assert_eq!(private.config().unwrap().sign_up, SignUp::Open);
+        let mut open = Answers { sign_up: Some(SignUp::Open), ..answers("203.0.113.1:1") };
         assert!(open.config().unwrap_err().next.contains("--yes-open-to-the-world"));
         open.open_to_the_world = true;
-        assert_eq!(open.config().unwrap().sign_up, SignUp::Open);
+        let config = open.config().unwrap();
+        assert_eq!((config.sign_up, config.open_to_the_world), (SignUp::Open, YesNo::Yes));
     }
 
     #[test]

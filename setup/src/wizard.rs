@@ -8,7 +8,6 @@ use crate::{
     plan::{self, Answers, PASSWORD_FLOOR, Plan, WrongAnswer},
 };
 use dialoguer::{Confirm, Input, Password, Select, theme::ColorfulTheme};
-use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
@@ -357,14 +356,6 @@ fn expand_home(text: &str) -> String {
         (Some(rest), Ok(home)) => format!("{home}/{rest}"),
         _ => text.to_owned(),
     }
-}
-
-/// A QR code in half-height blocks, black on white whatever the terminal's colours; none if the text is too long for one.
-pub(crate) fn qr_code(text: &str) -> Option<String> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::L).ok()?;
-    let drawn = code.render::<Dense1x2>().build();
-    let lines = drawn.lines().map(|line| format!("    \u{1b}[38;5;16;48;5;231m{line}\u{1b}[0m\n"));
-    Some(lines.collect())
 }
 
 #[cfg(test)]

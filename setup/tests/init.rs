@@ -180,7 +180,7 @@ fn wrong_values_end_in_1_with_a_reason_and_change_nothing() {
     let cases: &[(&[&str], &str)] = &[
         (&["--listen", "chat"], "is not an IP address with a port"),
         (&["--listen", "0.0.0.0:7443"], "--public"),
-        (&["--listen", "10.1.2.3:7443", "--signup", "open"], "--yes-open-to-the-world"),
+        (&["--listen", "203.0.113.3:7443", "--signup", "open"], "--yes-open-to-the-world"),
         (&["--listen", "0.0.0.0:1", "--public", "a b"], "is not a host name"),
         (&["--database", "oracle"], "neither sqlite nor"),
         (&["--database", "mysql://u:hunter2@127.0.0.1:1"], "names no database"),

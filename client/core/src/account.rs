@@ -506,6 +506,16 @@ fn sign_up_error(error: CallError, name: &str) -> Error {
     match error {
         CallError::Refused(refusal) => match refusal.code {
             ErrorCode::UsernameTaken => Error::UsernameTaken(name.to_owned()),
+            ErrorCode::UsernameReserved => {
+                let reason = "it is reserved on this server".to_owned();
+                Error::BadUsername { name: name.to_owned(), reason }
+            }
+            ErrorCode::UsernameLength => {
+                let bound = refusal.number.unwrap_or_default();
+                let which = if bound > name.len() as u64 { "at least" } else { "at most" };
+                let reason = format!("on this server it needs {which} {bound} characters");
+                Error::BadUsername { name: name.to_owned(), reason }
+            }
             ErrorCode::SignUpClosed | ErrorCode::BadInvite | ErrorCode::BadSignUpSecret => {
                 Error::SignUpRefused(refusal.to_string())
             }

@@ -70,6 +70,14 @@ pub enum Error {
     /// The operator has locked the account.
     #[error("this account was disabled by the server's operator")]
     AccountDisabled,
+    /// As many devices are signed in as the server allows.
+    #[error(
+        "{limit} devices of this account or from this network address are signed in already, as many as this server allows"
+    )]
+    TooManySessions {
+        /// How many that are.
+        limit: u64,
+    },
     /// The password is too easy to guess; the text is a hint.
     #[error("this password is too easy to guess: {0}")]
     WeakPassword(String),
@@ -232,7 +240,8 @@ impl Error {
             | Self::BadCredentials
             | Self::BadRecoveryCode
             | Self::SignedOut
-            | Self::AccountDisabled => ErrorKind::NotAuthenticated,
+            | Self::AccountDisabled
+            | Self::TooManySessions { .. } => ErrorKind::NotAuthenticated,
             Self::Unreachable { .. }
             | Self::WrongServer { .. }
             | Self::ServerMisbehaves(_)
@@ -259,6 +268,7 @@ impl Error {
             Self::WrongPassword | Self::BadCredentials => "check the username and the password, then try again",
             Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
             Self::AccountDisabled => "ask the server's operator; the local history stays readable",
+            Self::TooManySessions { .. } => "close waxwing on another device, or ask the server's operator",
             Self::SignedOut => "log in again with 'waxwing login' in a new profile",
             Self::WeakPassword(_) => "use a few unrelated words, or a password manager",
             Self::UsernameTaken(_) => "choose another username",
@@ -286,7 +296,7 @@ impl Error {
             Self::VerifiedContact(_) => "compare it with them ('waxwing verify'), then 'waxwing trust --compared'",
             Self::AmbiguousMessage => "say in which chat it is, and who wrote it",
             Self::Empty => "write something",
-            Self::BadUsername { .. } => "check the spelling",
+            Self::BadUsername { .. } => "choose another name, or check the spelling",
             Self::SignUpRefused(_) => "ask the server's owner for an invite link",
             Self::UnknownChat(_) => "start one with 'waxwing send'",
             Self::Storage(_) => "check the free space and the rights of the profile's folder",

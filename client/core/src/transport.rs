@@ -242,6 +242,7 @@ impl CallError {
                 ErrorCode::BadCredentials => Error::BadCredentials,
                 ErrorCode::NotAuthenticated => Error::SignedOut,
                 ErrorCode::AccountDisabled => Error::AccountDisabled,
+                ErrorCode::TooManySessions => Error::TooManySessions { limit: refusal.number.unwrap_or(1) },
                 ErrorCode::RateLimited | ErrorCode::Busy => {
                     let seconds = refusal.retry_after_ms.map_or(1, |ms| u64::from(ms).div_ceil(1000));
                     Error::RateLimited { seconds }

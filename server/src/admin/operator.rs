@@ -4,11 +4,10 @@
 //! must not know where a request came from.
 
 use super::{
-    Answer, Device, Disclosure, Garbage, Problem, Request, Session, Stats, User, UserDetails,
+    Answer, Device, Disclosure, Garbage, Hidden, Problem, Request, Session, Stats, User, UserDetails,
     disclosure::{hex, readable},
 };
 use crate::{
-    cli::create_invite,
     connection::outbox::End,
     hub::Hub,
     install::{Config, Folder},
@@ -17,18 +16,32 @@ use crate::{
     store::{AccountSummary, DeviceSummary, SharedOperatorStore, StoreError},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 use waxwing_protocol::{DeviceId, Link, Username, limits};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What only a running server has.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Live {
     /// Who is connected.
     pub hub: Arc<Hub>,
     /// Since when it runs.
     pub started: Instant,
+    /// Takes what was changed.
+    pub reload: Arc<dyn Reload>,
+}
+
+/// A running server that can be changed.
+#[async_trait::async_trait]
+pub trait Reload: Send + Sync {
+    /// Reads configuration and certificate anew; gives the configuration that counts now, too.
+    async fn reload(&self) -> Result<(Config, Answer), Problem>;
+    /// Takes another secret for sign-ups.
+    fn sign_up_secret(&self, secret: Hidden) -> Result<(), Problem>;
 }
 
 /// Whoever does what the operator asks.
@@ -38,7 +51,7 @@ pub struct Operator {
     /// Opens what is sealed there.
     pub data_key: DataKey,
     /// The configuration.
-    pub config: Config,
+    pub config: RwLock<Config>,
     /// The server's link.
     pub link: Link,
     /// The server's folder.
@@ -67,10 +80,36 @@ impl Operator {
             Request::Announce { text } => self.announce(&text),
             Request::Disclose { username } => self.disclose(&username).await,
             Request::CollectGarbage { dry_run } => self.collect_garbage(dry_run).await,
-            Request::Invite { uses, days } => self.invite(uses, days).await,
+            Request::Invite { uses, days, note } => self.invite(uses, days, &note).await,
+            Request::ListInvites => self.invites().await,
+            Request::RevokeInvite { invite } => self.revoke_invite(&invite).await,
+            Request::Reload => self.reload().await,
+            Request::SignUpSecret { secret } => {
+                self.live()?.reload.sign_up_secret(secret)?;
+                Ok(Answer::Done { devices: 0, connections: 0 })
+            }
             // The socket's part: it is no single answer.
             Request::Backup => Ok(Answer::Backup),
         }
+    }
+
+    /// The configuration that counts now.
+    pub fn config(&self) -> Config {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn live(&self) -> Result<&Live, Problem> {
+        self.live.as_ref().ok_or_else(|| Problem::unexpected("the server does not run"))
+    }
+
+    /// Reads configuration and certificate anew.
+    ///
+    /// # Errors
+    /// They do not serve; then all stays as it is.
+    pub async fn reload(&self) -> Result<Answer, Problem> {
+        let (config, answer) = self.live()?.reload.reload().await?;
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
+        Ok(answer)
     }
 
     async fn find(&self, username: &str) -> Result<AccountSummary, Problem> {
@@ -199,7 +238,7 @@ impl Operator {
         let all = self.store.statistics().await?;
         Ok(Answer::Stats(Stats {
             version: env!("CARGO_PKG_VERSION").into(),
-            database: self.config.database.to_string(),
+            database: self.config().database.to_string(),
             running: self.live.is_some(),
             uptime_seconds: self.live.as_ref().map(|live| live.started.elapsed().as_secs()),
             connections: self.live.as_ref().map(|live| live.hub.count()),
@@ -221,8 +260,7 @@ impl Operator {
             let message = format!("an announcement has 1 to {} bytes, not {}", limits::ANNOUNCEMENT, text.len());
             return Err(Problem::user("wrong-value", message, "say it in other words"));
         }
-        let live = self.live.as_ref().ok_or_else(|| Problem::unexpected("the server does not run"))?;
-        Ok(Answer::Announced { devices: live.hub.announce(text, now_ms()) })
+        Ok(Answer::Announced { devices: self.live()?.hub.announce(text, now_ms()) })
     }
 
     async fn disclose(&self, username: &str) -> Result<Answer, Problem> {
@@ -235,7 +273,7 @@ impl Operator {
     }
 
     async fn collect_garbage(&self, dry_run: bool) -> Result<Answer, Problem> {
-        let retention_days = self.config.retention_days;
+        let retention_days = self.config().retention_days;
         let mut garbage = Garbage { dry_run, retention_days, entries: 0, bytes: 0, inbox_items: 0 };
         if retention_days > 0 {
             let before_ms = now_ms().saturating_sub(u64::from(retention_days) * DAY_MS);
@@ -248,12 +286,6 @@ impl Operator {
         }
         Ok(Answer::Garbage(garbage))
     }
-
-    async fn invite(&self, uses: u32, days: u32) -> Result<Answer, Problem> {
-        let link = create_invite(&*self.store, self.link.clone(), uses, days, "by the operator").await;
-        let link = link.map_err(|failure| Problem::unexpected(failure.message))?;
-        Ok(Answer::Invite { code: link.invite.clone().unwrap_or_default(), link: link.to_string() })
-    }
 }
 
 /// This moment as RFC 3339.
@@ -262,7 +294,7 @@ pub fn now() -> String {
 }
 
 /// Milliseconds since 1970 as RFC 3339.
-fn time(milliseconds: u64) -> String {
+pub(super) fn time(milliseconds: u64) -> String {
     let known = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     known.unwrap_or(Timestamp::MAX).to_string()
 }

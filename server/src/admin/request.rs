@@ -6,6 +6,7 @@
 use crate::install::Status;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +71,46 @@ pub enum Request {
         uses: u32,
         /// After how many days it ends.
         days: u32,
+        /// For the operator.
+        note: String,
     },
+    /// All invites.
+    ListInvites,
+    /// Makes an invite worthless.
+    RevokeInvite {
+        /// Its code, a link with it, or how its id begins.
+        invite: String,
+    },
+    /// Reads configuration and certificate anew.
+    Reload,
+    /// Takes another shared secret for sign-ups.
+    SignUpSecret {
+        /// The new one.
+        secret: Hidden,
+    },
+}
+
+/// A text that is not shown. It is wiped afterwards.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Hidden(pub Zeroizing<String>);
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl From<Hidden> for String {
+    fn from(hidden: Hidden) -> Self {
+        hidden.0.to_string()
+    }
+}
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<secret>")
+    }
 }
 
 /// What came of it.
@@ -144,6 +184,34 @@ pub enum Answer {
         /// Its code alone.
         code: String,
     },
+    /// Invites, the newest first.
+    Invites(Vec<Invite>),
+    /// What a reload has changed.
+    Reloaded {
+        /// The settings that count from now on.
+        changed: Vec<String>,
+        /// The settings that count after a restart.
+        after_restart: Vec<String>,
+        /// Whether the sealed secrets were read anew.
+        secrets: bool,
+    },
+}
+
+/// An invite in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// By which it can be revoked: its code is not kept.
+    pub id: String,
+    /// How many accounts it still lets in.
+    pub uses_left: u64,
+    /// Until when (RFC 3339).
+    pub expires_at: Option<String>,
+    /// `valid`, `used` or `expired`.
+    pub state: String,
+    /// The operator's note.
+    pub note: String,
+    /// When it was made (RFC 3339).
+    pub created_at: String,
 }
 
 /// An account in the list.

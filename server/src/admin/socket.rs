@@ -156,7 +156,7 @@ async fn snapshot(operator: &Operator) -> Result<Snapshot, Problem> {
 
 /// Sends the archive; if the peer goes away or the disk fails it ends short, which the peer notices.
 async fn send(operator: &Operator, snapshot: &Snapshot, stream: UnixStream) {
-    let contents = snapshot.contents(&operator.folder, &operator.config);
+    let contents = snapshot.contents(&operator.folder, &operator.config());
     let sending = tokio::task::spawn_blocking(move || {
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;

@@ -147,7 +147,7 @@ fn create(command: &Create) -> Result<(), Failure> {
         Some(mut stream) => drop(io::copy(&mut stream, &mut file).map_err(failed)?),
         None => directly_with(&command.common, async |operator| {
             let snapshot = Snapshot::take(&*operator.store, &operator.folder).await?;
-            let contents = snapshot.contents(&operator.folder, &operator.config);
+            let contents = snapshot.contents(&operator.folder, &operator.config());
             Ok(backup::write(&contents, admin::now(), &mut file)?)
         })?,
     }

@@ -1,6 +1,9 @@
 //! `waxwing-server check`: everything that `run` needs, tested one by one, and nothing changed.
 
-use super::{Failure, block_on, run::bind, run::secret_missing};
+use super::{
+    Failure, block_on,
+    run::{bind, refuse_oversight, secret_missing},
+};
 use crate::install::{Database, Installation, SignUp, database};
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc};
@@ -61,6 +64,7 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
         return Ok(());
     }
     let config = command.common.config(&folder, &command.overrides.settings());
+    let config = config.and_then(|config| refuse_oversight(&config).map(|()| config));
     let config = report.note("configuration", config.map(|config| (config, folder.config().display().to_string())));
     let Some(config) = config else { return Ok(()) };
 

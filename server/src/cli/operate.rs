@@ -8,7 +8,10 @@ use crate::{
     install::{InstallError, Installation, Status, database},
     relay::DataKey,
 };
-use std::{io::Read, sync::Arc};
+use std::{
+    io::Read,
+    sync::{Arc, RwLock},
+};
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
@@ -101,7 +104,7 @@ async fn stopped(installation: &Installation) -> Result<Operator, InstallError> 
     Ok(Operator {
         store: database::open(folder, config, secrets.database_password.as_deref(), publish).await?,
         data_key: DataKey::from_bytes(secrets.data_key),
-        config: config.clone(),
+        config: RwLock::new(config.clone()),
         link: installation.link(),
         folder: folder.clone(),
         live: None,

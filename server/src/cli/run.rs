@@ -1,29 +1,60 @@
 //! `waxwing-server run`.
 
-use super::{Failure, block_on};
+use super::{
+    Failure, block_on,
+    reload::{Reloading, Source, identity},
+};
 use crate::{
     admin::{Door, Live, Operator},
     health,
-    install::{Config, Installation, LogFormat, SignUp, Status, database},
+    install::{Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, database},
     log,
-    relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
+    relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
+    retention,
+    rules::Rules,
     store::SharedStore,
 };
-use std::{io, io::Write, net::SocketAddr, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    convert::Infallible,
+    io,
+    io::Write,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, RwLock},
+    time::Instant,
+};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use zeroize::Zeroizing;
 
 pub(super) fn run(command: &super::Run) -> Result<ExitCode, Failure> {
-    let (installation, _lock) = command.common.open(&command.overrides.settings())?;
+    let flags = command.overrides.settings();
+    let (installation, _lock) = command.common.open(&flags)?;
+    refuse_oversight(&installation.config)?;
     installation.publish_identity()?;
-    block_on(serve(installation))?
+    block_on(serve(installation, &flags, command.common.password_file.clone()))?
 }
 
-async fn serve(installation: Installation) -> Result<ExitCode, Failure> {
+/// Whoever lets everybody in must have said so.
+pub(super) fn refuse_oversight(config: &Config) -> Result<(), Failure> {
+    if !config.is_open_by_oversight() {
+        return Ok(());
+    }
+    let message = "sign_up is \"open\", and the server is reached from other networks: anyone could make accounts";
+    let next = "set sign_up = \"invite\"; or, if that is meant, yes_open_to_the_world = \"yes\" in config.toml, or give \
+                --yes-open-to-the-world";
+    Err(Failure::user("open-to-the-world", message, next))
+}
+
+async fn serve(
+    installation: Installation,
+    flags: &[(&str, &str)],
+    password_file: Option<PathBuf>,
+) -> Result<ExitCode, Failure> {
     let config = &installation.config;
     let format = match config.log_format {
         LogFormat::Text => log::LogFormat::Text,
@@ -41,14 +72,25 @@ async fn serve(installation: Installation) -> Result<ExitCode, Failure> {
     let password = installation.secrets.database_password.as_deref();
     let store = database::open(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
     let door = Door::open(&installation.folder)?;
-    let operator = Arc::new(Operator {
+    let relay = RelayConfig {
+        identity: identity(&installation.secrets),
+        data_key: DataKey::from_bytes(installation.secrets.data_key),
+        rules: rules(&installation.folder, config, &installation.secrets)?,
+    };
+    let relay = Relay::new(relay, Arc::clone(&hub), Arc::clone(&store) as _).map_err(Failure::unexpected)?;
+    let reloader = relay.reloader();
+    let operator = Operator {
         store: Arc::clone(&store),
         data_key: DataKey::from_bytes(installation.secrets.data_key),
-        config: config.clone(),
+        config: RwLock::new(config.clone()),
         link: installation.link(),
         folder: installation.folder.clone(),
-        live: Some(Live { hub: Arc::clone(&hub), started: Instant::now() }),
-    });
+        live: None,
+    };
+    let source = Source::new(installation, flags, password_file, reloader.clone());
+    let reload = Arc::new(Reloading(Arc::new(source)));
+    let live = Live { hub: Arc::clone(&hub), started: Instant::now(), reload };
+    let operator = Arc::new(Operator { live: Some(live), ..operator });
     let (drain, draining) = watch::channel(false);
     let health = async {
         match health_listener {
@@ -56,10 +98,11 @@ async fn serve(installation: Installation) -> Result<ExitCode, Failure> {
             None => std::future::pending().await,
         }
     };
-    let relay = Relay::new(relay_config(&installation)?, hub, store).map_err(Failure::unexpected)?;
+    let sessions = retention::sign_out_stale(store, hub, || reloader.rules().sessions);
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unexpected)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::unexpected)?;
+    let hangup = signal(SignalKind::hangup()).map_err(Failure::unexpected)?;
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -74,12 +117,27 @@ async fn serve(installation: Installation) -> Result<ExitCode, Failure> {
         served = relay.serve(listener, shutdown) => served,
         never = door.serve(Arc::clone(&operator)) => match never {},
         never = health => match never {},
+        never = sessions => match never {},
+        never = hear_hangups(hangup, &operator) => match never {},
     };
     served.map(|()| ExitCode::SUCCESS).map_err(Failure::unexpected)
 }
 
-fn relay_config(installation: &Installation) -> Result<RelayConfig, Failure> {
-    let Installation { config, secrets, .. } = installation;
+/// Reads the configuration anew with every SIGHUP. One that does not serve changes nothing.
+async fn hear_hangups(mut hangup: Signal, operator: &Operator) -> Infallible {
+    loop {
+        if hangup.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        if let Err(problem) = operator.reload().await {
+            tracing::error!(reason = problem.message, next = problem.next, "the configuration was not read anew");
+        }
+    }
+}
+
+/// What a configuration and the secrets allow.
+pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Result<Rules, Failure> {
+    refuse_oversight(config)?;
     let sign_up = match (config.sign_up, &secrets.sign_up_secret) {
         (SignUp::Invite, _) => SignUpRule::Invite,
         (SignUp::Open, _) => SignUpRule::Open,
@@ -87,13 +145,12 @@ fn relay_config(installation: &Installation) -> Result<RelayConfig, Failure> {
         (SignUp::Secret, Some(secret)) => SignUpRule::Secret(Zeroizing::new(secret.clone())),
         (SignUp::Secret, None) => return Err(secret_missing(config)),
     };
-    Ok(RelayConfig {
-        identity: ServerIdentity {
-            certificate_der: secrets.certificate_der.clone(),
-            private_key_der: Zeroizing::new(secrets.private_key_der.clone()),
-        },
-        data_key: DataKey::from_bytes(secrets.data_key),
+    Ok(Rules {
         sign_up,
+        usernames: config.policy.usernames.clone(),
+        limits: config.policy.limits,
+        sessions: config.policy.sessions,
+        room: config.policy.room(folder.path()),
         retention_days: config.retention_days,
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         max_connections: config.max_connections,
@@ -101,8 +158,8 @@ fn relay_config(installation: &Installation) -> Result<RelayConfig, Failure> {
 }
 
 pub(super) fn secret_missing(config: &Config) -> Failure {
-    let message = format!("sign_up is {:?}, but no sign-up secret was given at set-up", config.sign_up.to_string());
-    Failure::user("bad-configuration", message, "set sign_up to invite, open or closed")
+    let message = format!("sign_up is {:?}, but there is no sign-up secret", config.sign_up.to_string());
+    Failure::user("bad-configuration", message, "make one: waxwing-server sign-up-secret change")
 }
 
 /// Listens, or says why not.

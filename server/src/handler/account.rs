@@ -6,7 +6,7 @@ use super::Failure;
 use crate::{
     relay::{Context, now_ms},
     sealing::{DataKey, Purpose, SealingError},
-    session::{AccountProven, Device},
+    session::{AccountProven, Device, Peer, SignedIn},
     store::{
         AccountRevision, EnrolOutcome, NewAccount, ReviseOutcome, RevisedCredentials, SealedEmail, SealedVault,
         SignUpOutcome, Store, StoreError,
@@ -73,8 +73,16 @@ fn sealed_vault(
 }
 
 /// Makes an account and its first device.
-pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device, Failure> {
-    let invite = context.sign_up.admit(&request.admission)?;
+pub(crate) async fn sign_up(context: &Context, peer: &Peer, request: SignUp) -> Result<SignedIn, Failure> {
+    let current = context.current();
+    let rules = &current.rules;
+    context.limiter.sign_up(&rules.limits, peer.origin)?;
+    let invite = rules.sign_up.admit(&request.admission)?;
+    rules.usernames.check(&request.username)?;
+    if let Some(lacking) = rules.room.lacks() {
+        tracing::warn!(lacking, "a sign-up was refused: the machine is nearly full");
+        return Err(ErrorCode::NoRoom.into());
+    }
     if !sane(&request.kdf) {
         return Err(ErrorCode::BadRequest.into());
     }
@@ -89,6 +97,7 @@ pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device
         Ok::<_, Failure>(SealedEmail { lookup: key.email_lookup(&email), sealed })
     });
     let device = request.device.id;
+    let seat = context.limiter.sessions.sit(&rules.sessions, device, None, peer.origin)?;
     let account = NewAccount {
         full_name: full_name.transpose()?,
         email: email.transpose()?,
@@ -105,7 +114,9 @@ pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device
         now_ms: now_ms(),
     };
     match context.store.create_account(account).await? {
-        SignUpOutcome::Created(account) => Ok(Device { id: device, account }),
+        SignUpOutcome::Created(account) => {
+            Ok(SignedIn { device: Device { id: device, account }, seat: seat.of(account) })
+        }
         SignUpOutcome::UsernameTaken => Err(ErrorCode::UsernameTaken.into()),
         SignUpOutcome::DeviceExists => Err(ErrorCode::BadRequest.into()),
         SignUpOutcome::BadInvite => Err(ErrorCode::BadInvite.into()),
@@ -113,7 +124,8 @@ pub(crate) async fn sign_up(context: &Context, request: SignUp) -> Result<Device
 }
 
 /// How an account derives its secrets, or a stable fake.
-pub(crate) async fn login_parameters(context: &Context, username: Username) -> Result<Response, Failure> {
+pub(crate) async fn login_parameters(context: &Context, peer: &Peer, username: Username) -> Result<Response, Failure> {
+    context.limiter.probe(&context.current().rules.limits, peer.origin)?;
     let fake = || {
         let (memory_kib, iterations, parallelism) = DEFAULT_KDF;
         let salt = context.data_key.fake_salt(&username).to_vec().into();
@@ -124,8 +136,24 @@ pub(crate) async fn login_parameters(context: &Context, username: Username) -> R
     Ok(Response::LoginParameters(LoginParameters { kdf }))
 }
 
-/// Checks an auth secret; gives the vault with the wrap that belongs to it.
+/// Checks an auth secret, unless too many were wrong lately; gives the vault with the wrap that belongs to it.
 pub(crate) async fn login(
+    context: &Context,
+    peer: &Peer,
+    username: Username,
+    authenticator: Authenticator,
+) -> Result<(AccountProven, Vault), Failure> {
+    // A recovery code has so many bits that trying is hopeless: its owner gets in whoever fails at the password.
+    let guessable = matches!(authenticator, Authenticator::Password(_)).then(|| username.clone());
+    let attempt = context.limiter.login(&context.current().rules.limits, peer.origin, guessable.as_ref())?;
+    let proven = prove(context, username, authenticator).await;
+    if !matches!(&proven, Err(Failure::Refused(refusal)) if refusal.code == ErrorCode::BadCredentials) {
+        attempt.forgive();
+    }
+    proven
+}
+
+async fn prove(
     context: &Context,
     username: Username,
     authenticator: Authenticator,
@@ -162,13 +190,16 @@ pub(crate) async fn login(
 /// Adds a device to the account that was proven.
 pub(crate) async fn enrol_device(
     context: &Context,
+    peer: &Peer,
     proven: &AccountProven,
     request: EnrolDevice,
-) -> Result<Device, Failure> {
+) -> Result<SignedIn, Failure> {
     let (account, device) = (proven.account, request.device.id);
+    let rules = &context.current().rules.sessions;
+    let seat = context.limiter.sessions.sit(rules, device, Some(account), peer.origin)?;
     let list = request.device_list.0;
     match context.store.enrol_device(account, request.device, request.version, list, now_ms()).await? {
-        EnrolOutcome::Enrolled => Ok(Device { id: device, account }),
+        EnrolOutcome::Enrolled => Ok(SignedIn { device: Device { id: device, account }, seat }),
         EnrolOutcome::Conflict => Err(ErrorCode::DeviceListConflict.into()),
     }
 }

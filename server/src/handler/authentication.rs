@@ -5,7 +5,7 @@ use super::Failure;
 use crate::{
     connection::outbox::End,
     relay::{Context, now_ms},
-    session::Device,
+    session::{Device, Peer, SignedIn},
 };
 use ed25519_dalek::{Signature, VerifyingKey};
 use waxwing_protocol::{DeviceId, ErrorCode, authentication_message};
@@ -13,12 +13,12 @@ use waxwing_protocol::{DeviceId, ErrorCode, authentication_message};
 /// An unknown device and a bad signature look alike.
 pub(crate) async fn authenticate(
     context: &Context,
-    exporter: &[u8; 32],
+    peer: &Peer,
     device: DeviceId,
     signature: &[u8],
-) -> Result<Device, Failure> {
+) -> Result<SignedIn, Failure> {
     let row = context.store.device(device).await?;
-    let message = authentication_message(&context.pin, exporter, &device);
+    let message = authentication_message(&peer.pin, &peer.exporter, &device);
     let proven = row.and_then(|row| {
         let key = VerifyingKey::from_bytes(&row.authentication_key).ok()?;
         let signature = Signature::from_slice(signature).ok()?;
@@ -28,7 +28,11 @@ pub(crate) async fn authenticate(
     match proven {
         // Told only to whoever has the device's key.
         Some(row) if row.disabled => Err(ErrorCode::AccountDisabled.into()),
-        Some(row) => Ok(Device { id: device, account: row.account }),
+        Some(row) => {
+            let rules = &context.current().rules.sessions;
+            let seat = context.limiter.sessions.sit(rules, device, Some(row.account), peer.origin)?;
+            Ok(SignedIn { device: Device { id: device, account: row.account }, seat })
+        }
         None => Err(ErrorCode::BadCredentials.into()),
     }
 }

@@ -3,16 +3,27 @@
 //! Invariant: whatever the source, a value goes through [`Config::set`], so all sources accept and refuse the same. It
 //! holds no secret and must not know where it is stored.
 
+mod policy;
+
+pub use policy::Policy;
+
 use super::InstallError;
-use std::{fmt, net::SocketAddr, path::Path, str::FromStr};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    str::FromStr,
+};
 use toml::de::{DeTable, DeValue};
 use waxwing_protocol::{Address, DEFAULT_PORT};
 
 /// Each setting, and the environment variable that overrides it.
-pub const SETTINGS: [(&str, &str); 16] = [
+pub const SETTINGS: &[(&str, &str)] = &[
     ("listen", "WAXWING_LISTEN"),
     ("public", "WAXWING_PUBLIC"),
     ("sign_up", "WAXWING_SIGN_UP"),
+    ("yes_open_to_the_world", "WAXWING_YES_OPEN_TO_THE_WORLD"),
     ("retention_days", "WAXWING_RETENTION_DAYS"),
     ("backup_quota_mib", "WAXWING_BACKUP_QUOTA_MIB"),
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
@@ -26,6 +37,25 @@ pub const SETTINGS: [(&str, &str); 16] = [
     ("database.user", "WAXWING_DATABASE_USER"),
     ("database.schema", "WAXWING_DATABASE_SCHEMA"),
     ("database.tls", "WAXWING_DATABASE_TLS"),
+    ("limits.loopback", "WAXWING_LIMITS_LOOPBACK"),
+    ("limits.sign_ups", "WAXWING_LIMITS_SIGN_UPS"),
+    ("limits.login_failures", "WAXWING_LIMITS_LOGIN_FAILURES"),
+    ("limits.account_login_failures", "WAXWING_LIMITS_ACCOUNT_LOGIN_FAILURES"),
+    ("limits.probes", "WAXWING_LIMITS_PROBES"),
+    ("limits.look_ups", "WAXWING_LIMITS_LOOK_UPS"),
+    ("limits.key_packages", "WAXWING_LIMITS_KEY_PACKAGES"),
+    ("limits.key_packages_of_one", "WAXWING_LIMITS_KEY_PACKAGES_OF_ONE"),
+    ("limits.messages", "WAXWING_LIMITS_MESSAGES"),
+    ("limits.upload_kib", "WAXWING_LIMITS_UPLOAD_KIB"),
+    ("sessions.per_account", "WAXWING_SESSIONS_PER_ACCOUNT"),
+    ("sessions.per_address", "WAXWING_SESSIONS_PER_ADDRESS"),
+    ("sessions.lifetime_days", "WAXWING_SESSIONS_LIFETIME_DAYS"),
+    ("sessions.idle_days", "WAXWING_SESSIONS_IDLE_DAYS"),
+    ("usernames.least", "WAXWING_USERNAMES_LEAST"),
+    ("usernames.most", "WAXWING_USERNAMES_MOST"),
+    ("usernames.reserved", "WAXWING_USERNAMES_RESERVED"),
+    ("room.disk_mib", "WAXWING_ROOM_DISK_MIB"),
+    ("room.memory_mib", "WAXWING_ROOM_MEMORY_MIB"),
 ];
 
 /// A choice among words, written in lower case in files, variables and flags.
@@ -155,6 +185,8 @@ pub struct Config {
     pub public: Vec<Address>,
     /// Who may make an account.
     pub sign_up: SignUp,
+    /// Whether that may be anyone although other networks reach the server.
+    pub open_to_the_world: YesNo,
     /// Days that undelivered entries are kept.
     pub retention_days: u32,
     /// Mebibytes that the backup of one account may take.
@@ -173,6 +205,8 @@ pub struct Config {
     pub database: Database,
     /// Used if that is MySQL.
     pub mysql: MysqlSettings,
+    /// Who gets in, and how much.
+    pub policy: Policy,
 }
 
 impl Default for Config {
@@ -181,6 +215,7 @@ impl Default for Config {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             public: Vec::new(),
             sign_up: SignUp::Invite,
+            open_to_the_world: YesNo::No,
             retention_days: 30,
             backup_quota_mib: 1024,
             max_connections: 10_000,
@@ -196,6 +231,7 @@ impl Default for Config {
                 schema: "waxwing".into(),
                 tls: TlsMode::Preferred,
             },
+            policy: Policy::default(),
         }
     }
 }
@@ -246,7 +282,7 @@ impl Config {
 
     /// Overrides values by the environment variables of [`SETTINGS`]; empty ones count as unset.
     pub fn apply_environment(&mut self, environment: impl Fn(&str) -> Option<String>) -> Result<(), InstallError> {
-        for (setting, variable) in SETTINGS {
+        for &(setting, variable) in SETTINGS {
             if let Some(value) = environment(variable).filter(|value| !value.is_empty()) {
                 self.set(setting, &value).map_err(|reason| InstallError::Environment { variable, reason })?;
             }
@@ -260,6 +296,7 @@ impl Config {
             "listen" => self.listen = parse_listen(value)?,
             "public" => self.public = parse_public(value)?,
             "sign_up" => self.sign_up = value.parse()?,
+            "yes_open_to_the_world" => self.open_to_the_world = parse_yes(value)?,
             "retention_days" => self.retention_days = number(value, 0, 3650)?,
             "backup_quota_mib" => self.backup_quota_mib = number(value, 0, 1024 * 1024)?,
             "max_connections" => self.max_connections = number(value, 1, 1_000_000)?,
@@ -274,8 +311,10 @@ impl Config {
             "database.schema" => self.mysql.schema = parse_schema(value)?,
             "database.tls" => self.mysql.tls = value.parse()?,
             _ => {
-                let known = SETTINGS.map(|(setting, _)| setting).join(", ");
-                return Err(format!("there is no setting {setting:?}; the settings are: {known}"));
+                return self.policy.set(setting, value).unwrap_or_else(|| {
+                    let known: Vec<&str> = SETTINGS.iter().map(|(setting, _)| *setting).collect();
+                    Err(format!("there is no setting {setting:?}; the settings are: {}", known.join(", ")))
+                });
             }
         }
         Ok(())
@@ -283,6 +322,7 @@ impl Config {
 
     /// Checks what concerns several values.
     pub fn validate(&self) -> Result<(), String> {
+        self.policy.validate()?;
         if let Some(health) = self.health.filter(|health| !health.ip().is_loopback())
             && self.health_beyond_loopback == YesNo::No
         {
@@ -300,6 +340,45 @@ impl Config {
         }
     }
 
+    /// The names of the settings that differ.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let (one, other) = (Self::values(&self.render()), Self::values(&other.render()));
+        let differs = |name: &&str| one.get(*name) != other.get(*name);
+        SETTINGS.iter().map(|(name, _)| *name).filter(differs).collect()
+    }
+
+    /// What a text of our own making says, by setting.
+    fn values(text: &str) -> HashMap<String, String> {
+        let mut section = String::new();
+        let mut values = HashMap::new();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = format!("{name}.");
+            } else if let Some((name, value)) = line.split_once(" = ") {
+                // What stands behind a # is what another choice would use.
+                values.insert(format!("{section}{}", name.trim_start_matches("# ")), value.to_owned());
+            }
+        }
+        values
+    }
+
+    /// Whether anyone on other networks could make accounts although nobody has said that this is meant.
+    pub fn is_open_by_oversight(&self) -> bool {
+        self.sign_up == SignUp::Open && self.open_to_the_world == YesNo::No && self.reaches_the_world()
+    }
+
+    /// Whether people elsewhere than on this machine and in private networks may reach the server, as far as its own
+    /// addresses and names tell.
+    pub fn reaches_the_world(&self) -> bool {
+        let home = ["localhost", "local", "lan", "internal", "home.arpa", "test"];
+        let is_home = |name: &str| home.iter().any(|end| name == *end || name.ends_with(&format!(".{end}")));
+        let named = |host: &str| host.parse().map_or_else(|_| !is_home(&host.to_ascii_lowercase()), is_public);
+        match self.public.as_slice() {
+            [] => is_public(self.listen.ip()),
+            public => is_public(self.listen.ip()) || public.iter().any(|address| named(&address.host)),
+        }
+    }
+
     /// The addresses that stand in the link.
     pub fn addresses(&self) -> Vec<Address> {
         match self.public.as_slice() {
@@ -313,11 +392,12 @@ impl Config {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let public: Vec<String> = self.public.iter().map(|address| quoted(&address.to_string())).collect();
         let mysql = if self.database == Database::Mysql { "" } else { "# " };
-        format!(
+        let mut text = format!(
             include_str!("config.toml.in"),
             listen = self.listen,
             public = public.join(", "),
             sign_up = self.sign_up,
+            yes_open_to_the_world = self.open_to_the_world,
             retention_days = self.retention_days,
             backup_quota_mib = self.backup_quota_mib,
             max_connections = self.max_connections,
@@ -332,7 +412,9 @@ impl Config {
             user = quoted(&self.mysql.user),
             schema = quoted(&self.mysql.schema),
             tls = self.mysql.tls,
-        )
+        );
+        text.push_str(&self.policy.render());
+        text
     }
 }
 
@@ -361,6 +443,23 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().or_else(|_| without_port()).map_err(|_| {
         format!("{text:?} is not an IP address with a port, such as 127.0.0.1:{DEFAULT_PORT}, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}")
     })
+}
+
+/// Whether an address is neither this machine's nor a private network's. "Every address" counts as public.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => !(v4.is_loopback() || v4.is_private() || v4.is_link_local()),
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
+    }
+}
+
+/// Yes or no, also as scripts say it in variables.
+fn parse_yes(text: &str) -> Result<YesNo, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" => Ok(YesNo::Yes),
+        "false" | "0" | "off" => Ok(YesNo::No),
+        word => word.parse(),
+    }
 }
 
 /// Where health is told: `off`, or an address with a port.

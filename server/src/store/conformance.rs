@@ -124,6 +124,7 @@ macro_rules! store_conformance {
             operator::a_signed_out_device_is_gone
             operator::a_deleted_account_is_no_account
             operator::a_disclosure_is_whole
+            operator::invites_are_listed_and_revoked
             operator::what_would_expire_is_counted
         }
     };

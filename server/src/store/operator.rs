@@ -40,6 +40,21 @@ pub struct DeviceSummary {
     pub seen_day: Option<u32>,
 }
 
+/// An invite in the operator's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InviteSummary {
+    /// SHA-256 of its code.
+    pub code_hash: [u8; 32],
+    /// How many accounts it still lets in.
+    pub uses_left: u64,
+    /// Until when, milliseconds since 1970; none: for ever.
+    pub expires_ms: Option<u64>,
+    /// The operator's note.
+    pub note: String,
+    /// When it was made, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
 /// How much there is of everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -111,6 +126,10 @@ pub trait OperatorStore: Store {
     /// and places in conversations, and are unknown from then on. The signed list of devices, which only the owner can
     /// change, still names them. Returns those that went.
     async fn sign_out(&self, account: AccountId, device: Option<DeviceId>) -> Result<Vec<DeviceId>, StoreError>;
+    /// All invites, the newest first.
+    async fn invites(&self) -> Result<Vec<InviteSummary>, StoreError>;
+    /// Deletes an invite; false if it is gone already.
+    async fn revoke_invite(&self, code_hash: [u8; 32]) -> Result<bool, StoreError>;
     /// How much there is.
     async fn statistics(&self) -> Result<Statistics, StoreError>;
     /// What [`Store::expire`] would delete now.

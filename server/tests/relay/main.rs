@@ -4,6 +4,7 @@ mod accounts;
 mod backups;
 mod delivery;
 mod joining;
+mod limits;
 mod peer;
 mod revisions;
 mod transport;

@@ -19,7 +19,8 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use waxwing_protocol::*;
 use waxwing_server::{
-    relay::{DataKey, Hub, Relay, RelayConfig, RelayError, ServerIdentity, SignUpRule},
+    relay::{DataKey, Hub, Relay, RelayConfig, RelayError, Reloader, ServerIdentity, SignUpRule},
+    rules::Rules,
     store::{
         SharedStore,
         sqlite::{SqliteStore, migrate},
@@ -35,6 +36,8 @@ pub(crate) struct Server {
     pub(crate) pin: Pin,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: SharedStore,
+    pub(crate) reloader: Reloader,
+    pub(crate) identity: ServerIdentity,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) serving: JoinHandle<Result<(), RelayError>>,
     _folder: TempDir,
@@ -46,6 +49,10 @@ impl Server {
     }
 
     pub(crate) async fn with(sign_up: SignUpRule, max_connections: usize) -> Self {
+        Self::ruled(Rules { sign_up, backup_quota: 1 << 20, max_connections, ..Rules::default() }).await
+    }
+
+    pub(crate) async fn ruled(rules: Rules) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("waxwing.db");
         migrate(&path).unwrap();
@@ -58,14 +65,19 @@ impl Server {
         };
         let pin = identity.pin().unwrap();
         let data_key = DataKey::from_bytes(DATA_KEY);
-        let config =
-            RelayConfig { identity, data_key, sign_up, retention_days: 30, backup_quota: 1 << 20, max_connections };
+        let config = RelayConfig { identity: identity.clone(), data_key, rules };
         let relay = Relay::new(config, hub.clone(), store.clone()).unwrap();
         let listener = Relay::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
+        let reloader = relay.reloader();
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(relay.serve(listener, async move { stopped.await.unwrap_or_default() }));
-        Self { address, pin, hub, store, stop, serving, _folder: folder }
+        Self { address, pin, hub, store, reloader, identity, stop, serving, _folder: folder }
+    }
+
+    /// Lets these rules count from now on.
+    pub(crate) fn reload(&self, rules: Rules) {
+        self.reloader.reload(&self.identity, rules).unwrap();
     }
 
     pub(crate) async fn tls(&self, alpn: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {

@@ -21,6 +21,7 @@ use waxwing_protocol::{
 use waxwing_server::{
     install::Identity,
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
+    rules::Rules,
     store::{
         AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
         LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
@@ -115,10 +116,13 @@ impl Server {
         let config = RelayConfig {
             identity,
             data_key,
-            sign_up: SignUpRule::Open,
-            retention_days: 0,
-            backup_quota: 1 << 20,
-            max_connections: 100,
+            rules: Rules {
+                sign_up: SignUpRule::Open,
+                retention_days: 0,
+                backup_quota: 1 << 20,
+                max_connections: 100,
+                ..Rules::default()
+            },
         };
         let lying = Arc::new(Lying { honest: store.clone(), lies: lies.clone() });
         let relay = Relay::new(config, hub, lying)?;

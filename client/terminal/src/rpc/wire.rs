@@ -296,6 +296,7 @@ mod tests {
             Error::UnknownUser("bob".into()),
             Error::IdentityChanged("bob".into()),
             Error::RateLimited { seconds: 3 },
+            Error::TooManySessions { limit: 1 },
             Error::Unreachable { address: "a:1".into(), reason: "refused".into() },
             Error::TooLong { length: 2, limit: 1 },
             Error::BadMessageId,

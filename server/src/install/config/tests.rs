@@ -1,5 +1,14 @@
 use super::*;
 
+fn policy() -> Policy {
+    let mut policy = Policy::default();
+    policy.limits.messages = None;
+    policy.limits.loopback = true;
+    policy.sessions.per_address = 1;
+    policy.usernames.reserved = vec!["chef".into()];
+    policy
+}
+
 fn mysql() -> Config {
     let mysql = MysqlSettings {
         host: "db.example".into(),
@@ -16,6 +25,8 @@ fn mysql() -> Config {
         backup_quota_mib: 64,
         log_format: LogFormat::Json,
         log_level: LogLevel::Debug,
+        open_to_the_world: YesNo::Yes,
+        policy: policy(),
         database: Database::Mysql,
         mysql,
         ..Config::default()
@@ -52,6 +63,9 @@ fn mistakes_name_their_line() {
         ("[a.b]\nc = 1", 1, "there are no sections in sections"),
         ("\nlisten = ", 2, ""),
         ("[database]\nschema = \"a`; DROP\"", 2, "is not a schema name"),
+        ("[limits]\nmessages = \"many\"", 2, "is neither \"off\" nor a limit"),
+        ("[usernames]\nreserved = [\"a b\"]", 2, "cannot be a username"),
+        ("[usernames]\nleast = 2", 2, "is not a number from 3 to 32"),
     ];
     for (text, line, reason) in cases {
         let error = Config::parse(text).unwrap_err();
@@ -73,6 +87,51 @@ fn the_environment_wins_over_the_file_and_is_checked_alike() {
     assert_eq!((config.listen.to_string().as_str(), config.mysql.port), ("127.0.0.1:9", 33060));
     let wrong = config.apply_environment(|name| (name == "WAXWING_LOG_LEVEL").then(|| "loud".to_owned())).unwrap_err();
     assert!(wrong.to_string().starts_with("the environment variable WAXWING_LOG_LEVEL: \"loud\" is not one of"));
+}
+
+#[test]
+fn what_differs_is_named() {
+    let mut config = Config::default();
+    assert!(config.differences(&Config::default()).is_empty());
+    config.set("sessions.per_address", "1").unwrap();
+    config.set("database.host", "db.example").unwrap();
+    config.set("retention_days", "3").unwrap();
+    let named = config.differences(&Config::default());
+    assert_eq!(named, ["retention_days", "database.host", "sessions.per_address"]);
+}
+
+#[test]
+fn an_open_server_is_noticed_where_the_world_reaches_it() {
+    let open = |listen: &str, public: &str| {
+        let mut config = Config { sign_up: SignUp::Open, ..Config::default() };
+        config.set("listen", listen).unwrap();
+        config.set("public", public).unwrap();
+        config
+    };
+    for (listen, public) in [
+        ("127.0.0.1", ""),
+        ("[::1]:7", "localhost"),
+        ("192.168.1.7", "chat.lan"),
+        ("10.0.0.1:9", "10.0.0.1"),
+        ("[fd00::1]:7", ""),
+    ] {
+        assert!(!open(listen, public).is_open_by_oversight(), "{listen} {public}");
+    }
+    for (listen, public) in [
+        ("0.0.0.0", "chat.lan"),
+        ("203.0.113.5", ""),
+        ("127.0.0.1", "chat.example.org"),
+        ("127.0.0.1", "localhost.example.org"),
+        ("[2001:db8::1]:7", ""),
+        ("192.168.1.7", "203.0.113.5"),
+    ] {
+        let mut config = open(listen, public);
+        assert!(config.is_open_by_oversight(), "{listen} {public}");
+        config.set("yes_open_to_the_world", "true").unwrap();
+        assert!(!config.is_open_by_oversight());
+    }
+    let invite = Config { sign_up: SignUp::Invite, ..open("0.0.0.0", "chat.example.org") };
+    assert!(!invite.is_open_by_oversight());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{FreshDatabase, START_MS, Stage, new_account, username};
 use crate::store::{
-    AppendOutcome, SignUpOutcome, Value,
+    AppendOutcome, NewInvite, SignUpOutcome, Value,
     columns::{COLUMNS, Column},
 };
 use std::collections::BTreeSet;
@@ -116,6 +116,30 @@ pub async fn a_disclosure_is_whole(database: &dyn FreshDatabase) {
     assert!(
         stage.store.disclose(crate::store::AccountId(999)).await.unwrap().iter().all(|table| table.rows.is_empty())
     );
+}
+
+/// A revoked invite lets nobody in; the list has what is left, the newest first.
+pub async fn invites_are_listed_and_revoked(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    for number in 1..=3 {
+        let expires_ms = (number == 2).then_some(START_MS + 50);
+        let note = format!("for {number}'; --");
+        let code_hash = [number; 32];
+        let now_ms = START_MS + u64::from(number);
+        let invite = NewInvite { code_hash, uses: number.into(), expires_ms, note, now_ms };
+        stage.store.create_invite(invite).await.unwrap();
+    }
+    let mut used = new_account("alice", 1);
+    used.invite = Some([3; 32]);
+    assert!(matches!(stage.store.create_account(used).await.unwrap(), SignUpOutcome::Created(_)));
+    assert!(stage.store.revoke_invite([1; 32]).await.unwrap());
+    assert!(!stage.store.revoke_invite([1; 32]).await.unwrap());
+    let left = stage.store.invites().await.unwrap().into_iter();
+    let left: Vec<_> = left.map(|one| (one.code_hash[0], one.uses_left, one.expires_ms, one.note)).collect();
+    assert_eq!(left, [(3, 2, None, "for 3'; --".into()), (2, 2, Some(START_MS + 50), "for 2'; --".into())]);
+    let mut refused = new_account("bob", 2);
+    refused.invite = Some([1; 32]);
+    assert_eq!(stage.store.create_account(refused).await.unwrap(), SignUpOutcome::BadInvite);
 }
 
 /// What would expire is what expires.

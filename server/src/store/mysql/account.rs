@@ -4,13 +4,17 @@
 use super::Database;
 use super::devices::insert_device;
 use super::error::is_duplicate;
-use super::row::signed;
+use super::row::{bytes, signed, unsigned};
 use crate::store::{
-    AccountId, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError, account::rotations,
+    AccountId, InviteSummary, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError,
+    account::rotations,
 };
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySql, Row, Transaction};
 use waxwing_protocol::{AccountRecord, KdfParameters, Username};
+
+/// code_hash, uses_left, expires_ms, note, created_ms.
+type InviteRow = (Vec<u8>, i64, Option<i64>, String, i64);
 
 impl Database {
     pub(super) async fn create_account(&self, account: &NewAccount) -> Result<SignUpOutcome, StoreError> {
@@ -92,6 +96,30 @@ impl Database {
             .execute(&self.pool)
             .await?;
         Ok(())
+    }
+
+    pub(super) async fn revoke_invite(&self, code_hash: &[u8; 32]) -> Result<bool, StoreError> {
+        let deleted = sqlx::query("DELETE FROM invite WHERE code_hash = ?").bind(&code_hash[..]).execute(&self.pool);
+        Ok(deleted.await?.rows_affected() > 0)
+    }
+
+    pub(super) async fn invites(&self) -> Result<Vec<InviteSummary>, StoreError> {
+        let rows: Vec<InviteRow> = sqlx::query_as(
+            "SELECT code_hash, uses_left, expires_ms, note, created_ms FROM invite \
+             ORDER BY created_ms DESC, code_hash",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let summary = |(code_hash, uses_left, expires_ms, note, created_ms): InviteRow| {
+            Ok(InviteSummary {
+                code_hash: bytes(&code_hash, "invite")?,
+                uses_left: unsigned(uses_left, "invite")?,
+                expires_ms: expires_ms.map(|at| unsigned(at, "invite")).transpose()?,
+                note,
+                created_ms: unsigned(created_ms, "invite")?,
+            })
+        };
+        rows.into_iter().map(summary).collect()
     }
 }
 

@@ -6,7 +6,8 @@ use super::devices::{delete_devices, devices_of, leave_conversations, lock_devic
 use super::row::{bytes, signed, unsigned};
 use super::{Database, MysqlStore, error};
 use crate::store::{
-    AccountId, AccountSummary, DeviceSummary, Disclosed, Expirable, OperatorStore, Statistics, StoreError,
+    AccountId, AccountSummary, DeviceSummary, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics,
+    StoreError,
 };
 use async_trait::async_trait;
 use std::path::Path;
@@ -41,6 +42,14 @@ impl OperatorStore for MysqlStore {
 
     async fn sign_out(&self, account: AccountId, device: Option<DeviceId>) -> Result<Vec<DeviceId>, StoreError> {
         error::retried(|| self.database.sign_out(account, device)).await
+    }
+
+    async fn invites(&self) -> Result<Vec<InviteSummary>, StoreError> {
+        self.database.invites().await
+    }
+
+    async fn revoke_invite(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {
+        error::retried(|| self.database.revoke_invite(&code_hash)).await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {

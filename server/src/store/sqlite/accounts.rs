@@ -5,7 +5,8 @@
 
 use super::batch::Batch;
 use crate::store::{
-    AccountId, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError, account::rotations,
+    AccountId, InviteSummary, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError,
+    account::rotations,
 };
 use rusqlite::{Connection, OptionalExtension, params, types::Type};
 use waxwing_protocol::{AccountRecord, KdfParameters, Username};
@@ -74,11 +75,33 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// See [`crate::store::OperatorStore::revoke_invite`].
+    pub(super) fn revoke_invite(&mut self, code_hash: &[u8; 32]) -> Result<bool, StoreError> {
+        Ok(self.statement("DELETE FROM invite WHERE code_hash = ?1")?.execute([code_hash])? > 0)
+    }
+
     /// The row of the account of this name.
     pub(super) fn account_row(&self, username: &Username) -> Result<Option<i64>, StoreError> {
         let mut find = self.statement("SELECT id FROM account WHERE username = ?1 AND deleted_ms IS NULL")?;
         Ok(find.query_row([username.as_str()], |row| row.get(0)).optional()?)
     }
+}
+
+/// See [`crate::store::OperatorStore::invites`].
+pub(super) fn invites(connection: &Connection) -> Result<Vec<InviteSummary>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT code_hash, uses_left, expires_ms, note, created_ms FROM invite ORDER BY created_ms DESC, code_hash",
+    )?;
+    let invites = select.query_map([], |row| {
+        Ok(InviteSummary {
+            code_hash: row.get(0)?,
+            uses_left: row.get(1)?,
+            expires_ms: row.get(2)?,
+            note: row.get(3)?,
+            created_ms: row.get(4)?,
+        })
+    })?;
+    Ok(invites.collect::<Result<_, _>>()?)
 }
 
 /// See [`crate::store::Store::login_record`].

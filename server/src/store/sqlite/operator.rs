@@ -7,7 +7,8 @@ use super::batch::{Batch, place};
 use super::log::Expired;
 use super::{SqliteStore, disclosure, log};
 use crate::store::{
-    AccountId, AccountSummary, DeviceSummary, Disclosed, Expirable, OperatorStore, Statistics, StoreError,
+    AccountId, AccountSummary, DeviceSummary, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics,
+    StoreError,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -40,6 +41,14 @@ impl OperatorStore for SqliteStore {
 
     async fn sign_out(&self, account: AccountId, device: Option<DeviceId>) -> Result<Vec<DeviceId>, StoreError> {
         self.write(move |batch| batch.sign_out(account, device)).await
+    }
+
+    async fn invites(&self) -> Result<Vec<InviteSummary>, StoreError> {
+        self.readers.read(super::accounts::invites).await
+    }
+
+    async fn revoke_invite(&self, code_hash: [u8; 32]) -> Result<bool, StoreError> {
+        self.write(move |batch| batch.revoke_invite(&code_hash)).await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {

@@ -1,0 +1,154 @@
+//! What the operator allows: who gets in, how much they may do, and what is kept. Plain values.
+//!
+//! Invariant: they are replaced as a whole, so nobody sees half of a change. It must not know where they were written down, or
+//! who keeps count.
+
+mod rate;
+mod usernames;
+
+pub use rate::Rate;
+pub use usernames::Usernames;
+
+use crate::relay::SignUpRule;
+use std::path::PathBuf;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Who may sign up.
+    pub sign_up: SignUpRule,
+    /// What accounts may be called.
+    pub usernames: Usernames,
+    /// How often things may be done.
+    pub limits: Limits,
+    /// How many may be signed in, and for how long.
+    pub sessions: SessionRules,
+    /// What must be free for new accounts.
+    pub room: Room,
+    /// After how many days entries and inbox items go, whoever has them; 0 keeps them until they are fetched.
+    pub retention_days: u32,
+    /// The bytes that the segments of one account's backup may take.
+    pub backup_quota: u64,
+    /// Connections beyond this many are closed at once.
+    pub max_connections: usize,
+}
+
+impl Default for Rules {
+    /// As the configuration has it if nothing is said, but for the machine's room, which nobody looks at.
+    fn default() -> Self {
+        Self {
+            sign_up: SignUpRule::Invite,
+            usernames: Usernames::default(),
+            limits: Limits::default(),
+            sessions: SessionRules::default(),
+            room: Room { folder: PathBuf::from("/"), disk_mib: 0, memory_mib: 0 },
+            retention_days: 30,
+            backup_quota: 1 << 30,
+            max_connections: 10_000,
+        }
+    }
+}
+
+/// How often things may be done; none: as often as somebody likes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Whether what counts by address counts for this machine's own addresses too. A proxy on this machine has such a one.
+    pub loopback: bool,
+    /// Sign-ups that are tried from an address.
+    pub sign_ups: Option<Rate>,
+    /// Logins that fail, by address.
+    pub login_failures: Option<Rate>,
+    /// Logins with a password that fail, by account.
+    pub account_login_failures: Option<Rate>,
+    /// What is asked before signing in, by address.
+    pub probes: Option<Rate>,
+    /// Records of accounts that an account looks up.
+    pub look_ups: Option<Rate>,
+    /// Key packages that an account asks for.
+    pub key_packages: Option<Rate>,
+    /// The same, of one other account.
+    pub key_packages_of_one: Option<Rate>,
+    /// Messages and commits of an account.
+    pub messages: Option<Rate>,
+    /// KiB that an account sends.
+    pub upload_kib: Option<Rate>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            loopback: false,
+            sign_ups: Some(Rate::per_hour(60, 60)),
+            login_failures: Some(Rate::per_hour(60, 60)),
+            account_login_failures: Some(Rate::per_hour(30, 60)),
+            probes: Some(Rate::per_second(600, 5)),
+            look_ups: Some(Rate::per_second(5000, 10)),
+            key_packages: Some(Rate::per_second(5000, 5)),
+            key_packages_of_one: Some(Rate::per_hour(100, 60)),
+            messages: Some(Rate::per_second(100_000, 1000)),
+            upload_kib: Some(Rate::per_second(1024 * 1024, 16 * 1024)),
+        }
+    }
+}
+
+/// How many may be signed in, and for how long; 0 means without a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionRules {
+    /// Devices of one account at a time.
+    pub per_account: u32,
+    /// Devices from one address at a time.
+    pub per_address: u32,
+    /// Days after its enrolment when a device is signed out.
+    pub lifetime_days: u32,
+    /// Days without a sign-in after which it is.
+    pub idle_days: u32,
+}
+
+/// What must be free, or there are no new accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// On this folder's disk.
+    pub folder: PathBuf,
+    /// Mebibytes there; 0 does not look.
+    pub disk_mib: u32,
+    /// Mebibytes of memory; 0 does not look.
+    pub memory_mib: u32,
+}
+
+impl Room {
+    /// What there is too little of, if anything. What the system does not tell counts as enough.
+    pub(crate) fn lacks(&self) -> Option<&'static str> {
+        let below = |free: Option<u64>, least: u32| free.is_some_and(|free| free < u64::from(least) << 20);
+        if self.disk_mib > 0 && below(free_disk(&self.folder), self.disk_mib) {
+            return Some("disk");
+        }
+        (self.memory_mib > 0 && below(free_memory(), self.memory_mib)).then_some("memory")
+    }
+}
+
+fn free_disk(folder: &std::path::Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// What Linux says could be used without swapping.
+fn free_memory() -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = table.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_looked_for_only_where_it_was_asked_for() {
+        let room = |disk_mib, memory_mib| Room { folder: "/".into(), disk_mib, memory_mib }.lacks();
+        assert_eq!(room(0, 0), None);
+        assert_eq!(room(u32::MAX, 0), Some("disk"));
+        assert_eq!(room(0, u32::MAX), Some("memory"));
+        assert_eq!(Room { folder: "/no/such".into(), disk_mib: u32::MAX, memory_mib: 0 }.lacks(), None);
+    }
+}
