@@ -36,6 +36,7 @@ mod error;
 mod group;
 mod join_key;
 mod key_package;
+mod leave;
 mod policy;
 mod provider;
 mod refused;
@@ -45,13 +46,14 @@ mod storage;
 
 pub use device::{Device, SignatureKey};
 pub use error::MlsError;
-pub use group::{Change, Group, Outdated, Prepared, Received};
+pub use group::{Amendment, Change, Group, Newcomer, Outdated, Prepared, Received};
 pub use join_key::JoinKey;
 pub use key_package::key_package;
+pub use leave::Leave;
 pub use policy::{Identities, Member};
 pub use provider::{Mls, migrate, savepoint};
 pub use refused::Refused;
-pub use rules::{GroupRules, InvalidRules, Kind, Participant, Role};
+pub use rules::{About, GroupRules, InvalidRules, Kind, NAME, PARTICIPANTS, Participant, Role, TOPIC};
 pub use signed_list::SignedList;
 
 use openmls::prelude::Ciphersuite;

@@ -19,6 +19,9 @@ pub enum MlsError {
         /// SHA-256 of its identity key.
         fingerprint: [u8; 32],
     },
+    /// The identity keys of these accounts of a group that was to be entered are not at hand: fetch them and call again.
+    #[error("the identity keys of {} members are not known yet", .0.len())]
+    UnknownIdentities(Vec<String>),
     /// The entry cannot be decrypted here: it is of another epoch, was read before, or is not for this member.
     #[error("cannot be decrypted in this epoch")]
     NotThisEpoch,
@@ -52,6 +55,7 @@ impl MlsError {
         match self {
             Self::Refused(_) | Self::NotThisEpoch | Self::WrongJoinKey | Self::Malformed | Self::Invalid(_) => true,
             Self::UnknownIdentity { .. }
+            | Self::UnknownIdentities(_)
             | Self::Database(_)
             | Self::Migration(_)
             | Self::CommitPending

@@ -6,7 +6,7 @@
 mod change;
 mod join;
 
-pub use change::{Change, Outdated, Prepared};
+pub use change::{Amendment, Change, Newcomer, Outdated, Prepared};
 
 use super::{
     Device, GroupRules, Identities, JoinKey, Member, Mls, MlsError, Refused, SUITE, SignedList,
@@ -14,6 +14,7 @@ use super::{
     policy::{Gate, Verdict, capabilities, claimed},
     provider::Provider,
 };
+use crate::account::IdentityPublicKey;
 use openmls::prelude::{
     GroupId, MlsGroup, MlsGroupCreateConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent,
     SenderRatchetConfiguration,
@@ -53,11 +54,23 @@ pub enum Received {
         /// The device lists that it showed and that are newer than those the group went by: to be taken as one's own
         /// newest, together with the new identities that they prove ([`SignedList::verify`]).
         lists: Vec<SignedList>,
+        /// Identity keys that it brought along and that the rules of the group name, by account. Whoever has no other pin
+        /// keeps them to judge what follows; they are no pins: a member has chosen them.
+        identities: Vec<(String, IdentityPublicKey)>,
+        /// The accounts that are gone because they wished to.
+        left: Vec<String>,
         /// Whether `by` joined from outside. The group still goes by the older list then: see [`Group::outdated`].
         external: bool,
     },
     /// We are no longer in the group, and its state is deleted.
-    Removed,
+    Removed {
+        /// Who did it.
+        by: Member,
+        /// Whether our account does not take part any more; else it is only this device.
+        account: bool,
+        /// Whether that is what the account wished.
+        left: bool,
+    },
     /// Something of ours came back, a message or a commit. Whether a commit was accepted only the server's answer says.
     Own,
 }
@@ -200,15 +213,20 @@ impl<'tx> Group<'tx> {
                 ProcessedMessageContent::StagedCommitMessage(commit) => {
                     let gate = Gate::new(&group.rules, identities);
                     let verdict = gate.commit(&group.group, &sender, &authenticated, &commit)?;
+                    let own = group.group.own_leaf().map(|leaf| claimed(leaf.credential())).transpose()?;
                     group.group.merge_staged_commit(provider, *commit).map_err(MlsError::ours)?;
                     if group.group.is_active() {
                         group.read_rules()?;
-                        let Verdict { by, added, removed, lists, external } = verdict;
-                        return Ok(Received::Commit { added, removed, by, lists, external });
+                        let Verdict { by, added, removed, lists, identities, left, external } = verdict;
+                        return Ok(Received::Commit { added, removed, by, lists, identities, left, external });
                     }
+                    let own = own.ok_or(MlsError::NotThisEpoch)?;
+                    let rules = GroupRules::from_extensions(group.group.extensions())?;
+                    let account = rules.participant(&own.username).is_none();
+                    let left = verdict.left.contains(&own.username);
                     // Its secrets are of no use, and openmls refuses a new welcome to a group that it still stores.
                     group.group.delete(provider.storage()).map_err(MlsError::ours)?;
-                    Ok(Received::Removed)
+                    Ok(Received::Removed { by: verdict.by, account, left })
                 }
                 ProcessedMessageContent::ProposalMessage(_) => Err(Refused::Standalone.into()),
                 ProcessedMessageContent::ExternalJoinProposalMessage(_) => Err(Refused::Outsider.into()),

@@ -2,7 +2,8 @@
 //!
 //! All members know it, welcomes bring it, and whoever removes a device replaces it. The state of the group that a
 //! joiner starts from lies on the server, sealed under it. The invariant: who was removed cannot open what is sealed
-//! afterwards. It is no permission to join: that is the gate's part. This module must not know leaves or proposals.
+//! afterwards. It is no permission to join: that is the gate's part. A room, which is open, has a public one. This module
+//! must not know leaves or proposals.
 
 use super::{
     MlsError,
@@ -12,12 +13,14 @@ use crate::{fields::Fields, seal};
 use minicbor::{Decode, Decoder, Encode, Encoder, bytes::ByteArray, decode, encode};
 use openmls::prelude::{MlsMessageBodyIn, MlsMessageOut, group_info::VerifiableGroupInfo};
 use rsa::rand_core::CryptoRng;
+use rsa::sha2::{Digest as _, Sha256};
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Separates this sealing from everything else that is sealed.
 const LABEL: &str = "waxwing group info v1";
+const ROOM: &str = "waxwing room v1";
 
 /// 32 random bytes that the members of a group share; wiped when dropped, never printed.
 #[derive(Clone)]
@@ -29,6 +32,11 @@ impl JoinKey {
         let mut key = Zeroizing::new([0; 32]);
         rng.fill_bytes(key.as_mut());
         Self(key)
+    }
+
+    /// The key of a room: public, so that whoever may come in can.
+    pub fn of_room(id: &[u8; 16]) -> Self {
+        Self(Zeroizing::new(Sha256::digest(Fields::labelled(ROOM).fixed(id).finish()).into()))
     }
 
     /// Reads what [`Self::as_bytes`] gave.

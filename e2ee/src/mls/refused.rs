@@ -72,6 +72,21 @@ pub enum Refused {
     /// A kind of proposal that has no place in this kind of group.
     #[error("a kind of change that this conversation does not allow")]
     Change,
+    /// Only an admin may make this change of a group, and this account is none.
+    #[error("{0} is no admin of this conversation")]
+    NotAdmin(String),
+    /// The account was put out of the room and an admin has to let it in again.
+    #[error("{0} was put out of this room")]
+    Barred(String),
+    /// The wish to leave is not this account's, of an earlier time, or of somebody who stays.
+    #[error("not a valid wish to leave")]
+    Leave,
+    /// There would be no admin left.
+    #[error("the last admin of a conversation cannot go: make somebody else an admin first")]
+    LastAdmin,
+    /// The account takes part already.
+    #[error("{0} takes part already")]
+    TakesPart(String),
     /// The device to be removed is not in the group.
     #[error("no such device in this conversation")]
     NoSuchMember,

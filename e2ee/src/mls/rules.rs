@@ -1,7 +1,11 @@
-//! The rules of a group: what kind it is and which accounts, by which identities, take part.
+//! The rules of a group: what kind it is, what it is called, and which accounts, by which identities, take part.
 //!
 //! They are an extension of the group context (0xF002), so all members agree on them by construction. The invariant:
 //! one set of rules has one encoding. This module must not know leaves or proposals.
+
+mod about;
+
+pub use about::{About, NAME, TOPIC};
 
 use super::{JoinKey, MlsError, Refused, policy::CREDENTIAL_TYPE};
 use crate::account::{IdentityPublicKey, VerifiedDeviceList};
@@ -20,6 +24,8 @@ const VERSION: u8 = 2;
 const USERNAME: usize = 64;
 /// The most former identities of an account; then the oldest is forgotten.
 const FORMER: usize = 64;
+/// The most accounts of a group; servers set a lower limit.
+pub const PARTICIPANTS: usize = 1024;
 
 /// What a group is for; decides who may change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
@@ -29,6 +35,12 @@ pub enum Kind {
     /// The devices of two accounts, or of one (notes to self). The accounts never change.
     #[n(0)]
     Direct,
+    /// Accounts come in by an admin's invitation.
+    #[n(1)]
+    Group,
+    /// Any account may come in, by itself or let in by any member; admins put out. Its join key is public.
+    #[n(2)]
+    Room,
 }
 
 /// What an account may do in a group. In a direct chat everyone is a member.
@@ -65,6 +77,9 @@ pub struct Participant {
     /// a device's MLS key, and which devices count the signed list says.
     #[cbor(n(5), with = "fingerprints")]
     pub former: Vec<[u8; 32]>,
+    /// The epoch that began with the account in the group: an older wish to leave says nothing. None in a direct chat.
+    #[n(6)]
+    pub since: Option<u64>,
 }
 
 mod fingerprints {
@@ -109,6 +124,7 @@ pub struct GroupRules {
     kind: Kind,
     participants: Vec<Participant>,
     join_key: JoinKey,
+    about: Option<About>,
 }
 
 #[derive(Encode, Decode)]
@@ -121,28 +137,54 @@ struct Wire {
     participants: Vec<Participant>,
     #[n(3)]
     join_key: JoinKey,
+    #[n(4)]
+    about: Option<About>,
 }
 
 impl GroupRules {
-    /// Rules with these participants, in any order, and the key to join by (a fresh one for a new group).
+    /// Rules of a direct chat with these participants, in any order, and the key to join by (a fresh one for a new group).
     ///
     /// # Errors
     /// [`InvalidRules`] if an account is named twice, has an identity twice or, in a direct chat, if it is not one or two
-    /// accounts, all [`Role::Member`].
-    pub fn new(kind: Kind, mut participants: Vec<Participant>, join_key: JoinKey) -> Result<Self, InvalidRules> {
-        participants.sort_by(|a, b| a.username.cmp(&b.username));
+    /// accounts, all [`Role::Member`]. A group and a room are more than that: [`Self::group`].
+    pub fn new(kind: Kind, participants: Vec<Participant>, join_key: JoinKey) -> Result<Self, InvalidRules> {
+        Self { kind, participants, join_key, about: None }.checked()
+    }
+
+    /// Rules of a group or a room.
+    ///
+    /// # Errors
+    /// [`InvalidRules`] as [`Self::new`], and if nobody is an admin, if there are more than [`PARTICIPANTS`], if an account
+    /// takes part that is barred, or if name or topic are too long.
+    pub fn group(
+        kind: Kind,
+        about: About,
+        participants: Vec<Participant>,
+        join_key: JoinKey,
+    ) -> Result<Self, InvalidRules> {
+        Self { kind, participants, join_key, about: Some(about) }.checked()
+    }
+
+    fn checked(mut self) -> Result<Self, InvalidRules> {
+        self.participants.sort_by(|a, b| a.username.cmp(&b.username));
+        let participants = &self.participants;
         let named_twice = participants.windows(2).any(|pair| matches!(pair, [a, b] if a.username == b.username));
         let named_badly = participants.iter().any(|p| p.username.is_empty() || p.username.len() > USERNAME);
-        let fits = match kind {
-            Kind::Direct => {
-                (1..=2).contains(&participants.len()) && participants.iter().all(|p| p.role == Role::Member)
+        let fits = match (self.kind, &self.about) {
+            (Kind::Direct, None) => {
+                let plain = |p: &Participant| p.role == Role::Member && p.since.is_none();
+                (1..=2).contains(&participants.len()) && participants.iter().all(plain)
             }
+            (Kind::Group | Kind::Room, Some(about)) => {
+                about.is_valid()
+                    && participants.len() <= PARTICIPANTS
+                    && participants.iter().all(|p| p.since.is_some() && !about.bars(&p.username))
+                    && participants.iter().any(|p| p.role == Role::Admin)
+            }
+            _ => false,
         };
         let plain = participants.iter().all(Participant::has_each_identity_once);
-        if named_twice || named_badly || !fits || !plain {
-            return Err(InvalidRules);
-        }
-        Ok(Self { kind, participants, join_key })
+        if named_twice || named_badly || !fits || !plain { Err(InvalidRules) } else { Ok(self) }
     }
 
     /// What the group is for.
@@ -160,6 +202,21 @@ impl GroupRules {
         self.participants.iter().find(|participant| participant.username == username)
     }
 
+    /// What the group is called and so on; none in a direct chat.
+    pub fn about(&self) -> Option<&About> {
+        self.about.as_ref()
+    }
+
+    /// Whether an account manages the group.
+    pub fn is_admin(&self, username: &str) -> bool {
+        self.participant(username).is_some_and(|one| one.role == Role::Admin)
+    }
+
+    /// Whether an account must not come in by itself.
+    pub(super) fn bars(&self, username: &str) -> bool {
+        self.about.as_ref().is_some_and(|about| about.bars(username))
+    }
+
     /// What a device of a participating account opens the sealed state of the group by.
     pub fn join_key(&self) -> &JoinKey {
         &self.join_key
@@ -168,6 +225,38 @@ impl GroupRules {
     /// The same with another key to join by.
     pub(super) fn with_join_key(self, join_key: JoinKey) -> Self {
         Self { join_key, ..self }
+    }
+
+    /// The same with other words about the group.
+    pub(super) fn with_about(self, about: Option<About>) -> Self {
+        Self { about, ..self }
+    }
+
+    /// Enters an account, which did not take part.
+    pub(super) fn enter(&mut self, newcomer: Participant) {
+        let place = self.participants.partition_point(|one| one.username < newcomer.username);
+        self.participants.insert(place, newcomer);
+    }
+
+    /// Strikes accounts out.
+    pub(super) fn strike(&mut self, gone: impl Fn(&str) -> bool) {
+        self.participants.retain(|one| !gone(&one.username));
+    }
+
+    /// Gives an account that takes part another role.
+    pub(super) fn set_role(&mut self, username: &str, role: Role) -> bool {
+        let named = self.participants.iter_mut().find(|one| one.username == username);
+        named.map(|one| one.role = role).is_some()
+    }
+
+    /// Whether a group may have these rules; whoever changes them in parts asks at the end.
+    pub(super) fn revised(self) -> Result<Self, Refused> {
+        match self.kind {
+            Kind::Group | Kind::Room if !self.participants.iter().any(|one| one.role == Role::Admin) => {
+                Err(Refused::LastAdmin)
+            }
+            _ => self.checked().map_err(|_| Refused::Rules),
+        }
     }
 
     /// Enters a newer list of an account, and the identities that it has come to have since.
@@ -214,13 +303,13 @@ impl GroupRules {
     }
 
     fn encode(&self) -> Result<Vec<u8>, MlsError> {
-        let (participants, join_key) = (self.participants.clone(), self.join_key.clone());
-        minicbor::to_vec(Wire { version: VERSION, kind: self.kind, participants, join_key }).map_err(MlsError::ours)
+        let Self { kind, participants, join_key, about } = self.clone();
+        minicbor::to_vec(Wire { version: VERSION, kind, participants, join_key, about }).map_err(MlsError::ours)
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let wire: Wire = minicbor::decode(bytes).ok()?;
-        let rules = Self::new(wire.kind, wire.participants, wire.join_key).ok()?;
+        let Wire { kind, participants, join_key, about, .. } = minicbor::decode(bytes).ok()?;
+        let rules = Self { kind, participants, join_key, about }.checked().ok()?;
         // What encodes differently is of another version, not sorted, or has something appended.
         (rules.encode().ok()? == bytes).then_some(rules)
     }

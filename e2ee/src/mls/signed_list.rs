@@ -1,9 +1,10 @@
-//! Signed device lists that a commit carries in its authenticated data, so that every member can judge it by them.
+//! What a commit carries in its authenticated data, so that every member can judge it: signed device lists, and the wishes
+//! of accounts that leave.
 //!
 //! The server sees that data, and has the lists anyway. The invariant: the same lists have one encoding. This module must
 //! not know the group that they are judged against.
 
-use super::{MlsError, Refused};
+use super::{Leave, MlsError, Refused};
 use crate::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList, rotation};
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
@@ -11,6 +12,9 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 const VERSION: u8 = 1;
 /// The most lists of one commit, and the most rotations of one list.
 const LIMIT: usize = 64;
+
+/// The most bytes of an identity key.
+const IDENTITY: usize = 1024;
 
 /// What an account says of its devices. Only a claim until [`Self::verify`] or the gate has looked at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,16 @@ pub struct SignedList {
     /// How its identity came to be the one that signed the list, oldest first ([`rotation::sign`]). Statements
     /// that are older than the identity in the group may be left in: [`Group::prepare`](super::Group::prepare) drops them.
     pub rotations: Vec<Vec<u8>>,
+    /// The identity key (DER) that the group's rules fix for the account. In groups and rooms it comes along, so that
+    /// nobody needs to look it up; in direct chats it does not.
+    pub identity: Option<Vec<u8>>,
+}
+
+/// The authenticated data of a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) lists: Vec<SignedList>,
+    pub(super) leaves: Vec<Leave>,
 }
 
 impl SignedList {
@@ -58,6 +72,12 @@ impl SignedList {
         let start = self.rotations.iter().position(from_here).unwrap_or(self.rotations.len());
         Self { rotations: self.rotations.iter().skip(start).cloned().collect(), ..self.clone() }
     }
+
+    /// The identity key that came along, if it is the one with this fingerprint.
+    pub(super) fn shows(&self, fingerprint: &[u8; 32]) -> Option<IdentityPublicKey> {
+        let key = IdentityPublicKey::from_der(self.identity.as_deref()?).ok()?;
+        (key.fingerprint() == *fingerprint).then_some(key)
+    }
 }
 
 #[derive(Encode, Decode)]
@@ -66,6 +86,8 @@ struct Wire {
     version: u8,
     #[n(1)]
     lists: Vec<WireList>,
+    #[n(2)]
+    leaves: Option<Vec<Leave>>,
 }
 
 #[derive(Encode, Decode)]
@@ -76,32 +98,44 @@ struct WireList {
     list: ByteVec,
     #[n(2)]
     rotations: Vec<ByteVec>,
+    #[n(3)]
+    identity: Option<ByteVec>,
 }
 
-/// The authenticated data of a commit with these lists, in any order; nothing for none.
-pub(super) fn encode(lists: &[SignedList]) -> Result<Vec<u8>, MlsError> {
-    if lists.is_empty() {
+/// The authenticated data of a commit with these lists and wishes, in any order; nothing for none.
+pub(super) fn encode(shown: &Shown) -> Result<Vec<u8>, MlsError> {
+    if shown.lists.is_empty() && shown.leaves.is_empty() {
         return Ok(Vec::new());
     }
-    let mut lists: Vec<WireList> = lists.iter().map(WireList::from).collect();
+    let mut lists: Vec<WireList> = shown.lists.iter().map(WireList::from).collect();
     lists.sort_by(|a, b| a.username.cmp(&b.username));
-    minicbor::to_vec(Wire { version: VERSION, lists }).map_err(MlsError::ours)
+    let mut leaves = shown.leaves.clone();
+    leaves.sort_by(|a, b| a.username.cmp(&b.username));
+    let leaves = Some(leaves).filter(|leaves| !leaves.is_empty());
+    minicbor::to_vec(Wire { version: VERSION, lists, leaves }).map_err(MlsError::ours)
 }
 
-/// Reads what [`encode`] wrote: at most one list of each account.
-pub(super) fn decode(bytes: &[u8]) -> Result<Vec<SignedList>, Refused> {
+/// Reads what [`encode`] wrote: at most one list, and one wish, of each account.
+pub(super) fn decode(bytes: &[u8]) -> Result<Shown, Refused> {
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Shown::default());
     }
     let wire: Wire = minicbor::decode(bytes).map_err(|_| Refused::Lists)?;
-    let ascending = wire.lists.windows(2).all(|pair| matches!(pair, [a, b] if a.username < b.username));
-    let few = (1..=LIMIT).contains(&wire.lists.len()) && wire.lists.iter().all(|list| list.rotations.len() <= LIMIT);
+    let leaves = wire.leaves.as_deref().unwrap_or_default();
+    let ascending = wire.lists.windows(2).all(|pair| matches!(pair, [a, b] if a.username < b.username))
+        && leaves.windows(2).all(|pair| matches!(pair, [a, b] if a.username < b.username));
+    let some = (usize::from(wire.leaves.is_some())..=LIMIT).contains(&leaves.len())
+        && (usize::from(leaves.is_empty())..=LIMIT).contains(&wire.lists.len());
+    let short = |list: &WireList| {
+        list.rotations.len() <= LIMIT && list.identity.as_ref().is_none_or(|identity| identity.len() <= IDENTITY)
+    };
     // What encodes differently is of another version or has something appended.
     let canonical = wire.version == VERSION && minicbor::to_vec(&wire).is_ok_and(|again| again == bytes);
-    if !(ascending && few && canonical) {
+    if !(ascending && some && wire.lists.iter().all(short) && canonical) {
         return Err(Refused::Lists);
     }
-    Ok(wire.lists.into_iter().map(SignedList::from).collect())
+    let lists = wire.lists.into_iter().map(SignedList::from).collect();
+    Ok(Shown { lists, leaves: wire.leaves.unwrap_or_default() })
 }
 
 impl From<&SignedList> for WireList {
@@ -110,6 +144,7 @@ impl From<&SignedList> for WireList {
             username: list.username.clone(),
             list: list.list.clone().into(),
             rotations: list.rotations.iter().cloned().map(ByteVec::from).collect(),
+            identity: list.identity.clone().map(ByteVec::from),
         }
     }
 }
@@ -120,6 +155,7 @@ impl From<WireList> for SignedList {
             username: wire.username,
             list: wire.list.into(),
             rotations: wire.rotations.into_iter().map(Vec::from).collect(),
+            identity: wire.identity.map(Vec::from),
         }
     }
 }
@@ -129,23 +165,28 @@ mod tests {
     use super::*;
 
     fn list(username: &str) -> SignedList {
-        SignedList { username: username.to_owned(), list: vec![1, 2], rotations: vec![vec![3]] }
+        SignedList { username: username.to_owned(), list: vec![1, 2], rotations: vec![vec![3]], identity: None }
+    }
+
+    fn shown(lists: &[SignedList]) -> Shown {
+        Shown { lists: lists.to_vec(), leaves: Vec::new() }
     }
 
     #[test]
     fn lists_have_one_encoding_whatever_the_order() {
-        let bytes = encode(&[list("bob"), list("al")]).unwrap();
+        let bytes = encode(&shown(&[list("bob"), list("al")])).unwrap();
         let golden = b"\x82\x01\x82\x83\x62al\x42\x01\x02\x81\x41\x03\x83\x63bob\x42\x01\x02\x81\x41\x03";
         assert_eq!(bytes, golden);
-        assert_eq!(decode(&bytes), Ok(vec![list("al"), list("bob")]));
-        assert_eq!(encode(&[]).unwrap(), b"");
-        assert_eq!(decode(b""), Ok(vec![]));
+        assert_eq!(decode(&bytes), Ok(shown(&[list("al"), list("bob")])));
+        assert_eq!(encode(&Shown::default()).unwrap(), b"");
+        assert_eq!(decode(b""), Ok(Shown::default()));
     }
 
     #[test]
     fn other_encodings_are_refused() {
         let wire = |version, lists: Vec<SignedList>| {
-            minicbor::to_vec(Wire { version, lists: lists.iter().map(WireList::from).collect() }).unwrap()
+            let lists = lists.iter().map(WireList::from).collect();
+            minicbor::to_vec(Wire { version, lists, leaves: None }).unwrap()
         };
         assert!(decode(&wire(1, vec![list("al"), list("bob")])).is_ok());
         for bytes in [

@@ -54,7 +54,7 @@ pub fn participant(username: &str, identity: &IdentityKey) -> Participant {
         false => (1, [0; 32]),
     };
     let (username, identity) = (username.to_owned(), identity.public().fingerprint());
-    Participant { username, identity, list_version, list_hash, role: Role::Member, former: Vec::new() }
+    Participant { username, identity, list_version, list_hash, role: Role::Member, former: Vec::new(), since: None }
 }
 
 pub fn join_key() -> JoinKey {
@@ -185,7 +185,7 @@ impl Phone {
             let names = group.rules().participants().iter().map(|one| one.username.clone());
             let lists: Vec<SignedList> =
                 names.filter(|name| accounts::has(name)).map(|name| accounts::signed(&name)).collect();
-            group.prepare(device, known, Change { lists: &lists, add, remove, update: false })
+            group.prepare(device, known, Change { lists: &lists, add, remove, ..Change::default() })
         })
     }
 
@@ -196,7 +196,9 @@ impl Phone {
         add: &[Vec<u8>],
         remove: &[Member],
     ) -> Result<Prepared, MlsError> {
-        self.with(|group, device, known| group.prepare(device, known, Change { lists, add, remove, update: false }))
+        self.with(|group, device, known| {
+            group.prepare(device, known, Change { lists, add, remove, ..Change::default() })
+        })
     }
 
     pub fn prepare_add(&mut self, packages: &[Vec<u8>]) -> Result<Prepared, MlsError> {
@@ -263,7 +265,20 @@ pub fn committed(by: &Phone, added: &[&Phone], removed: &[&Phone]) -> Received {
 pub fn commit_with(by: &Phone, added: &[&Phone], removed: &[&Phone], newer: &[&str]) -> Received {
     let members = |phones: &[&Phone]| phones.iter().map(|phone| phone.member()).collect();
     let lists = newer.iter().map(|username| accounts::signed(username)).collect();
-    Received::Commit { added: members(added), removed: members(removed), by: by.member(), lists, external: false }
+    Received::Commit {
+        added: members(added),
+        removed: members(removed),
+        by: by.member(),
+        lists,
+        identities: Vec::new(),
+        left: Vec::new(),
+        external: false,
+    }
+}
+
+/// What a device is told that this one has removed.
+pub fn removed(by: &Phone) -> Received {
+    Received::Removed { by: by.member(), account: false, left: false }
 }
 
 /// What members of Direct chats are told by a message.

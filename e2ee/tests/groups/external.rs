@@ -73,10 +73,11 @@ fn shared_secret(raw: &Raw) -> PreSharedKeyId {
 
 fn joined(by: &Phone, back: bool, newer: &[&str]) -> Received {
     let removed: &[&Phone] = if back { &[by] } else { &[] };
-    let Received::Commit { added, removed, by, lists, .. } = commit_with(by, &[by], removed, newer) else {
-        unreachable!()
-    };
-    Received::Commit { added, removed, by, lists, external: true }
+    let mut received = commit_with(by, &[by], removed, newer);
+    if let Received::Commit { external, .. } = &mut received {
+        *external = true;
+    }
+    received
 }
 
 #[test]

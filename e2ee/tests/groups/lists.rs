@@ -26,7 +26,7 @@ fn any_member_brings_in_a_listed_device_and_removes_one_that_is_not() {
     bob.accepted();
     let expected = commit_with(&bob, &[&tablet], &[&laptop], &["alice"]);
     assert_eq!(alice.receive(&prepared.commit).unwrap(), expected);
-    assert_eq!(laptop.receive(&prepared.commit).unwrap(), Received::Removed);
+    assert_eq!(laptop.receive(&prepared.commit).unwrap(), removed(&bob));
     tablet.join(&prepared.welcome.unwrap()).unwrap();
     for phone in [&mut alice, &mut bob, &mut tablet] {
         assert_eq!(outdated(phone, "alice"), Outdated::default());
@@ -149,6 +149,7 @@ fn lists_that_are_not_the_accounts_are_refused() {
         username: "alice".to_owned(),
         list: list.sign(key, &mut rng()),
         rotations: vec![],
+        identity: None,
     };
     let next = newest.list.successor(&newest.hash, newest.list.devices.clone());
     let another = DeviceList { previous: [7; 32], ..newest.list.clone() };
@@ -209,7 +210,7 @@ fn a_device_that_lost_its_state_is_replaced_in_one_commit() {
     bob.accepted();
     assert_eq!(alice.receive(&prepared.commit).unwrap(), committed(&bob, &[&laptop], &[&laptop]));
     // What is left of the old state goes, whether or not it can still read the commit.
-    assert_eq!(laptop.receive(&prepared.commit).unwrap(), Received::Removed);
+    assert_eq!(laptop.receive(&prepared.commit).unwrap(), removed(&bob));
     laptop.join(&prepared.welcome.unwrap()).unwrap();
     assert_eq!(alice.members().len(), 3);
     assert_works(&mut [&mut laptop, &mut alice, &mut bob]);

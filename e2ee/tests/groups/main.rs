@@ -8,6 +8,7 @@ mod external;
 mod gate;
 mod lists;
 mod membership;
+mod people;
 mod rotation;
 mod rules;
 mod storage;

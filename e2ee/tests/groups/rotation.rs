@@ -148,6 +148,7 @@ fn rotations_that_nobody_vouched_for_are_refused() {
         username: "alice".to_owned(),
         list: next.sign(key, &mut rng()),
         rotations: rotations.iter().map(|statement| (*statement).clone()).collect(),
+        identity: None,
     };
     let same = SignedList {
         list: accounts::newest("alice").list.sign(&NEW_ALICE, &mut rng()),
@@ -177,7 +178,12 @@ fn rotations_that_nobody_vouched_for_are_refused() {
     take(&mut bob, received);
     let newest = accounts::newest("alice");
     let stolen = newest.list.successor(&newest.hash, newest.list.devices.clone());
-    let stolen = SignedList { username: "alice".to_owned(), list: stolen.sign(&ALICE, &mut rng()), rotations: vec![] };
+    let stolen = SignedList {
+        username: "alice".to_owned(),
+        list: stolen.sign(&ALICE, &mut rng()),
+        rotations: vec![],
+        identity: None,
+    };
     let why = Refused::DeviceList(waxwing_e2ee::account::DeviceListError::Signature);
     assert_refused(bob.prepare_with(&[stolen], &[], &[]), why);
 }

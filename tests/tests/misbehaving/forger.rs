@@ -157,6 +157,7 @@ impl Forger {
             username: username.to_owned(),
             list: list.0,
             rotations: Vec::new(),
+            identity: None,
         };
         let lists = [
             signed(&self.name, self.list(vec![ListedDevice { mls_key, ..self.device() }])),
@@ -171,6 +172,7 @@ impl Forger {
                 list_hash: verified.hash,
                 role: Role::Member,
                 former: Vec::new(),
+                since: None,
             })
         };
         let participants = vec![participant(&lists[0], &known.0)?, participant(&lists[1], &known.1)?];

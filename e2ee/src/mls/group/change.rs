@@ -4,10 +4,13 @@
 //! must not know where lists and key packages come from.
 
 use super::{
-    super::{policy::seats, signed_list},
+    super::{policy::seats, signed_list, signed_list::Shown},
     *,
 };
-use crate::{account::VerifiedDeviceList, mls::key_package::body};
+use crate::{
+    account::{IdentityPublicKey, VerifiedDeviceList},
+    mls::{About, Kind, Leave, Participant, Role, key_package::body},
+};
 use openmls::prelude::{KeyPackage, LeafNodeIndex, LeafNodeParameters, MlsMessageBodyIn, MlsMessageOut, Sender};
 use rsa::rand_core::UnwrapErr;
 
@@ -26,6 +29,35 @@ pub struct Change<'a> {
     /// Fresh keys for this device's own leaf: due soon after joining and then about weekly. Any other change but a mere
     /// addition brings them too.
     pub update: bool,
+    /// What else shall change of a group or a room.
+    pub amend: Option<&'a Amendment>,
+}
+
+/// A change of a group or a room. Whoever is not an admin may only enter accounts into a room, and carry out others' wishes
+/// to leave.
+#[derive(Clone, Debug, Default)]
+pub struct Amendment {
+    /// Accounts that take part from now on; their lists are in [`Change::lists`].
+    pub enter: Vec<Newcomer>,
+    /// Wishes to leave. All devices of these accounts are removed.
+    pub leave: Vec<Leave>,
+    /// Accounts to put out, with all their devices. A room bars them.
+    pub expel: Vec<String>,
+    /// New roles.
+    pub roles: Vec<(String, Role)>,
+    /// Another name, topic, way with newcomers; who is barred is taken over from the group, whatever stands here.
+    pub about: Option<About>,
+}
+
+/// An account that is to take part.
+#[derive(Clone, Debug)]
+pub struct Newcomer {
+    /// Its name.
+    pub username: String,
+    /// Its identity.
+    pub identity: IdentityPublicKey,
+    /// Fingerprints of its former ones, oldest first.
+    pub former: Vec<[u8; 32]>,
 }
 
 /// A commit that waits for the server's verdict; the group stays in its epoch until then.
@@ -63,26 +95,73 @@ impl Outdated {
     }
 }
 
+impl Amendment {
+    fn identity(&self, username: &str) -> Option<IdentityPublicKey> {
+        self.enter.iter().find(|one| one.username == username).map(|one| one.identity.clone())
+    }
+
+    fn newcomer(&self, username: &str, since: u64) -> Option<Participant> {
+        let one = self.enter.iter().find(|one| one.username == username)?;
+        Some(Participant {
+            username: one.username.clone(),
+            identity: one.identity.fingerprint(),
+            list_version: 0,
+            list_hash: [0; 32],
+            role: Role::Member,
+            former: one.former.clone(),
+            since: Some(since),
+        })
+    }
+}
+
 impl Group<'_> {
-    /// Compares the group with the newest list of an account; nothing is due if the account does not take part.
+    /// The signed wish of this device's account to leave, for whoever commits it.
+    ///
+    /// # Errors
+    /// [`MlsError::Refused`] if the account is the last admin and others take part.
+    pub fn leave(&self, device: &Device) -> Result<Leave, MlsError> {
+        let mut others = self.rules.participants().iter().filter(|one| one.username != device.username);
+        let sole = self.rules.is_admin(&device.username) && !others.any(|one| one.role == Role::Admin);
+        if sole && self.rules.participants().len() > 1 {
+            return Err(Refused::LastAdmin.into());
+        }
+        Leave::sign(device, &self.id, self.epoch())
+    }
+
+    /// The accounts of devices that let themselves into this room and were not entered yet.
+    ///
+    /// # Errors
+    /// None for a group that has passed the gate.
+    pub fn guests(&self) -> Result<Vec<Member>, MlsError> {
+        let members = self.members()?.into_iter();
+        Ok(members.filter(|member| self.rules.participant(&member.username).is_none()).collect())
+    }
+
+    /// Compares the group with the newest list of an account; nothing is due if the account does not take part and has no
+    /// device in it.
     ///
     /// # Errors
     /// None for a group that has passed the gate.
     pub fn outdated(&self, list: &VerifiedDeviceList) -> Result<Outdated, MlsError> {
         let username = &list.list.username;
-        let Some(participant) = self.rules.participant(username) else { return Ok(Outdated::default()) };
-        let (version, known) = (list.list.version, participant.list_version);
-        if version < known || (version == known && list.hash != participant.list_hash) {
+        let (version, known) = (list.list.version, self.rules.participant(username));
+        if known.is_some_and(|one| {
+            version < one.list_version || (version == one.list_version && list.hash != one.list_hash)
+        }) {
             return Ok(Outdated { stale: true, ..Outdated::default() });
         }
         let seats = seats(&self.group)?;
-        let seats = seats.into_values().filter(|seat| seat.member.username == *username);
+        let seats: Vec<_> = seats.into_values().filter(|seat| seat.member.username == *username).collect();
+        if known.is_none() && seats.is_empty() {
+            return Ok(Outdated::default());
+        }
+        let seats = seats.into_iter();
         let (listed, unlisted): (Vec<_>, Vec<_>) = seats.partition(|seat| seat.is_in(list));
         let missing = |id: &[u8; 16]| !listed.iter().any(|seat| seat.member.device == *id);
         Ok(Outdated {
             add: list.list.devices.iter().map(|device| device.id).filter(missing).collect(),
             remove: unlisted.into_iter().map(|seat| seat.member).collect(),
-            raise: version > known,
+            raise: known.is_none_or(|one| version > one.list_version),
             stale: false,
         })
     }
@@ -105,22 +184,25 @@ impl Group<'_> {
         }
         self.step(|group, provider| {
             let gate = Gate::new(&group.rules, identities);
-            let lists = gate.pending(change.lists)?;
-            let raised = gate.raise(&lists)?;
+            let amend = change.amend.cloned().unwrap_or_default();
+            if let Some(twice) = amend.enter.iter().find(|one| group.rules.participant(&one.username).is_some()) {
+                return Err(Refused::TakesPart(twice.username.clone()).into());
+            }
+            let lists = gate.pending(change.lists, &|username| amend.identity(username))?;
+            let since = group.epoch().saturating_add(1);
+            let raised = gate.raise(&lists, &|username| amend.newcomer(username, since))?;
             let admit = |bytes: &Vec<u8>| match body(bytes)? {
                 MlsMessageBodyIn::KeyPackage(package) => gate.key_package(provider.crypto(), package, &raised),
                 _ => Err(MlsError::Malformed),
             };
             let packages = change.add.iter().map(admit).collect::<Result<Vec<KeyPackage>, _>>()?;
-            let leaves = group.leaves(change.remove)?;
-            let mut rules = raised.rules;
-            if !leaves.is_empty() {
-                rules = rules.with_join_key(JoinKey::generate(&mut rng()));
-            }
-            // The leaf takes the credential that the account's new identity signed, once the group knows that identity.
-            let current = rules.participant(&device.username).is_some_and(|own| own.identity == device.identity);
+            let (leaves, rules) = group.amended(&amend, change.remove, raised.rules)?;
+            // The leaf takes the credential that the account's new identity signed, once the group knows that identity; in a
+            // group others need the list for that.
+            let current = rules.participant(&device.username).is_some_and(|own| own.identity == device.identity)
+                && (rules.kind() == Kind::Direct || lists.iter().any(|list| list.username == device.username));
             let other = group.group.own_leaf().is_some_and(|leaf| *leaf.credential() != device.credential().credential);
-            let authenticated = signed_list::encode(&lists)?;
+            let authenticated = signed_list::encode(&Shown { lists, leaves: amend.leave })?;
 
             group.group.set_aad(authenticated.clone());
             let mut builder = group
@@ -155,6 +237,47 @@ impl Group<'_> {
                 added: verdict.added,
             })
         })
+    }
+
+    /// The leaves to be removed, and the rules as an amendment leaves them.
+    fn amended(
+        &self,
+        amend: &Amendment,
+        remove: &[Member],
+        mut rules: GroupRules,
+    ) -> Result<(Vec<LeafNodeIndex>, GroupRules), MlsError> {
+        let goes = |name: &str| {
+            amend.leave.iter().any(|leave| leave.username == name) || amend.expel.iter().any(|one| one == name)
+        };
+        let staying: Vec<Member> = remove.iter().filter(|member| !goes(&member.username)).cloned().collect();
+        let mut leaves = self.leaves(&staying)?;
+        let all: Vec<Member> = self.members()?.into_iter().filter(|member| goes(&member.username)).collect();
+        leaves.extend(self.leaves(&all)?);
+        let known = |name: &String| all.iter().any(|one| one.username == *name) || rules.participant(name).is_some();
+        if let Some(stranger) = amend.expel.iter().find(|name| !known(name)) {
+            return Err(Refused::ForeignAccount(stranger.clone()).into());
+        }
+        rules.strike(goes);
+        for (name, role) in &amend.roles {
+            if !rules.set_role(name, *role) {
+                return Err(Refused::ForeignAccount(name.clone()).into());
+            }
+        }
+        if let Some(mut about) = rules.about().cloned() {
+            if let Some(new) = &amend.about {
+                about = About { barred: about.barred, ..new.clone() };
+            }
+            for name in amend.expel.iter().filter(|_| rules.kind() == Kind::Room) {
+                about.set_barred(name, true);
+            }
+            amend.enter.iter().for_each(|one| about.set_barred(&one.username, false));
+            rules = rules.with_about(Some(about)).revised()?;
+        }
+        let gone = !leaves.is_empty() || !amend.leave.is_empty() || !amend.expel.is_empty();
+        if gone && rules.kind() != Kind::Room {
+            rules = rules.with_join_key(JoinKey::generate(&mut rng()));
+        }
+        Ok((leaves, rules))
     }
 
     fn leaves(&self, members: &[Member]) -> Result<Vec<LeafNodeIndex>, MlsError> {

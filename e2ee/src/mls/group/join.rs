@@ -4,7 +4,7 @@
 //! one way was taken and not the other.
 
 use super::{
-    super::{policy::Seat, signed_list},
+    super::{signed_list, signed_list::Shown},
     *,
 };
 use crate::mls::key_package::body;
@@ -46,7 +46,7 @@ impl<'tx> Group<'tx> {
 
     /// Joins, or comes back, without being added: `sealed` is the state of the group that a member left on the server
     /// ([`Prepared::group_info`]), `join_key` what opens it, and `list` the newest signed list of this device's account,
-    /// which names this device. A group of this id that is there already is out of date, and is replaced; its own old
+    /// which names this device (with the identity key, unless the chat is a direct one). A group of this id that is there already is out of date, and is replaced; its own old
     /// leaf, if there is one, is removed. Returns the commit for the log.
     ///
     /// MLS cannot keep such a commit pending: the group is already in the epoch that begins if the server takes it. Until
@@ -78,7 +78,7 @@ impl<'tx> Group<'tx> {
             let leaf = LeafNodeParameters::builder().with_capabilities(capabilities()).build();
             let (group, bundle) = MlsGroup::external_commit_builder()
                 .with_config(config())
-                .with_aad(signed_list::encode(std::slice::from_ref(list))?)
+                .with_aad(signed_list::encode(&Shown { lists: vec![list.clone()], leaves: Vec::new() })?)
                 // A member that has not committed since its key package expired must not keep others out.
                 .skip_lifetime_validation()
                 .build_group(provider, info, device.credential())
@@ -97,7 +97,7 @@ impl<'tx> Group<'tx> {
             }
             let gate = Gate::new(&rules, identities);
             gate.tree(group.members())?;
-            gate.newcomer(&Seat { member: device.member(), key: device.signer().public().to_vec() }, list)?;
+            gate.newcomer(&device.member(), &device.credential().credential, device.signer().public(), list)?;
             let (commit, _, info) = bundle.into_messages();
             let prepared = Prepared {
                 commit: to_bytes(&commit)?,

@@ -8,6 +8,7 @@ fn participant(username: &str, identity: u8) -> Participant {
         list_hash: [9; 32],
         role: Role::Member,
         former: vec![],
+        since: None,
     }
 }
 
@@ -45,7 +46,7 @@ fn the_encoding_is_what_it_was() {
 fn other_encodings_of_the_same_rules_are_refused() {
     let wire = |version, participants| {
         let join_key = JoinKey::from_bytes([7; 32]);
-        minicbor::to_vec(Wire { version, kind: Kind::Direct, participants, join_key }).unwrap()
+        minicbor::to_vec(Wire { version, kind: Kind::Direct, participants, join_key, about: None }).unwrap()
     };
     let (alice, bob) = (participant("alice", 1), participant("bob", 2));
     assert!(GroupRules::decode(&wire(2, vec![alice.clone(), bob.clone()])).is_some());
@@ -72,4 +73,46 @@ fn an_account_has_each_identity_once_and_keeps_a_bounded_number() {
     let many = |count: usize| (0..count).map(|n| [u8::try_from(100 + n).unwrap(); 32]).collect();
     assert!(with(many(FORMER)).is_ok());
     assert_eq!(with(many(FORMER + 1)), Err(InvalidRules));
+}
+
+fn group(kind: Kind, about: About, participants: Vec<Participant>) -> Result<GroupRules, InvalidRules> {
+    GroupRules::group(kind, about, participants, JoinKey::from_bytes([7; 32]))
+}
+
+fn takes_part(username: &str, role: Role) -> Participant {
+    Participant { role, since: Some(0), ..participant(username, username.as_bytes()[0]) }
+}
+
+#[test]
+fn a_group_has_a_name_an_admin_and_nobody_who_is_barred() {
+    let (alice, bob) = (takes_part("alice", Role::Admin), takes_part("bob", Role::Member));
+    let both = || vec![alice.clone(), bob.clone()];
+    for kind in [Kind::Group, Kind::Room] {
+        let rules = group(kind, About::named("Birds"), both()).unwrap();
+        assert!(rules.is_admin("alice") && !rules.is_admin("bob") && !rules.is_admin("carol"));
+        assert_eq!(GroupRules::decode(&rules.encode().unwrap()), Some(rules));
+        let about = |about: About| group(kind, about, both());
+        let birds = || About::named("Birds");
+        let barred = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(about(About::default()), Err(InvalidRules), "no name");
+        assert_eq!(about(About::named("x".repeat(NAME + 1))), Err(InvalidRules), "a long name");
+        assert_eq!(about(About { topic: "x".repeat(TOPIC + 1), ..birds() }), Err(InvalidRules), "a long topic");
+        assert_eq!(about(About { history: 1001, ..birds() }), Err(InvalidRules), "all history");
+        assert!(about(About { barred: barred(&["carol", "dave"]), ..birds() }).is_ok());
+        assert_eq!(about(About { barred: barred(&["bob"]), ..birds() }), Err(InvalidRules), "in and out");
+        assert_eq!(about(About { barred: barred(&["dave", "carol"]), ..birds() }), Err(InvalidRules), "not sorted");
+        assert_eq!(group(kind, birds(), vec![bob.clone()]), Err(InvalidRules), "no admin");
+        let timeless = Participant { since: None, ..alice.clone() };
+        assert_eq!(group(kind, birds(), vec![timeless]), Err(InvalidRules), "without a time");
+        assert_eq!(GroupRules::new(kind, both(), JoinKey::from_bytes([7; 32])), Err(InvalidRules), "without words");
+    }
+    assert_eq!(group(Kind::Direct, About::named("Birds"), both()), Err(InvalidRules), "a direct chat with a name");
+}
+
+#[test]
+fn a_group_is_bounded() {
+    let admin = |n: usize| Participant { username: format!("user{n}"), ..takes_part("u", Role::Admin) };
+    let many = |count: usize| group(Kind::Room, About::named("all"), (0..count).map(admin).collect());
+    assert!(many(PARTICIPANTS).is_ok());
+    assert_eq!(many(PARTICIPANTS + 1), Err(InvalidRules));
 }

@@ -31,6 +31,7 @@ pub fn signed(username: &str) -> SignedList {
         username: username.to_owned(),
         list: account.signed.clone(),
         rotations: account.rotations.clone(),
+        identity: None,
     })
 }
 
