@@ -87,6 +87,12 @@ pub enum ErrorCode {
     /// The server's disk or memory is nearly full: it makes no new accounts until that changes.
     #[error("this server has no room for new accounts at the moment")]
     NoRoom,
+    /// No public room of that name.
+    #[error("there is no such room")]
+    UnknownRoom,
+    /// The conversation may not have more accounts; `number` is the server's limit.
+    #[error("the conversation has as many members as this server allows")]
+    TooManyMembers,
     /// A code of a newer server.
     #[error("the server refused for a reason that this client does not know")]
     Unknown,
@@ -122,6 +128,8 @@ impl ErrorCode {
         (42, Self::UsernameLength),
         (43, Self::TooManySessions),
         (44, Self::NoRoom),
+        (60, Self::UnknownRoom),
+        (61, Self::TooManyMembers),
     ];
 
     /// The number on the wire, from 1; 0 for [`ErrorCode::Unknown`].

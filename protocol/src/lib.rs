@@ -16,6 +16,7 @@ pub mod limits;
 mod link;
 mod request;
 mod response;
+mod room_name;
 mod username;
 
 pub use bytes::{Bytes, Secret};
@@ -33,12 +34,13 @@ pub use id::{ConversationId, DeviceId, Incarnation, SegmentId};
 pub use link::{Address, DEFAULT_PORT, Link, LinkError, Pin};
 pub use request::{
     Admission, Authenticator, ConversationKind, CreateConversation, EnrolDevice, Handshake, KdfParameters,
-    NewCredentials, NewDevice, NewIdentity, Request, ReviseAccount, SignUp, Welcome,
+    NewCredentials, NewDevice, NewIdentity, Request, ReviseAccount, Roster, SignUp, Welcome,
 };
 pub use response::{
     AccountRecord, ClaimedKeyPackage, ConversationHead, ConversationInfo, Entry, EntryBody, GroupInfo, InboxItem,
-    InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, SignUpPolicy, Vault,
+    InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, RoomInfo, Rooms, SignUpPolicy, Vault,
 };
+pub use room_name::{RoomName, RoomNameError};
 pub use username::{Username, UsernameError};
 
 /// Application-Layer Protocol Negotiation name of the protocol (RFC 7301).

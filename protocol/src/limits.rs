@@ -46,6 +46,10 @@ pub const SEGMENT: usize = 512 * 1024;
 pub const MANIFEST: usize = 512 * 1024;
 /// The most segments of one account's backup.
 pub const SEGMENTS_PER_ACCOUNT: usize = 4096;
+/// The most accounts that one commit brings into a conversation, or takes out.
+pub const ROSTER: usize = 64;
+/// The longest wish to leave a conversation.
+pub const LEAVE: usize = 256;
 /// The most statements about former identities in an account record.
 pub const ROTATIONS: usize = 16;
 /// The longest statement about a former identity: it holds two public keys and a signature.

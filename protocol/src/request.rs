@@ -1,6 +1,6 @@
 //! What a client asks. Answers stand in [`crate::Response`]; each request says which one.
 
-use crate::{Bytes, ConversationId, DeviceId, Secret, SegmentId, Username, limits};
+use crate::{Bytes, ConversationId, DeviceId, RoomName, Secret, SegmentId, Username, limits};
 use minicbor::{Decode, Encode};
 
 /// A request. The variants' numbers are the wire's and never change their meaning.
@@ -209,6 +209,28 @@ pub enum Request {
     /// Deletes the account's backup: manifest and segments. The next manifest has the next version. → `Done`
     #[n(29)]
     DeleteBackup,
+    /// The public rooms, by name. → `Rooms`
+    #[n(40)]
+    Rooms {
+        /// The last name of the page before.
+        #[n(0)]
+        after: Option<RoomName>,
+    },
+    /// The account takes part in a public room from now on, as far as the server is concerned: `AskToJoin` or `Join` follow. → `Room`, `UnknownRoom` or `TooManyMembers`
+    #[n(41)]
+    JoinRoom(#[n(0)] RoomName),
+    /// The account takes part in a group or room no more. → `Done`
+    ///
+    /// Its devices leave; the other members find `Left` in their inboxes, and commit what has to be.
+    #[n(42)]
+    Leave {
+        /// Which.
+        #[n(0)]
+        conversation: ConversationId,
+        /// The account's signed wish, opaque here; at most `LEAVE` bytes.
+        #[n(1)]
+        wish: Bytes,
+    },
 }
 
 /// What opens an account.
@@ -398,6 +420,12 @@ pub enum ConversationKind {
     /// Between the creator's account and this one; one per pair. One's own name makes it the notes to oneself.
     #[n(0)]
     Direct(#[n(0)] Username),
+    /// Between the accounts that `Roster` names, by invitation. What it is called only its members know.
+    #[n(1)]
+    Group,
+    /// A public room, open to every account. One per name.
+    #[n(2)]
+    Room(#[n(0)] RoomName),
 }
 
 /// A welcome and the devices that it is for.
@@ -426,6 +454,20 @@ pub struct Handshake {
     /// The group after the commit, sealed for devices that let themselves in; replaces the stored one. None: they cannot.
     #[n(3)]
     pub group_info: Option<Bytes>,
+    /// The accounts that come and go with it, in groups and rooms.
+    #[n(4)]
+    pub roster: Option<Roster>,
+}
+
+/// How a commit changes which accounts take part. The server needs it to know whom to deliver to; it cannot judge it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Roster {
+    /// Accounts that take part from now on.
+    #[n(0)]
+    pub entered: Vec<Username>,
+    /// Accounts that do not any more. All their devices leave.
+    #[n(1)]
+    pub left: Vec<Username>,
 }
 
 /// A new conversation. The creating device is in it; the welcome names the others.
@@ -488,7 +530,10 @@ impl Request {
             | Self::AskToJoin(_)
             | Self::FetchSegment(_)
             | Self::FetchManifest
-            | Self::DeleteBackup => true,
+            | Self::DeleteBackup
+            | Self::Rooms { .. }
+            | Self::JoinRoom(_) => true,
+            Self::Leave { wish, .. } => wish.0.len() <= limits::LEAVE,
         }
     }
 }
@@ -537,6 +582,8 @@ impl Handshake {
     fn within_limits(&self) -> bool {
         let welcome = self.welcome.as_ref().map_or(0, |welcome| welcome.payload.0.len());
         let group_info = self.group_info.as_ref().map_or(0, |info| info.0.len());
+        let few = |roster: &Roster| roster.entered.len().max(roster.left.len()) <= limits::ROSTER;
         [self.commit.0.len(), welcome, group_info].iter().sum::<usize>() <= limits::HANDSHAKE
+            && self.roster.iter().all(few)
     }
 }

@@ -1,6 +1,6 @@
 //! What the server answers, and the records in its answers.
 
-use crate::{Bytes, ConversationId, ConversationKind, DeviceId, KdfParameters, Username};
+use crate::{Bytes, ConversationId, ConversationKind, DeviceId, KdfParameters, RoomName, Username};
 use minicbor::{Decode, Encode};
 
 /// The answer to a request that was not refused.
@@ -55,6 +55,12 @@ pub enum Response {
     /// To `FetchManifest`.
     #[n(13)]
     Manifest(#[n(0)] Manifest),
+    /// To `Rooms`.
+    #[n(40)]
+    Rooms(#[n(0)] Rooms),
+    /// To `JoinRoom`: the room's conversation.
+    #[n(41)]
+    Room(#[n(0)] ConversationId),
 }
 
 /// How an account derives its secrets.
@@ -232,6 +238,28 @@ pub struct Manifest {
     pub quota: u64,
 }
 
+/// Public rooms.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Rooms {
+    /// Sorted by name; fewer than `PAGE_ENTRIES` means the end.
+    #[n(0)]
+    pub rooms: Vec<RoomInfo>,
+    /// The room that this server has every new account come into; it may not exist yet.
+    #[n(1)]
+    pub default: Option<RoomName>,
+}
+
+/// A public room.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RoomInfo {
+    /// Its name.
+    #[n(0)]
+    pub name: RoomName,
+    /// How many accounts take part.
+    #[n(1)]
+    pub members: u32,
+}
+
 /// Something addressed to one device alone.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct InboxItem {
@@ -284,6 +312,19 @@ pub enum InboxNotice {
         /// The device.
         #[n(2)]
         device: DeviceId,
+    },
+    /// An account has left this conversation: a member has to commit it.
+    #[n(40)]
+    Left {
+        /// Which.
+        #[n(0)]
+        conversation: ConversationId,
+        /// Who.
+        #[n(1)]
+        username: Username,
+        /// Its signed wish.
+        #[n(2)]
+        wish: Bytes,
     },
 }
 

@@ -29,7 +29,8 @@ fn publish(count: usize, length: usize, last_resort: usize) -> Request {
 
 fn commit(commit: usize, welcome: usize) -> Request {
     let welcome = Some(Welcome { recipients: vec![device(1)], payload: bytes(welcome, 0) });
-    let handshake = Box::new(Handshake { commit: bytes(commit, 0), welcome, removed: vec![], group_info: None });
+    let handshake =
+        Box::new(Handshake { commit: bytes(commit, 0), welcome, removed: vec![], group_info: None, roster: None });
     Request::Commit { conversation: conversation(1), number: 1, commits: 0, handshake }
 }
 
@@ -47,7 +48,13 @@ fn payloads_and_handshakes_end_at_their_limits() {
     refused(commit(limits::HANDSHAKE - 10, 11));
     refused(commit(limits::HANDSHAKE + 1, 0));
     let create = |length| {
-        let handshake = Some(Handshake { commit: bytes(length, 0), welcome: None, removed: vec![], group_info: None });
+        let handshake = Some(Handshake {
+            commit: bytes(length, 0),
+            welcome: None,
+            removed: vec![],
+            group_info: None,
+            roster: None,
+        });
         let kind = ConversationKind::Direct(name("bob"));
         Request::CreateConversation(Box::new(CreateConversation {
             id: conversation(1),

@@ -48,7 +48,13 @@ fn handshake() -> impl Strategy<Value = Handshake> {
     let welcome =
         (vec(device(), 0..4), bytes(0..300)).prop_map(|(recipients, payload)| Welcome { recipients, payload });
     let parts = (bytes(0..300), option::of(welcome), vec(device(), 0..4), option::of(bytes(0..300)));
-    parts.prop_map(|(commit, welcome, removed, group_info)| Handshake { commit, welcome, removed, group_info })
+    parts.prop_map(|(commit, welcome, removed, group_info)| Handshake {
+        commit,
+        welcome,
+        removed,
+        group_info,
+        roster: None,
+    })
 }
 
 fn sign_up() -> impl Strategy<Value = SignUp> {

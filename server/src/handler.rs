@@ -75,12 +75,15 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         Request::KeyPackageStock => key_package::stock(store, device).await,
         Request::ClaimKeyPackages(username) => key_package::claim(store, device, username).await,
         Request::Account(username) => account::account(store, username).await,
-        Request::CreateConversation(request) => conversation::create(store, device, *request).await,
+        Request::CreateConversation(request) => {
+            conversation::create(store, device, *request, context.current().rules.rooms.members).await
+        }
         Request::Send { conversation, number, commits, payload } => {
             conversation::send(store, device, conversation, number, commits, payload).await
         }
         Request::Commit { conversation, number, commits, handshake } => {
-            conversation::commit(store, device, conversation, number, commits, handshake).await
+            let members = context.current().rules.rooms.members;
+            conversation::commit(store, device, conversation, number, commits, handshake, members).await
         }
         Request::Join { conversation, commits, commit, group_info } => {
             conversation::join(store, device, conversation, commits, Join { commit, group_info }).await
@@ -110,6 +113,13 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         }
         Request::FetchManifest => backup::manifest(store, device, context.current().rules.backup_quota).await,
         Request::DeleteBackup => backup::delete(store, device).await,
+        Request::Rooms { after } => {
+            conversation::rooms(store, after, context.current().rules.rooms.default.clone()).await
+        }
+        Request::JoinRoom(name) => {
+            conversation::join_room(store, device, name, context.current().rules.rooms.members).await
+        }
+        Request::Leave { conversation, wish } => conversation::leave(store, device, conversation, wish).await,
     }
     .map_err(refusal)
 }

@@ -11,6 +11,7 @@ pub use usernames::Usernames;
 
 use crate::relay::SignUpRule;
 use std::path::PathBuf;
+use waxwing_protocol::RoomName;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Rules {
     pub retention_days: u32,
     /// The bytes that the segments of one account's backup may take.
     pub backup_quota: u64,
+    /// What holds for groups and rooms.
+    pub rooms: RoomRule,
     /// Connections beyond this many are closed at once.
     pub max_connections: usize,
 }
@@ -44,8 +47,24 @@ impl Default for Rules {
             room: Room { folder: PathBuf::from("/"), disk_mib: 0, memory_mib: 0 },
             retention_days: 30,
             backup_quota: 1 << 30,
+            rooms: RoomRule::default(),
             max_connections: 10_000,
         }
+    }
+}
+
+/// What holds for groups and rooms.
+#[derive(Clone, Debug)]
+pub struct RoomRule {
+    /// How many accounts one may have.
+    pub members: u32,
+    /// The room that new accounts come into.
+    pub default: Option<RoomName>,
+}
+
+impl Default for RoomRule {
+    fn default() -> Self {
+        Self { members: 250, default: None }
     }
 }
 

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, Entry,
-    GroupInfo, InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, SegmentId, Username,
+    GroupInfo, InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 
 /// Where committed entries and inbox items are announced; called in the order of their seqs, after the commit.
@@ -125,6 +125,22 @@ pub trait Store: Send + Sync + 'static {
         conversation: ConversationId,
         now_ms: u64,
     ) -> Result<bool, StoreError>;
+    /// The public rooms, by name, after `after`, at most `PAGE_ENTRIES`.
+    async fn rooms(&self, after: Option<&RoomName>) -> Result<Vec<RoomInfo>, StoreError>;
+    /// Enters an account into a room's roster, if that has fewer than `members`.
+    async fn join_room(&self, account: AccountId, name: &RoomName, members: u32)
+    -> Result<JoinRoomOutcome, StoreError>;
+    /// Takes the account of a device out of a group or room, and tells the others, who get its wish. Whoever is not in it, or
+    /// a direct conversation, stays as it is; one that nobody is in any more goes.
+    async fn leave(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        wish: Bytes,
+        now_ms: u64,
+    ) -> Result<(), StoreError>;
+    /// Deletes a room with everything in it; false if there is none of that name.
+    async fn delete_room(&self, name: &RoomName) -> Result<bool, StoreError>;
     /// Entries after a seq, within the page limits; none if the device is not in the conversation.
     async fn fetch(
         &self,

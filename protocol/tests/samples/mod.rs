@@ -23,12 +23,17 @@ pub(crate) fn name(text: &str) -> Username {
     text.parse().unwrap()
 }
 
+pub(crate) fn room(text: &str) -> RoomName {
+    text.parse().unwrap()
+}
+
 pub(crate) fn handshake() -> Handshake {
     Handshake {
         commit: bytes(3, 0xc0),
         welcome: Some(Welcome { recipients: vec![device(2), device(3)], payload: bytes(4, 0xee) }),
         removed: vec![device(4)],
         group_info: Some(bytes(3, 0xcf)),
+        roster: None,
     }
 }
 
@@ -117,7 +122,13 @@ pub(crate) fn requests() -> Vec<Request> {
             conversation: conversation(0xcc),
             number: 2,
             commits: 1,
-            handshake: Box::new(Handshake { commit: bytes(3, 0xc1), welcome: None, removed: vec![], group_info: None }),
+            handshake: Box::new(Handshake {
+                commit: bytes(3, 0xc1),
+                welcome: None,
+                removed: vec![],
+                group_info: None,
+                roster: None,
+            }),
         },
         Request::Fetch { conversation: conversation(0xcc), after: 300 },
         Request::Acknowledge { conversation: conversation(0xcc), seq: 70_000 },
@@ -141,6 +152,9 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::PutManifest { version: 2, manifest: bytes(4, 0x3a), segments: vec![segment(0x5e)] },
         Request::FetchManifest,
         Request::DeleteBackup,
+        Request::Rooms { after: Some(room("birds")) },
+        Request::JoinRoom(room("birds")),
+        Request::Leave { conversation: conversation(0xcc), wish: bytes(3, 0x1e) },
     ]
 }
 
@@ -168,6 +182,11 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::GroupInfo(GroupInfo { commits: 1, sealed: Some(bytes(3, 0xcf)) }),
         Response::Segment(bytes(4, 0x5f)),
         Response::Manifest(Manifest { version: 2, manifest: Some(bytes(4, 0x3a)), used: 4096, quota: 1 << 30 }),
+        Response::Rooms(Rooms {
+            rooms: vec![RoomInfo { name: room("birds"), members: 3 }],
+            default: Some(room("general")),
+        }),
+        Response::Room(conversation(0xcc)),
     ]
 }
 
@@ -222,7 +241,8 @@ pub(crate) fn refusals() -> Vec<Refusal> {
             | ErrorCode::OutOfOrder
             | ErrorCode::Version
             | ErrorCode::QuotaExceeded
-            | ErrorCode::ManifestConflict => {
+            | ErrorCode::ManifestConflict
+            | ErrorCode::TooManyMembers => {
                 refusal.number = Some(4);
             }
             ErrorCode::Busy | ErrorCode::RateLimited => refusal.retry_after_ms = Some(1000),
@@ -305,6 +325,9 @@ pub(crate) fn request_name(request: &Request) -> &'static str {
         Request::PutManifest { .. } => "PutManifest",
         Request::FetchManifest => "FetchManifest",
         Request::DeleteBackup => "DeleteBackup",
+        Request::Rooms { .. } => "Rooms",
+        Request::JoinRoom(_) => "JoinRoom",
+        Request::Leave { .. } => "Leave",
     }
 }
 
@@ -324,6 +347,8 @@ pub(crate) fn response_name(response: &Response) -> &'static str {
         Response::GroupInfo(_) => "GroupInfo",
         Response::Segment(_) => "Segment",
         Response::Manifest(_) => "Manifest",
+        Response::Rooms(_) => "Rooms",
+        Response::Room(_) => "Room",
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     log,
     relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
     retention,
-    rules::Rules,
+    rules::{RoomRule, Rules},
     store::SharedStore,
 };
 use std::{
@@ -153,6 +153,7 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         room: config.policy.room(folder.path()),
         retention_days: config.retention_days,
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
+        rooms: RoomRule { members: config.members_limit, default: config.default_room.clone() },
         max_connections: config.max_connections,
     })
 }

@@ -16,7 +16,7 @@ use std::{
     str::FromStr,
 };
 use toml::de::{DeTable, DeValue};
-use waxwing_protocol::{Address, DEFAULT_PORT};
+use waxwing_protocol::{Address, DEFAULT_PORT, RoomName, RoomNameError};
 
 /// Each setting, and the environment variable that overrides it.
 pub const SETTINGS: &[(&str, &str)] = &[
@@ -26,6 +26,8 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("yes_open_to_the_world", "WAXWING_YES_OPEN_TO_THE_WORLD"),
     ("retention_days", "WAXWING_RETENTION_DAYS"),
     ("backup_quota_mib", "WAXWING_BACKUP_QUOTA_MIB"),
+    ("members_limit", "WAXWING_MEMBERS_LIMIT"),
+    ("default_room", "WAXWING_DEFAULT_ROOM"),
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
     ("health.listen", "WAXWING_HEALTH_LISTEN"),
     ("health.beyond_loopback", "WAXWING_HEALTH_BEYOND_LOOPBACK"),
@@ -191,6 +193,10 @@ pub struct Config {
     pub retention_days: u32,
     /// Mebibytes that the backup of one account may take.
     pub backup_quota_mib: u32,
+    /// Accounts that one group or room may have.
+    pub members_limit: u32,
+    /// The room that new accounts come into; none if there is none.
+    pub default_room: Option<RoomName>,
     /// Connections at one time.
     pub max_connections: usize,
     /// Where health and metrics are told; nowhere if there is none.
@@ -218,6 +224,8 @@ impl Default for Config {
             open_to_the_world: YesNo::No,
             retention_days: 30,
             backup_quota_mib: 1024,
+            members_limit: 250,
+            default_room: None,
             max_connections: 10_000,
             health: None,
             health_beyond_loopback: YesNo::No,
@@ -299,6 +307,8 @@ impl Config {
             "yes_open_to_the_world" => self.open_to_the_world = parse_yes(value)?,
             "retention_days" => self.retention_days = number(value, 0, 3650)?,
             "backup_quota_mib" => self.backup_quota_mib = number(value, 0, 1024 * 1024)?,
+            "members_limit" => self.members_limit = number(value, 2, 1000)?,
+            "default_room" => self.default_room = parse_room(value)?,
             "max_connections" => self.max_connections = number(value, 1, 1_000_000)?,
             "health.listen" => self.health = parse_health(value)?,
             "health.beyond_loopback" => self.health_beyond_loopback = value.parse()?,
@@ -400,6 +410,8 @@ impl Config {
             yes_open_to_the_world = self.open_to_the_world,
             retention_days = self.retention_days,
             backup_quota_mib = self.backup_quota_mib,
+            members_limit = self.members_limit,
+            default_room = self.default_room.as_ref().map_or("off", RoomName::as_str),
             max_connections = self.max_connections,
             health = self.health.map_or_else(|| "off".to_owned(), |health| health.to_string()),
             health_beyond_loopback = self.health_beyond_loopback,
@@ -416,6 +428,13 @@ impl Config {
         text.push_str(&self.policy.render());
         text
     }
+}
+
+fn parse_room(text: &str) -> Result<Option<RoomName>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error: RoomNameError| format!("{text:?} is not a room: {error}"))
 }
 
 /// A TOML value as the text that [`Config::set`] takes; lists are joined by commas.

@@ -251,7 +251,8 @@ impl Stage {
         after_ms: u64,
     ) -> AppendOutcome {
         let body = AppendBody::Commit(Box::new(handshake));
-        let append = Append { device, conversation: id, number, commits, body, now_ms: START_MS + after_ms };
+        let append =
+            Append { device, conversation: id, number, commits, body, members: 250, now_ms: START_MS + after_ms };
         self.store.append(append).await.unwrap()
     }
 
@@ -266,7 +267,8 @@ impl Stage {
         let join =
             Join { commit: commit.as_bytes().to_vec().into(), group_info: Some(commit.as_bytes().to_vec().into()) };
         let body = AppendBody::Join(join);
-        let append = Append { device, conversation: id, number: 0, commits, body, now_ms: START_MS + after_ms };
+        let append =
+            Append { device, conversation: id, number: 0, commits, body, members: 250, now_ms: START_MS + after_ms };
         self.store.append(append).await.unwrap()
     }
 
@@ -353,6 +355,7 @@ pub fn handshake(added: &[DeviceId], removed: &[DeviceId]) -> Handshake {
         welcome: (!added.is_empty()).then_some(welcome),
         removed: removed.to_vec(),
         group_info: None,
+        roster: None,
     }
 }
 
@@ -365,6 +368,7 @@ pub fn new_conversation(
 ) -> NewConversation {
     NewConversation {
         replaces: None,
+        members: 250,
         account: creator.account,
         creator: creator.device,
         id,
@@ -377,5 +381,5 @@ pub fn new_conversation(
 /// An application message at `START_MS` whose payload says its number.
 pub fn message(device: DeviceId, conversation: ConversationId, number: u64, commits: u64) -> Append {
     let body = AppendBody::Application(format!("message {number}").into_bytes().into());
-    Append { device, conversation, number, commits, body, now_ms: START_MS }
+    Append { device, conversation, number, commits, body, members: 250, now_ms: START_MS }
 }

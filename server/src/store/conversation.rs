@@ -19,6 +19,8 @@ pub struct NewConversation {
     pub handshake: Option<Handshake>,
     /// The pair's conversation whose place it takes.
     pub replaces: Option<ConversationId>,
+    /// How many accounts it may have.
+    pub members: u32,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }
@@ -37,6 +39,8 @@ pub enum CreateOutcome {
     UnknownAccount,
     /// The welcome names a device that belongs to neither account, or the creator itself, or the handshake removes somebody.
     BadRecipients,
+    /// It would have more accounts than it may.
+    TooManyMembers,
 }
 
 /// A message, commit or join to append.
@@ -52,6 +56,8 @@ pub struct Append {
     pub commits: u64,
     /// What.
     pub body: AppendBody,
+    /// How many accounts the conversation may have.
+    pub members: u32,
     /// Milliseconds since 1970.
     pub now_ms: u64,
 }
@@ -104,6 +110,17 @@ impl Join {
     }
 }
 
+/// How coming into a room ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinRoomOutcome {
+    /// The account takes part, perhaps since long.
+    Joined(ConversationId),
+    /// There is none of that name.
+    UnknownRoom,
+    /// It has as many accounts as it may.
+    TooManyMembers,
+}
+
 /// How an append ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendOutcome {
@@ -129,6 +146,8 @@ pub enum AppendOutcome {
     /// The welcome names a device that cannot be added (unknown, in already and not removed, or of an account that is not in
     /// the conversation), or the commit removes its own sender.
     BadRecipients,
+    /// The conversation would have more accounts than it may.
+    TooManyMembers,
     /// Too soon after the last commit (removals are excepted, unless the device is added again).
     Busy {
         /// Milliseconds.

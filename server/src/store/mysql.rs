@@ -21,6 +21,7 @@ mod log;
 mod migrate;
 mod operator;
 mod options;
+mod rooms;
 mod row;
 
 pub use dump::{load_dump, verify_dump};
@@ -30,8 +31,8 @@ pub use options::{MysqlOptions, MysqlTls, MysqlUrlError};
 
 use super::{
     AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
-    LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
-    ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+    JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
+    Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
 use append::Writers;
 use async_trait::async_trait;
@@ -42,7 +43,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
-    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, SegmentId, Username,
+    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 
 /// The least `max_allowed_packet`: the longest handshake is just below 1 MiB.
@@ -213,6 +214,33 @@ impl Store for MysqlStore {
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         error::retried(|| self.database.ask_to_join(device, conversation, now_ms)).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomName>) -> Result<Vec<RoomInfo>, StoreError> {
+        self.database.rooms(after).await
+    }
+
+    async fn join_room(
+        &self,
+        account: AccountId,
+        name: &RoomName,
+        members: u32,
+    ) -> Result<JoinRoomOutcome, StoreError> {
+        error::retried(|| self.database.join_room(account, name, members)).await
+    }
+
+    async fn leave(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        wish: Bytes,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        error::retried(|| self.database.leave(device, conversation, &wish, now_ms)).await
+    }
+
+    async fn delete_room(&self, name: &RoomName) -> Result<bool, StoreError> {
+        error::retried(|| self.database.delete_room(name)).await
     }
 
     async fn fetch(

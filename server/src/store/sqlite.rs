@@ -16,6 +16,7 @@ mod key_packages;
 mod log;
 mod operator;
 mod readers;
+mod rooms;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,8 @@ pub use schema::{MigrationReport, OpenError, migrate, pending, renew, verify};
 
 use super::{
     AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
-    LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
-    ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+    JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
+    Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
 use async_trait::async_trait;
 use batch::Batch;
@@ -35,7 +36,7 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::{Mutex, oneshot};
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
-    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, SegmentId, Username,
+    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 use writer::{Task, Writer};
 
@@ -187,6 +188,36 @@ impl Store for SqliteStore {
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         self.write(move |batch| batch.ask_to_join(device, conversation, now_ms)).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomName>) -> Result<Vec<RoomInfo>, StoreError> {
+        let after = after.cloned();
+        self.readers.read(move |connection| rooms::rooms(connection, after.as_ref())).await
+    }
+
+    async fn join_room(
+        &self,
+        account: AccountId,
+        name: &RoomName,
+        members: u32,
+    ) -> Result<JoinRoomOutcome, StoreError> {
+        let name = name.clone();
+        self.write(move |batch| batch.join_room(account, &name, members)).await
+    }
+
+    async fn leave(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        wish: Bytes,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.write(move |batch| batch.leave(device, conversation, &wish, now_ms)).await
+    }
+
+    async fn delete_room(&self, name: &RoomName) -> Result<bool, StoreError> {
+        let name = name.clone();
+        self.write(move |batch| batch.delete_room(&name)).await
     }
 
     async fn fetch(

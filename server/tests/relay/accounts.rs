@@ -103,7 +103,8 @@ async fn whoever_is_not_signed_in_gets_nothing_done() {
     let server = Server::start().await;
     server.signed_up("alice", 1).await;
     let conversation = ConversationId([1; 16]);
-    let handshake = Handshake { commit: vec![1].into(), welcome: None, removed: vec![], group_info: None };
+    let handshake =
+        Handshake { commit: vec![1].into(), welcome: None, removed: vec![], group_info: None, roster: None };
     let create = CreateConversation {
         id: conversation,
         kind: ConversationKind::Direct(name("alice")),

@@ -299,8 +299,13 @@ pub(crate) const CHAT: ConversationId = ConversationId([7; 16]);
 /// Opens the chat of the peer's account with bob's device 2: one commit, one welcome.
 pub(crate) async fn open_chat(alice: &mut Peer) {
     let welcome = Welcome { recipients: vec![device(2)], payload: b"welcome".to_vec().into() };
-    let handshake =
-        Handshake { commit: b"commit".to_vec().into(), welcome: Some(welcome), removed: vec![], group_info: None };
+    let handshake = Handshake {
+        commit: b"commit".to_vec().into(),
+        welcome: Some(welcome),
+        removed: vec![],
+        group_info: None,
+        roster: None,
+    };
     let kind = ConversationKind::Direct(name("bob"));
     let create = CreateConversation { id: CHAT, kind, handshake: Some(handshake), replaces: None };
     match alice.ask(Request::CreateConversation(Box::new(create))).await {

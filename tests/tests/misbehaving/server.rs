@@ -16,7 +16,8 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
 use waxwing_protocol::{
     AccountRecord, Address, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId,
-    Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, NewDevice, Page, SegmentId, Username,
+    Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, NewDevice, Page, RoomInfo, RoomName, SegmentId,
+    Username,
 };
 use waxwing_server::{
     install::Identity,
@@ -24,8 +25,8 @@ use waxwing_server::{
     rules::Rules,
     store::{
         AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
-        LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment, Publish,
-        ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+        JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
+        Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
         sqlite::{SqliteStore, migrate},
     },
 };
@@ -312,6 +313,33 @@ impl Store for Lying {
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         self.honest.ask_to_join(device, conversation, now_ms).await
+    }
+
+    async fn rooms(&self, after: Option<&RoomName>) -> Result<Vec<RoomInfo>, StoreError> {
+        self.honest.rooms(after).await
+    }
+
+    async fn join_room(
+        &self,
+        account: AccountId,
+        name: &RoomName,
+        members: u32,
+    ) -> Result<JoinRoomOutcome, StoreError> {
+        self.honest.join_room(account, name, members).await
+    }
+
+    async fn leave(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+        wish: Bytes,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.honest.leave(device, conversation, wish, now_ms).await
+    }
+
+    async fn delete_room(&self, name: &RoomName) -> Result<bool, StoreError> {
+        self.honest.delete_room(name).await
     }
 
     async fn fetch(

@@ -52,6 +52,7 @@ impl Engine {
                 welcome: prepared.welcome.map(|payload| Welcome { recipients, payload: payload.into() }),
                 removed,
                 group_info: prepared.group_info.map(Into::into),
+                roster: None,
             };
             let number = row.number + 1;
             let request = Request::Commit {
@@ -181,7 +182,7 @@ fn prepare(
         let add: Vec<Vec<u8>> = usable.iter().map(|(_, package)| package.clone()).collect();
         let replaced = |member: &&Member| usable.iter().any(|(device, _)| *device == member.device);
         let remove: Vec<Member> = plan.remove.iter().chain(plan.again.iter().filter(replaced)).cloned().collect();
-        let change = Change { lists: &plan.lists, add: &add, remove: &remove, update: true };
+        let change = Change { lists: &plan.lists, add: &add, remove: &remove, update: true, ..Change::default() };
         match group.prepare(&device, &Pinned { tx, own }, change) {
             Ok(prepared) => {
                 return Ok(Some((prepared, remove.iter().map(|member| DeviceId(member.device)).collect())));
@@ -230,7 +231,7 @@ fn is_usable(
         let again = plan.again.iter().filter(|member| member.device == *id);
         let remove: Vec<Member> = plan.remove.iter().chain(again).cloned().collect();
         let add = std::slice::from_ref(package);
-        let change = Change { lists: &plan.lists, add, remove: &remove, update: true };
+        let change = Change { lists: &plan.lists, add, remove: &remove, update: true, ..Change::default() };
         match group.prepare(&device, &Pinned { tx, own }, change) {
             Ok(_) => Err(Trial::Passed),
             Err(error) if error.is_fault_of_entry() => Err(Trial::Refused),

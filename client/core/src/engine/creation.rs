@@ -204,6 +204,7 @@ fn make_group(
         welcome: prepared.welcome.map(|payload| Welcome { recipients, payload: payload.into() }),
         removed: Vec::new(),
         group_info: prepared.group_info.map(Into::into),
+        roster: None,
     }))
 }
 
@@ -216,6 +217,7 @@ fn participant(account: &VerifiedAccount) -> Participant {
         role: Role::Member,
         // Devices that did not renew the identity themselves are certified by the one that it was then.
         former: account.former_identities().iter().map(IdentityPublicKey::fingerprint).collect(),
+        since: None,
     }
 }
 

@@ -276,7 +276,7 @@ pub(super) fn signed_list(
     let verified = DeviceList::verify(&list, &identity, username)
         .map_err(|error| Error::Storage(format!("the stored device list of '{username}': {error}")))?;
     let rotations = contacts::rotations(tx, username)?;
-    Ok(Some((SignedList { username: username.to_owned(), list, rotations }, verified)))
+    Ok(Some((SignedList { username: username.to_owned(), list, rotations, identity: None }, verified)))
 }
 
 /// Keeps the identities that led to an account's present one: leaves may still be certified by them.

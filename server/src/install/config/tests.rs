@@ -23,6 +23,8 @@ fn mysql() -> Config {
         sign_up: SignUp::Secret,
         retention_days: 7,
         backup_quota_mib: 64,
+        members_limit: 30,
+        default_room: Some("general".parse().unwrap()),
         log_format: LogFormat::Json,
         log_level: LogLevel::Debug,
         open_to_the_world: YesNo::Yes,

@@ -3,12 +3,15 @@
 //! without gaps, commits one after the other, checks in their order, only what all devices have goes). It must not know
 //! queues or what a commit means.
 
+mod roster;
 mod write;
 
 use super::conversation::recipients;
 use super::inbox::Notice;
+use super::rooms::push_names;
 use super::row::{bytes, padded, push_list, signed, unsigned};
 use crate::store::{Append, AppendBody, AppendOutcome, Join, StoreError};
+use roster::RosterChange;
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use waxwing_protocol::{Bytes, ConversationId, DeviceId, InboxNotice};
@@ -84,6 +87,8 @@ pub(super) struct Batch<'a> {
     /// Devices that a welcome here names or that let themselves in, and whose accounts are in the conversation, with the
     /// highest number that they ever sent there.
     eligible: BTreeMap<(ConversationId, DeviceId), u64>,
+    /// What commits here do to which accounts take part.
+    rosters: HashMap<(ConversationId, DeviceId, u64), RosterChange>,
     accepted: Vec<Accepted<'a>>,
     /// Welcomes, to be posted before the commit.
     pub(super) notices: Vec<Notice>,
@@ -107,6 +112,7 @@ impl<'a> Batch<'a> {
             conversations: conversations(transaction, &ids).await?,
             receipts: HashMap::new(),
             eligible: BTreeMap::new(),
+            rosters: HashMap::new(),
             accepted: Vec::with_capacity(appends.len()),
             notices: Vec::new(),
             gone: Vec::new(),
@@ -114,6 +120,7 @@ impl<'a> Batch<'a> {
         };
         batch.load_members(transaction).await?;
         batch.load_receipts(transaction, appends).await?;
+        batch.load_rosters(transaction, appends).await?;
         batch.load_eligible(transaction, appends).await?;
         Ok(batch)
     }
@@ -198,13 +205,20 @@ impl<'a> Batch<'a> {
                 continue;
             }
             // Commits are rare (one a second and conversation), so they may cost a statement each.
+            let entered = match &append.body {
+                AppendBody::Commit(handshake) => handshake.roster.as_ref().map_or(&[][..], |roster| &roster.entered),
+                AppendBody::Application(_) | AppendBody::Join(_) => &[],
+            };
+            let id = &append.conversation.0[..];
             let mut select = QueryBuilder::<MySql>::new(
-                "SELECT d.id, COALESCE((SELECT MAX(r.number) FROM receipt r \
-                 WHERE r.conversation = p.conversation AND r.device = d.id), 0) \
-                 FROM device d JOIN participant p ON p.account = d.account WHERE p.conversation = ",
+                "SELECT d.id, COALESCE((SELECT MAX(r.number) FROM receipt r WHERE r.device = d.id AND r.conversation = ",
             );
-            select.push_bind(&append.conversation.0[..]).push(" AND d.id IN ");
+            select.push_bind(id).push("), 0) FROM device d JOIN account a ON a.id = d.account WHERE d.id IN ");
             push_list(&mut select, named.iter().map(|device| &device.0[..]));
+            select.push(" AND (EXISTS (SELECT 1 FROM participant p WHERE p.account = a.id AND p.conversation = ");
+            select.push_bind(id).push(") OR (a.deleted_ms IS NULL AND a.username IN ");
+            push_names(&mut select, entered);
+            select.push("))");
             let rows: Vec<(Vec<u8>, i64)> = select.build_query_as().fetch_all(&mut **transaction).await?;
             for (device, sent) in rows {
                 let device = DeviceId(bytes(&device, "device")?);
@@ -247,6 +261,11 @@ impl<'a> Batch<'a> {
                 !handshake.removed.contains(&append.device) && named.iter().copied().all(new)
             };
             let Some(named) = named.filter(allowed) else { return AppendOutcome::BadRecipients };
+            match self.rosters.get(&(id, append.device, append.number)) {
+                Some(roster) if roster.is_bad => return AppendOutcome::BadRecipients,
+                Some(roster) if roster.is_too_large => return AppendOutcome::TooManyMembers,
+                _ => {}
+            }
             added = named;
         }
 
@@ -266,7 +285,8 @@ impl<'a> Batch<'a> {
         if let AppendBody::Commit(handshake) = &append.body {
             conversation.commits += 1;
             conversation.committed_ms = time_ms;
-            for device in &handshake.removed {
+            let roster = self.rosters.get(&(id, append.device, append.number));
+            for device in handshake.removed.iter().chain(roster.into_iter().flat_map(|roster| &roster.leaving)) {
                 let present = conversation.members.get_mut(device).filter(|member| member.left_at.is_none());
                 if let Some(member) = present {
                     member.left_at = Some(seq);

@@ -5,11 +5,14 @@ use super::Database;
 use super::error::{is_duplicate, retried};
 use super::inbox::{Notice, announce, post};
 use super::joining::set_group_info;
+use super::rooms::insert_room;
 use super::row::{bytes, length, signed, unsigned};
 use crate::store::{CreateOutcome, NewConversation, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::BTreeSet;
-use waxwing_protocol::{ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, InboxNotice};
+use waxwing_protocol::{
+    ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, InboxNotice, Username,
+};
 
 /// Values of `entry.kind`.
 pub(super) const APPLICATION: i64 = 0;
@@ -35,45 +38,19 @@ impl Database {
             let seq = unsigned(seq, "conversation")?;
             return Ok(if again { CreateOutcome::Created { seq } } else { CreateOutcome::Exists(new.id) });
         }
-        let ConversationKind::Direct(with) = &new.kind;
-        // Locked, so that nobody removes a device, or the account, before its conversation is there.
-        let accounts: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT id, username FROM account WHERE (id = ? OR username = ?) AND deleted_ms IS NULL \
-             ORDER BY id LOCK IN SHARE MODE",
-        )
-        .bind(new.account.0)
-        .bind(with.as_str())
-        .fetch_all(&mut *transaction)
-        .await?;
-        let other = accounts.into_iter().find(|(_, name)| name == with.as_str());
-        let Some((other, _)) = other else { return Ok(CreateOutcome::UnknownAccount) };
-        let pair = (new.account.0.min(other), new.account.0.max(other));
-        let existing: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT conversation FROM direct_conversation WHERE low_account = ? AND high_account = ?",
-        )
-        .bind(pair.0)
-        .bind(pair.1)
-        .fetch_optional(&mut *transaction)
-        .await?;
-        let existing = existing.map(|id| bytes(&id, "direct_conversation").map(ConversationId)).transpose()?;
-        match existing {
-            Some(id) if new.replaces != Some(id) => return Ok(CreateOutcome::Exists(id)),
-            _ => {}
-        }
-        let devices = devices(&mut transaction, pair).await?;
-        if !devices.contains(&new.creator) {
-            return Err(StoreError::Inconsistent("device"));
-        }
-        let added = match &new.handshake {
-            Some(handshake) if !handshake.removed.is_empty() => return Ok(CreateOutcome::BadRecipients),
-            Some(handshake) => recipients(handshake),
-            None => Some(BTreeSet::new()),
+        let begins = match &new.kind {
+            ConversationKind::Direct(with) => self.direct_begins(&mut transaction, new, with).await?,
+            ConversationKind::Group | ConversationKind::Room(_) => self.room_begins(&mut transaction, new).await?,
         };
-        let allowed = |added: &BTreeSet<DeviceId>| !added.contains(&new.creator) && added.is_subset(&devices);
-        let Some(added) = added.filter(allowed) else { return Ok(CreateOutcome::BadRecipients) };
+        let begins = match begins {
+            Ok(begins) => begins,
+            Err(refused) => return Ok(refused),
+        };
 
         let seq = u64::from(new.handshake.is_some());
-        insert(&mut transaction, new, pair, &added, seq).await?;
+        insert(&mut transaction, new, &begins, seq).await?;
+        insert_room(&mut transaction, new).await?;
+        let added = begins.added;
         let welcome = new.handshake.as_ref().and_then(|handshake| handshake.welcome.as_ref());
         let notices: Vec<Notice> = welcome
             .filter(|_| !added.is_empty())
@@ -100,6 +77,60 @@ impl Database {
         announce(&*self.publish, &notices, &posted);
         Ok(CreateOutcome::Created { seq })
     }
+
+    /// What a new direct conversation begins with; or why it does not.
+    async fn direct_begins(
+        &self,
+        transaction: &mut Transaction<'_, MySql>,
+        new: &NewConversation,
+        with: &Username,
+    ) -> Result<Result<Beginning, CreateOutcome>, StoreError> {
+        // Locked, so that nobody removes a device, or the account, before its conversation is there.
+        let accounts: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT id, username FROM account WHERE (id = ? OR username = ?) AND deleted_ms IS NULL \
+             ORDER BY id LOCK IN SHARE MODE",
+        )
+        .bind(new.account.0)
+        .bind(with.as_str())
+        .fetch_all(&mut **transaction)
+        .await?;
+        let other = accounts.into_iter().find(|(_, name)| name == with.as_str());
+        let Some((other, _)) = other else { return Ok(Err(CreateOutcome::UnknownAccount)) };
+        let pair = (new.account.0.min(other), new.account.0.max(other));
+        let existing: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT conversation FROM direct_conversation WHERE low_account = ? AND high_account = ?",
+        )
+        .bind(pair.0)
+        .bind(pair.1)
+        .fetch_optional(&mut **transaction)
+        .await?;
+        let existing = existing.map(|id| bytes(&id, "direct_conversation").map(ConversationId)).transpose()?;
+        match existing {
+            Some(id) if new.replaces != Some(id) => return Ok(Err(CreateOutcome::Exists(id))),
+            _ => {}
+        }
+        let devices = devices(transaction, pair).await?;
+        if !devices.contains(&new.creator) {
+            return Err(StoreError::Inconsistent("device"));
+        }
+        let added = match &new.handshake {
+            Some(handshake) if !handshake.removed.is_empty() => return Ok(Err(CreateOutcome::BadRecipients)),
+            Some(handshake) => recipients(handshake),
+            None => Some(BTreeSet::new()),
+        };
+        let allowed = |added: &BTreeSet<DeviceId>| !added.contains(&new.creator) && added.is_subset(&devices);
+        let Some(added) = added.filter(allowed) else { return Ok(Err(CreateOutcome::BadRecipients)) };
+        Ok(Ok(Beginning { pair: Some(pair), accounts: BTreeSet::from([pair.0, pair.1]), added }))
+    }
+}
+
+/// What a conversation begins with.
+pub(super) struct Beginning {
+    /// The accounts of a direct one, the lower first.
+    pub(super) pair: Option<(i64, i64)>,
+    pub(super) accounts: BTreeSet<i64>,
+    /// The devices that come in by its first commit.
+    pub(super) added: BTreeSet<DeviceId>,
 }
 
 /// The devices that a handshake's welcome names; none if it names one twice.
@@ -124,26 +155,13 @@ async fn devices(
 async fn insert(
     transaction: &mut Transaction<'_, MySql>,
     new: &NewConversation,
-    (low, high): (i64, i64),
-    added: &BTreeSet<DeviceId>,
+    Beginning { pair, accounts, added }: &Beginning,
     seq: u64,
 ) -> Result<(), StoreError> {
     let (id, seq) = (&new.id.0[..], signed(seq));
-    // First what two creators could both want. Whoever comes second finds nothing to replace, and the key taken.
-    if let Some(replaced) = new.replaces {
-        sqlx::query("DELETE FROM direct_conversation WHERE low_account = ? AND high_account = ? AND conversation = ?")
-            .bind(low)
-            .bind(high)
-            .bind(&replaced.0[..])
-            .execute(&mut **transaction)
-            .await?;
+    if let Some(pair) = pair {
+        insert_pair(transaction, new, *pair).await?;
     }
-    sqlx::query("INSERT INTO direct_conversation (low_account, high_account, conversation) VALUES (?, ?, ?)")
-        .bind(low)
-        .bind(high)
-        .bind(id)
-        .execute(&mut **transaction)
-        .await?;
     sqlx::query(
         "INSERT INTO conversation (id, creator, created_seq, head, tail, commits, committed_ms) \
          VALUES (?, ?, ?, ?, 1, ?, ?)",
@@ -157,8 +175,7 @@ async fn insert(
     .execute(&mut **transaction)
     .await?;
     let mut participants = QueryBuilder::<MySql>::new("INSERT INTO participant (conversation, account) ");
-    let accounts = BTreeSet::from([low, high]);
-    participants.push_values(&accounts, |mut row, account| {
+    participants.push_values(accounts, |mut row, account| {
         row.push_bind(id).push_bind(*account);
     });
     participants.build().execute(&mut **transaction).await?;
@@ -191,5 +208,29 @@ async fn insert(
         .await?;
         set_group_info(transaction, new.id, handshake.group_info.as_ref()).await?;
     }
+    Ok(())
+}
+
+/// Enters a direct conversation as that of its pair of accounts: what two creators could both want. Whoever comes second finds
+/// nothing to replace, and the key taken.
+async fn insert_pair(
+    transaction: &mut Transaction<'_, MySql>,
+    new: &NewConversation,
+    (low, high): (i64, i64),
+) -> Result<(), StoreError> {
+    if let Some(replaced) = new.replaces {
+        sqlx::query("DELETE FROM direct_conversation WHERE low_account = ? AND high_account = ? AND conversation = ?")
+            .bind(low)
+            .bind(high)
+            .bind(&replaced.0[..])
+            .execute(&mut **transaction)
+            .await?;
+    }
+    sqlx::query("INSERT INTO direct_conversation (low_account, high_account, conversation) VALUES (?, ?, ?)")
+        .bind(low)
+        .bind(high)
+        .bind(&new.id.0[..])
+        .execute(&mut **transaction)
+        .await?;
     Ok(())
 }

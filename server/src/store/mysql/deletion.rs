@@ -60,16 +60,23 @@ async fn delete_abandoned(transaction: &mut Transaction<'_, MySql>, account: Acc
     .fetch_all(&mut **transaction)
     .await?;
     for id in abandoned {
-        for statement in [
-            "DELETE FROM entry WHERE conversation = ?",
-            "DELETE FROM receipt WHERE conversation = ?",
-            "DELETE FROM membership WHERE conversation = ?",
-            "DELETE FROM group_info WHERE conversation = ?",
-            "DELETE FROM direct_conversation WHERE conversation = ?",
-            "DELETE FROM conversation WHERE id = ?",
-        ] {
-            sqlx::query(statement).bind(&id).execute(&mut **transaction).await?;
-        }
+        delete_conversation(transaction, &id).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a conversation with everything in it but its accounts' places.
+pub(super) async fn delete_conversation(transaction: &mut Transaction<'_, MySql>, id: &[u8]) -> Result<(), StoreError> {
+    for statement in [
+        "DELETE FROM entry WHERE conversation = ?",
+        "DELETE FROM receipt WHERE conversation = ?",
+        "DELETE FROM membership WHERE conversation = ?",
+        "DELETE FROM group_info WHERE conversation = ?",
+        "DELETE FROM direct_conversation WHERE conversation = ?",
+        "DELETE FROM room WHERE conversation = ?",
+        "DELETE FROM conversation WHERE id = ?",
+    ] {
+        sqlx::query(statement).bind(id.to_vec()).execute(&mut **transaction).await?;
     }
     Ok(())
 }

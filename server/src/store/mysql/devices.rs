@@ -240,22 +240,36 @@ pub(super) async fn leave_conversations(
             .fetch_all(&mut **transaction)
             .await?;
     for id in conversations {
-        let Some((head, tail)) = lock(transaction, &id).await? else { continue };
-        for table in ["DELETE FROM receipt WHERE conversation = ", "DELETE FROM membership WHERE conversation = "] {
-            let mut delete = QueryBuilder::<MySql>::new(table);
-            delete.push_bind(&id[..]).push(" AND device IN ");
-            push_list(&mut delete, devices.iter().map(|device| &device.0[..]));
-            delete.build().execute(&mut **transaction).await?;
+        leave_conversation(transaction, &id, devices, true).await?;
+    }
+    Ok(())
+}
+
+/// Takes devices out of one conversation; entries that waited for them alone go. Unless they are `gone` for good they go on
+/// counting their sends should they come back.
+pub(super) async fn leave_conversation(
+    transaction: &mut Transaction<'_, MySql>,
+    id: &[u8],
+    devices: &BTreeSet<DeviceId>,
+    gone: bool,
+) -> Result<(), StoreError> {
+    let Some((head, tail)) = lock(transaction, id).await? else { return Ok(()) };
+    for table in ["DELETE FROM membership WHERE conversation = ", "DELETE FROM receipt WHERE conversation = "] {
+        let mut delete = QueryBuilder::<MySql>::new(table);
+        delete.push_bind(id.to_vec()).push(" AND device IN ");
+        push_list(&mut delete, devices.iter().map(|device| &device.0[..]));
+        delete.build().execute(&mut **transaction).await?;
+        if !gone {
+            break;
         }
-        let had_by_all: Option<i64> =
-            sqlx::query_scalar("SELECT MIN(cursor_seq) FROM membership WHERE conversation = ?")
-                .bind(&id[..])
-                .fetch_one(&mut **transaction)
-                .await?;
-        let had_by_all = had_by_all.unwrap_or(head);
-        if had_by_all >= tail {
-            drop_until(transaction, &id, had_by_all).await?;
-        }
+    }
+    let had_by_all: Option<i64> = sqlx::query_scalar("SELECT MIN(cursor_seq) FROM membership WHERE conversation = ?")
+        .bind(id.to_vec())
+        .fetch_one(&mut **transaction)
+        .await?;
+    let had_by_all = had_by_all.unwrap_or(head);
+    if had_by_all >= tail {
+        drop_until(transaction, id, had_by_all).await?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use waxwing_protocol::{Bytes, ConversationId, DeviceId, InboxItem, InboxNotice, 
 const WELCOME: i64 = 0;
 const DEVICE_LIST_CHANGED: i64 = 1;
 const JOIN_ASKED: i64 = 2;
+const LEFT: i64 = 3;
 
 /// Something for several inboxes.
 pub(super) struct Notice {
@@ -77,7 +78,7 @@ async fn insert_welcomes(
             InboxNotice::Welcome { conversation, seq, commits, payload } => {
                 Some((conversation, *seq, *commits, payload.as_ref(), notice.now_ms))
             }
-            InboxNotice::DeviceListChanged { .. } | InboxNotice::JoinAsked { .. } => None,
+            InboxNotice::DeviceListChanged { .. } | InboxNotice::JoinAsked { .. } | InboxNotice::Left { .. } => None,
         })
         .collect();
     for part in super::row::parts(&welcomes, statement_bytes, |(_, _, _, payload, _)| payload.len()) {
@@ -105,10 +106,11 @@ async fn insert_items(
     for part in super::row::parts(&items, usize::MAX, |_| 0) {
         let mut insert = QueryBuilder::<MySql>::new(
             "INSERT INTO inbox \
-             (device, seq, kind, conversation, welcome_seq, username, list_version, asker, time_ms, size) ",
+             (device, seq, kind, conversation, welcome_seq, username, list_version, asker, wish, time_ms, size) ",
         );
         insert.push_values(part, |mut row, (notice, device, seq)| {
             row.push_bind(&device.0[..]).push_bind(signed(*seq));
+            let mut left: Option<&[u8]> = None;
             let size = match &notice.notice {
                 InboxNotice::Welcome { conversation, seq, payload, .. } => {
                     row.push_bind(WELCOME).push_bind(Some(&conversation.0[..])).push_bind(Some(signed(*seq)));
@@ -125,8 +127,14 @@ async fn insert_items(
                     row.push_bind(Some(username.as_str())).push_bind(None::<i64>).push_bind(Some(&device.0[..]));
                     0
                 }
+                InboxNotice::Left { conversation, username, wish } => {
+                    row.push_bind(LEFT).push_bind(Some(&conversation.0[..])).push_bind(None::<i64>);
+                    row.push_bind(Some(username.as_str())).push_bind(None::<i64>).push_bind(None::<&[u8]>);
+                    left = Some(wish.as_ref());
+                    0
+                }
             };
-            row.push_bind(signed(notice.now_ms)).push_bind(size);
+            row.push_bind(left).push_bind(signed(notice.now_ms)).push_bind(size);
         });
         insert.build().execute(&mut **transaction).await?;
     }
@@ -155,7 +163,7 @@ impl Database {
                 .await?;
         let Some(last) = super::row::page_end(&sizes) else { return Ok(Vec::new()) };
         let rows = sqlx::query(
-            "SELECT i.seq, i.kind, i.conversation, i.welcome_seq, i.username, i.list_version, i.asker, w.commits, w.payload \
+            "SELECT i.seq, i.kind, i.conversation, i.welcome_seq, i.username, i.list_version, i.asker, i.wish, w.commits, w.payload \
              FROM inbox i LEFT JOIN welcome w ON w.conversation = i.conversation AND w.seq = i.welcome_seq \
              WHERE i.device = ? AND i.seq > ? AND i.seq <= ? ORDER BY i.seq",
         )
@@ -257,6 +265,11 @@ fn item(row: &MySqlRow) -> Result<InboxItem, StoreError> {
             conversation: ConversationId(bytes(row.try_get("conversation")?, "inbox")?),
             username: row.try_get::<&str, _>("username")?.parse().map_err(|_| damaged)?,
             device: DeviceId(bytes(row.try_get("asker")?, "inbox")?),
+        },
+        LEFT => InboxNotice::Left {
+            conversation: ConversationId(bytes(row.try_get("conversation")?, "inbox")?),
+            username: row.try_get::<&str, _>("username")?.parse().map_err(|_| damaged)?,
+            wish: Bytes(row.try_get("wish")?),
         },
         _ => return Err(damaged),
     };

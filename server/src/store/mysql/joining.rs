@@ -17,23 +17,33 @@ impl Database {
         device: DeviceId,
         after: Option<ConversationId>,
     ) -> Result<Vec<ConversationInfo>, StoreError> {
-        let rows: Vec<(Vec<u8>, String, i64, i64)> = sqlx::query_as(
-            "SELECT c.id, o.username, c.head, m.device IS NOT NULL \
+        let rows: Vec<(Vec<u8>, Option<String>, i64, i64, Option<String>)> = sqlx::query_as(
+            "SELECT c.id, o.username, c.head, m.device IS NOT NULL, g.name \
              FROM device d JOIN participant p ON p.account = d.account JOIN conversation c ON c.id = p.conversation \
-             JOIN direct_conversation w ON w.conversation = c.id \
-             JOIN account o ON o.id = CASE w.low_account WHEN d.account THEN w.high_account ELSE w.low_account END \
+             LEFT JOIN room g ON g.conversation = c.id \
+             LEFT JOIN direct_conversation w ON w.conversation = c.id \
+             LEFT JOIN account o ON o.id = CASE w.low_account WHEN d.account THEN w.high_account ELSE w.low_account END \
              LEFT JOIN membership m ON m.conversation = c.id AND m.device = d.id AND m.left_at IS NULL \
-             WHERE d.id = ? AND c.id > ? ORDER BY c.id LIMIT ?",
+             WHERE d.id = ? AND c.id > ? AND (o.id IS NOT NULL OR g.conversation IS NOT NULL) \
+             ORDER BY c.id LIMIT ?",
         )
         .bind(&device.0[..])
         .bind(after.map(|id| id.0.to_vec()).unwrap_or_default())
         .bind(i64::from(limits::PAGE_ENTRIES))
         .fetch_all(&self.pool)
         .await?;
-        let info = |(id, other, head, member): (Vec<u8>, String, i64, i64)| {
+        let info = |(id, other, head, member, room): (Vec<u8>, Option<String>, i64, i64, Option<String>)| {
             Ok(ConversationInfo {
                 conversation: ConversationId(bytes(&id, "conversation")?),
-                kind: ConversationKind::Direct(other.parse().map_err(|_| StoreError::Inconsistent("account"))?),
+                kind: match (other, room) {
+                    (Some(other), _) => {
+                        ConversationKind::Direct(other.parse().map_err(|_| StoreError::Inconsistent("account"))?)
+                    }
+                    (None, Some(room)) => {
+                        ConversationKind::Room(room.parse().map_err(|_| StoreError::Inconsistent("room"))?)
+                    }
+                    (None, None) => ConversationKind::Group,
+                },
                 head: unsigned(head, "conversation")?,
                 member: member != 0,
             })

@@ -15,7 +15,7 @@ macro_rules! steps {
 }
 
 /// In order; the version of a step is its place, counted from 1.
-const STEPS: [(&str, &str); 23] = steps![
+const STEPS: [(&str, &str); 25] = steps![
     "0001_server_state",
     "0002_account",
     "0003_device",
@@ -39,6 +39,8 @@ const STEPS: [(&str, &str); 23] = steps![
     "0021_segment",
     "0022_account_disabled",
     "0023_device_seen",
+    "0030_room",
+    "0031_inbox_wish",
 ];
 
 /// The schema version of this program.

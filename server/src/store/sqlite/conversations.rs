@@ -6,6 +6,7 @@
 use super::batch::{Announcement, Batch, Member};
 use crate::store::{CreateOutcome, NewConversation, StoreError};
 use rusqlite::{OptionalExtension, params};
+use std::collections::BTreeSet;
 use waxwing_protocol::{ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, InboxNotice};
 
 /// A device that a welcome names, by its row and its id.
@@ -28,7 +29,7 @@ impl Batch<'_> {
             .query_row(params![new.creator.0, new.account.0], |row| row.get(0))
             .optional()?
             .ok_or(StoreError::Inconsistent("device"))?;
-        let ConversationKind::Direct(with) = &new.kind;
+        let ConversationKind::Direct(with) = &new.kind else { return self.create_room(new, creator) };
         let Some(other) = self.account_row(with)? else { return Ok(CreateOutcome::UnknownAccount) };
         let pair = [new.account.0.min(other), new.account.0.max(other)];
         let exists = self
@@ -44,7 +45,21 @@ impl Batch<'_> {
         )?
         .execute(pair)?;
 
+        self.begin_conversation(new, creator, Some(pair), &pair, &joiners)?;
+        Ok(CreateOutcome::Created { seq: u64::from(new.handshake.is_some()) })
+    }
+
+    /// Stores a new conversation with its accounts and first devices; returns its row.
+    pub(super) fn begin_conversation(
+        &mut self,
+        new: &NewConversation,
+        creator: i64,
+        pair: Option<[i64; 2]>,
+        accounts: &[i64],
+        joiners: &[Joiner],
+    ) -> Result<i64, StoreError> {
         let seq = u64::from(new.handshake.is_some());
+        let [low, high] = pair.map_or([None, None], |pair| pair.map(Some));
         self.statement(
             "INSERT INTO conversation
              (public_id, pair_low, pair_high, creator, created_seq, created_ms, head, commits, last_commit_ms)
@@ -52,17 +67,17 @@ impl Batch<'_> {
         )?
         .execute(params![
             new.id.0,
-            pair[0],
-            pair[1],
+            low,
+            high,
             new.creator.0,
             seq,
             new.now_ms,
             new.handshake.as_ref().map(|_| new.now_ms)
         ])?;
         let row = self.connection.last_insert_rowid();
-        for account in pair {
+        for account in accounts {
             self.statement("INSERT OR IGNORE INTO roster (conversation, account) VALUES (?1, ?2)")?
-                .execute([row, account])?;
+                .execute([row, *account])?;
         }
         self.insert_member(row, creator, (0, 0), None)?;
         if let Some(handshake) = &new.handshake {
@@ -72,9 +87,9 @@ impl Batch<'_> {
             let entry = Entry { seq, time_ms: new.now_ms, body };
             // Nobody else is in it yet: who comes in by this entry starts after it.
             self.announcements.push(Announcement::Entry { recipients: Vec::new(), conversation: new.id, entry });
-            self.add_members(new.id, (row, seq, 1), &joiners, handshake, new.now_ms)?;
+            self.add_members(new.id, (row, seq, 1), joiners, handshake, new.now_ms)?;
         }
-        Ok(CreateOutcome::Created { seq })
+        Ok(row)
     }
 
     /// The devices of the creating handshake's welcome; none if one of them may not be added.
@@ -94,25 +109,30 @@ impl Batch<'_> {
     }
 
     /// The devices of a later commit's welcome; none if one of them may not be added: it is unknown, its account is not in the
-    /// roster, or it is in already and the commit does not remove it.
+    /// roster, not even by this commit, or it is in already and the commit does not remove it.
     pub(super) fn joiners(
         &mut self,
         conversation: i64,
         handshake: &Handshake,
+        entered: &BTreeSet<i64>,
     ) -> Result<Option<Vec<Joiner>>, StoreError> {
         if named_twice(handshake) {
             return Ok(None);
         }
         let mut find = self.statement(
-            "SELECT d.id FROM device d JOIN roster r ON r.conversation = ?2 AND r.account = d.account
+            "SELECT d.id, d.account, r.account IS NOT NULL FROM device d
+             LEFT JOIN roster r ON r.conversation = ?2 AND r.account = d.account
              LEFT JOIN member m ON m.conversation = ?2 AND m.device = d.id
              WHERE d.public_id = ?1 AND (?3 OR m.device IS NULL OR m.left_at IS NOT NULL)",
         )?;
         let mut joiners = Vec::new();
         for device in handshake.welcome.iter().flat_map(|welcome| &welcome.recipients) {
             let removed = handshake.removed.contains(device);
-            let row = find.query_row(params![device.0, conversation, removed], |row| row.get(0)).optional()?;
-            let Some(row) = row else { return Ok(None) };
+            let found = find.query_row(params![device.0, conversation, removed], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, bool>(2)?))
+            });
+            let found = found.optional()?.filter(|(_, account, inside)| *inside || entered.contains(account));
+            let Some((row, ..)) = found else { return Ok(None) };
             joiners.push((row, *device));
         }
         Ok(Some(joiners))
@@ -188,7 +208,7 @@ impl Batch<'_> {
 }
 
 /// Whether a welcome names a device twice.
-fn named_twice(handshake: &Handshake) -> bool {
+pub(super) fn named_twice(handshake: &Handshake) -> bool {
     let mut named: Vec<_> = handshake.welcome.iter().flat_map(|welcome| &welcome.recipients).collect();
     let count = named.len();
     named.sort_unstable();

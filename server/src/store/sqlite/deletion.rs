@@ -55,12 +55,13 @@ impl Batch<'_> {
     }
 
     /// Deletes a conversation that nobody is in any more.
-    fn delete_conversation(&mut self, row: i64, id: ConversationId) -> Result<(), StoreError> {
+    pub(super) fn delete_conversation(&mut self, row: i64, id: ConversationId) -> Result<(), StoreError> {
         self.logs.drop(id);
         delete(self.connection, row, 0, u64::MAX)?;
         for delete in [
             "DELETE FROM sent WHERE conversation = ?1",
             "DELETE FROM group_info WHERE conversation = ?1",
+            "DELETE FROM room WHERE conversation = ?1",
             "DELETE FROM member WHERE conversation = ?1",
             "DELETE FROM conversation WHERE id = ?1",
         ] {

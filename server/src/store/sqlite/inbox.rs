@@ -18,27 +18,43 @@ impl Batch<'_> {
     /// Puts a notice into a device's inbox; `welcome` is the row with a welcome's payload.
     pub(super) fn notify(
         &mut self,
+        to: Joiner,
+        notice: InboxNotice,
+        welcome: Option<i64>,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.notify_of(to, notice, welcome, None, now_ms)
+    }
+
+    /// As [`Self::notify`], of what the device `by` has said.
+    pub(super) fn notify_of(
+        &mut self,
         (row, device): Joiner,
         notice: InboxNotice,
         welcome: Option<i64>,
+        by: Option<DeviceId>,
         now_ms: u64,
     ) -> Result<(), StoreError> {
         let seq = self
             .statement("UPDATE device SET inbox_seq = inbox_seq + 1 WHERE id = ?1 RETURNING inbox_seq")?
             .query_row([row], |row| row.get(0))?;
-        let (username, version, asked) = match &notice {
-            InboxNotice::Welcome { .. } => (None, None, None),
-            InboxNotice::DeviceListChanged { username, version } => (Some(username.as_str()), Some(*version), None),
+        let (username, version, asked, wish) = match &notice {
+            InboxNotice::Welcome { .. } => (None, None, None, None),
+            InboxNotice::DeviceListChanged { username, version } => (Some(username), Some(*version), None, None),
             InboxNotice::JoinAsked { conversation, username, device } => {
-                (Some(username.as_str()), None, Some((conversation.0, device.0)))
+                (Some(username), None, Some((conversation.0, device.0)), None)
+            }
+            InboxNotice::Left { conversation, username, wish } => {
+                (Some(username), None, Some((conversation.0, by.unwrap_or(device).0)), Some(&wish.0))
             }
         };
+        let username = username.map(|name| name.as_str());
         let (conversation, asker) = asked.unzip();
         self.statement(
-            "INSERT INTO inbox (device, seq, time_ms, welcome, username, list_version, conversation, asker)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO inbox (device, seq, time_ms, welcome, username, list_version, conversation, asker, wish)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![row, seq, now_ms, welcome, username, version, conversation, asker])?;
+        .execute(params![row, seq, now_ms, welcome, username, version, conversation, asker, wish])?;
         self.announcements.push(Announcement::Inbox { device, item: InboxItem { seq, notice } });
         Ok(())
     }
@@ -75,7 +91,7 @@ impl Batch<'_> {
 /// See [`crate::store::Store::fetch_inbox`].
 pub(super) fn fetch(connection: &Connection, device: DeviceId, after: u64) -> Result<Vec<InboxItem>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT i.seq, i.username, i.list_version, w.conversation, w.seq, w.commits, w.payload, i.conversation, i.asker
+        "SELECT i.seq, i.username, i.list_version, w.conversation, w.seq, w.commits, w.payload, i.conversation, i.asker, i.wish
          FROM inbox i LEFT JOIN welcome w ON w.id = i.welcome
          WHERE i.device = (SELECT id FROM device WHERE public_id = ?1) AND i.seq > ?2 ORDER BY i.seq LIMIT ?3",
     )?;
@@ -86,6 +102,9 @@ pub(super) fn fetch(connection: &Connection, device: DeviceId, after: u64) -> Re
             Some(name) => {
                 let username = name.parse().map_err(|_| StoreError::Inconsistent("inbox"))?;
                 match row.get::<_, Option<[u8; 16]>>(8)? {
+                    Some(_) if let Some(wish) = row.get::<_, Option<Vec<u8>>>(9)? => {
+                        InboxNotice::Left { conversation: ConversationId(row.get(7)?), username, wish: wish.into() }
+                    }
                     Some(asker) => InboxNotice::JoinAsked {
                         conversation: ConversationId(row.get(7)?),
                         username,

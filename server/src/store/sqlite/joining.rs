@@ -86,7 +86,8 @@ impl Batch<'_> {
             .statement(
                 "SELECT d.id, d.public_id FROM member m JOIN device d ON d.id = m.device
                  WHERE m.conversation = ?1 AND m.left_at IS NULL AND d.public_id <> ?2 AND NOT EXISTS (
-                     SELECT 1 FROM inbox i WHERE i.asker = ?2 AND i.conversation = ?3 AND i.device = d.id)",
+                     SELECT 1 FROM inbox i
+                     WHERE i.asker = ?2 AND i.conversation = ?3 AND i.device = d.id AND i.wish IS NULL)",
             )?
             .query_map(params![conversation, device.0, id.0], |row| Ok((row.get(0)?, DeviceId(row.get(1)?))))?
             .collect::<Result<_, _>>()?;
@@ -142,18 +143,25 @@ pub(super) fn conversations(
     after: Option<ConversationId>,
 ) -> Result<Vec<ConversationInfo>, StoreError> {
     let mut select = connection.prepare_cached(
-        "SELECT c.public_id, o.username, c.head, m.device IS NOT NULL
+        "SELECT c.public_id, o.username, c.head, m.device IS NOT NULL, g.name
          FROM device d JOIN roster r ON r.account = d.account JOIN conversation c ON c.id = r.conversation
-         JOIN account o ON o.id = CASE c.pair_low WHEN d.account THEN c.pair_high ELSE c.pair_low END
+         LEFT JOIN room g ON g.conversation = c.id LEFT JOIN account o ON o.id = CASE c.pair_low WHEN d.account THEN c.pair_high ELSE c.pair_low END
          LEFT JOIN member m ON m.conversation = c.id AND m.device = d.id AND m.left_at IS NULL
-         WHERE d.public_id = ?1 AND (?2 IS NULL OR c.public_id > ?2) ORDER BY c.public_id LIMIT ?3",
+         WHERE d.public_id = ?1 AND (?2 IS NULL OR c.public_id > ?2)
+           AND (o.id IS NOT NULL OR g.conversation IS NOT NULL) ORDER BY c.public_id LIMIT ?3",
     )?;
     let mut rows = select.query(params![device.0, after.map(|id| id.0), PAGE_ENTRIES])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         all.push(ConversationInfo {
             conversation: ConversationId(row.get(0)?),
-            kind: ConversationKind::Direct(stored_name(&row.get::<_, String>(1)?)?),
+            kind: match (row.get::<_, Option<String>>(1)?, row.get::<_, Option<String>>(4)?) {
+                (Some(other), _) => ConversationKind::Direct(stored_name(&other)?),
+                (None, Some(room)) => {
+                    ConversationKind::Room(room.parse().map_err(|_| StoreError::Inconsistent("room"))?)
+                }
+                (None, None) => ConversationKind::Group,
+            },
             head: row.get(2)?,
             member: row.get(3)?,
         });

@@ -4,6 +4,7 @@
 //! payload means.
 
 use super::batch::{Announcement, Batch, delete, oldest, place};
+use super::rooms::RosterChange;
 use crate::store::{Append, AppendBody, AppendOutcome, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use waxwing_protocol::{
@@ -48,7 +49,17 @@ impl Batch<'_> {
         {
             return Ok(busy);
         }
-        let added = handshake.map_or(Ok(Some(Vec::new())), |handshake| self.joiners(conversation, handshake))?;
+        let roster = match handshake.and_then(|handshake| handshake.roster.as_ref()) {
+            Some(roster) => match self.roster_change(conversation, roster, sender, append.members)? {
+                Ok(change) => change,
+                Err(refused) => return Ok(refused),
+            },
+            None => RosterChange::default(),
+        };
+        let added = match handshake {
+            Some(handshake) => self.joiners(conversation, handshake, &roster.entered)?,
+            None => Some(Vec::new()),
+        };
         let Some(added) = added.filter(|_| !removed.contains(&append.device)) else {
             return Ok(AppendOutcome::BadRecipients);
         };
@@ -83,6 +94,8 @@ impl Batch<'_> {
         self.announcements.push(Announcement::Entry { recipients, conversation: append.conversation, entry });
         if let Some(handshake) = handshake {
             self.remove_members(append.conversation, removed, seq)?;
+            self.let_go(append.conversation, conversation, &roster.left, seq)?;
+            self.enter(conversation, &roster.entered)?;
             self.add_members(append.conversation, (conversation, seq, commits), &added, handshake, time_ms)?;
         }
         Ok(AppendOutcome::Accepted { seq, time_ms })

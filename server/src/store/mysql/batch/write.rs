@@ -28,6 +28,7 @@ impl Batch<'_> {
         self.write_conversations(transaction).await?;
         self.write_members(transaction).await?;
         self.write_group_infos(transaction).await?;
+        self.write_rosters(transaction).await?;
         self.write_dropped(transaction).await
     }
 
