@@ -12,7 +12,7 @@ mod socket;
 
 pub use operator::{Live, Operator, Reload, now};
 pub use request::{
-    Answer, Device, DisclosedTable, Disclosure, Garbage, Hidden, Invite, Problem, Reply, Request, Session, Stats, User,
-    UserDetails,
+    Answer, Device, DisclosedTable, Disclosure, Garbage, Hidden, Invite, Problem, Reply, Request, Room, Session, Stats,
+    User, UserDetails,
 };
 pub use socket::{Connected, Door, connect};

@@ -14,6 +14,7 @@ mod print;
 mod reach;
 mod reload;
 mod report;
+mod room;
 mod rotate_key;
 mod run;
 mod sign_up_secret;
@@ -63,6 +64,9 @@ enum Command {
     /// Accounts: list, show, lock, delete, and sign their devices out.
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Public rooms: list and delete them.
+    #[command(subcommand)]
+    Room(room::RoomCommand),
     /// Show how much there is of everything.
     Stats(Common),
     /// Say something to everybody who is connected.
@@ -194,6 +198,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::SignUpSecret(command) => (command.json(), sign_up_secret::sign_up_secret(&command)),
         Command::Reload(common) => (common.json, reload::reload(&common)),
         Command::User(command) => (command.common().json, user::user(&command)),
+        Command::Room(command) => (command.common().json, room::room(&command)),
         Command::Stats(common) => (common.json, report::stats(&common)),
         Command::Announce(command) => (command.common.json, report::announce(&command)),
         Command::Disclose(command) => (command.common.json, report::disclose(&command)),

@@ -219,7 +219,10 @@ pub async fn sign_up(
     let own = device.own(&name, &request.link, request.full_name.clone(), &keys, list.clone(), &connection);
     let (mut db, remembered) = furnish(&workshop, profile, &request.password, request.remember).await?;
     let packages = store_device(&mut db, &own, &device)?;
-    store::in_transaction(&mut db, |tx| backup::begin(tx, &keys))?;
+    store::in_transaction(&mut db, |tx| {
+        store::groups::set_default_room_due(tx, true)?;
+        backup::begin(tx, &keys)
+    })?;
 
     on_step(Step::CreatingAccount);
     let creation = Request::SignUp(Box::new(wire::SignUp {

@@ -1,14 +1,15 @@
 //! The handle that front ends hold: each command is one message to the engine's thread.
 
+pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod owner;
 pub(crate) mod trust;
 
 use crate::{
-    BackupDrill, BackupStatus, Chat, Error, Event, Events, Message, MessageId, ProfilePath, RestoreProgress, Status,
-    Whoami,
-    account::{blocking, check_username, now_ms},
-    backup,
+    BackupDrill, BackupStatus, Chat, ChatKind, Error, Event, Events, Message, MessageId, ProfilePath, RestoreProgress,
+    Status, Whoami,
+    account::{blocking, now_ms},
+    address, backup,
     engine::{BackupCommand, Command, Ending, Engine, settings},
     export::{self, ExportCursor, ExportPage, ExportRequest, ImportFile, Imported},
     store::{self, chats, contacts, messages as history, outbox, own},
@@ -137,11 +138,24 @@ impl Client {
         .await
     }
 
-    /// Checks that a user exists; returns the chat's name.
+    /// The name of the chat that a user means: a username, `#room`, `+id`, or what a private group is called.
+    pub async fn chat_name(&self, given: &str) -> Result<String, Error> {
+        let given = given.to_owned();
+        self.database(move |db| address::resolve(db, &given)).await
+    }
+
+    /// Checks that a user exists, or that this device has that group or room; returns the chat's name.
     pub async fn start_chat(&self, name: &str) -> Result<String, Error> {
-        let username = check_username(name)?;
-        self.ask(|reply| Command::Find { username: username.clone(), reply }).await?;
-        Ok(username)
+        let name = self.chat_name(name).await?;
+        if ChatKind::of(&name) != ChatKind::Direct {
+            let known = name.clone();
+            return match self.database(move |db| chats::by_name(db, &known)).await? {
+                Some(_) => Ok(name),
+                None => Err(Error::UnknownChat(name)),
+            };
+        }
+        self.ask(|reply| Command::Find { username: name.clone(), reply }).await?;
+        Ok(name)
     }
 
     /// All chats, the one with the newest message first.
@@ -156,18 +170,21 @@ impl Client {
 
     /// The newest messages of a chat (all of them without a limit), oldest first.
     pub async fn history(&self, name: &str, limit: Option<usize>) -> Result<Vec<Message>, Error> {
-        let name = check_username(name)?;
+        let name = name.to_owned();
         let limit = limit.unwrap_or(i64::MAX as usize);
-        self.database(move |db| match chats::by_name(db, &name)? {
-            Some(row) => history::newest(db, row.chat, limit),
-            None => Err(Error::UnknownChat(name)),
+        self.database(move |db| {
+            let name = address::resolve(db, &name)?;
+            match chats::by_name(db, &name)? {
+                Some(row) => history::newest(db, row.chat, limit),
+                None => Err(Error::UnknownChat(name)),
+            }
         })
         .await
     }
 
     /// Everything in the chat was seen.
     pub async fn mark_read(&self, name: &str) -> Result<(), Error> {
-        let name = check_username(name)?;
+        let name = self.chat_name(name).await?;
         self.ask(|reply| Command::MarkRead { name, reply }).await
     }
 
@@ -205,12 +222,12 @@ impl Client {
 
     /// The next piece of an export; without a cursor the first.
     pub async fn export(&self, request: ExportRequest, cursor: Option<ExportCursor>) -> Result<ExportPage, Error> {
-        let request = match request.chat.as_deref().map(check_username).transpose()? {
-            chat @ Some(_) => ExportRequest { chat, ..request },
-            None => request,
-        };
         let own = self.whoami.username.clone();
-        self.database(move |db| export::page(db, &own, &request, cursor)).await
+        self.database(move |db| {
+            let chat = request.chat.as_deref().map(|chat| address::resolve(db, chat)).transpose()?;
+            export::page(db, &own, &ExportRequest { chat, ..request }, cursor)
+        })
+        .await
     }
 
     /// Takes the messages of an exported document (JSON) into the history, marked as imported. The file is read whole
@@ -318,6 +335,10 @@ fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
         queued,
         full_name: contact.as_ref().and_then(|contact| contact.full_name.clone()),
         identity_changed: contact.is_some_and(|contact| contact.changed.is_some()),
+        kind: ChatKind::of(&row.name),
+        title: row.title,
+        topic: row.topic.filter(|topic| !topic.is_empty()),
+        over: row.phase == chats::Phase::Over,
         name: row.name,
     })
 }

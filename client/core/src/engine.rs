@@ -10,6 +10,7 @@ mod creation;
 mod directory;
 mod eras;
 mod fetching;
+mod groups;
 mod history;
 mod inbox;
 mod joining;
@@ -18,11 +19,13 @@ mod membership;
 pub(crate) mod messages;
 mod notes;
 mod order;
+mod roster;
 mod sending;
 pub(crate) mod settings;
 mod sync;
 
 pub(crate) use backup::BackupCommand;
+pub(crate) use groups::GroupCommand;
 
 use crate::{
     Connection as Reach, Content, Error, Event, Message, MessageId, key_packages,
@@ -76,6 +79,8 @@ pub(crate) enum Command {
     Online(oneshot::Sender<bool>),
     /// Something about the backup.
     Backup(BackupCommand),
+    /// Something about groups and rooms.
+    Group(GroupCommand),
     /// A new listener.
     Listen(mpsc::UnboundedSender<Event>),
     /// This account as a revision of ours left it.
@@ -118,6 +123,7 @@ pub(crate) struct Engine {
     expiry: Option<Instant>,
     /// Whether something was deleted that the write-ahead log may still have.
     wipe: bool,
+    wishes: groups::Wishes,
     _lock: ProfileLock,
 }
 
@@ -229,6 +235,7 @@ impl Engine {
             backup,
             expiry: None,
             wipe: false,
+            wishes: groups::Wishes::default(),
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -299,6 +306,7 @@ impl Engine {
                 self.fetch_inbox().await?;
             } else if online.conversations_due {
                 self.fetch_conversations().await?;
+                self.join_default_room().await?;
             } else if let Some(after) = online.heads_due {
                 self.fetch_heads(after).await?;
             } else if let Some(chat) = online.behind.first().copied() {
@@ -397,6 +405,7 @@ impl Engine {
             },
             Command::Online(reply) => drop(reply.send(matches!(self.reach, State::Online(_)))),
             Command::Backup(command) => self.handle_backup(command),
+            Command::Group(command) => self.handle_group(command).await,
             Command::Listen(listener) => self.listeners.push(listener),
             Command::MarkRead { name, reply } => drop(reply.send(self.mark_read(&name))),
             Command::SetVerified { username, fingerprint, verified, reply } => {
@@ -537,6 +546,7 @@ impl Engine {
         let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
         self.trouble = Some(error.clone());
         self.interrupt_backup(error);
+        self.wishes.fail_all(error);
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
         for waiting in self.waiting_for_caught_up.drain(..).chain(self.waiting_for_settled.drain(..)) {
             drop(waiting.send(Err(error.clone())));

@@ -98,6 +98,23 @@ pub enum Error {
     /// No chat of that name here.
     #[error("there is no chat with '{0}' on this device")]
     UnknownChat(String),
+    /// Several groups are called this; their ids.
+    #[error("several groups are called '{name}': say which one by its id ({})", .ids.join(", "))]
+    AmbiguousChat {
+        /// What was given.
+        name: String,
+        /// The chats' names.
+        ids: Vec<String>,
+    },
+    /// A direct chat is no group.
+    #[error("the chat with '{0}' is no group")]
+    NotAGroup(String),
+    /// This account has left the group, or was removed.
+    #[error("you are not in '{0}' any more")]
+    NotInChat(String),
+    /// Only an admin may do this.
+    #[error("only an admin of the group may do this")]
+    NotAdmin,
     /// Not a message id, or no such message.
     #[error("there is no message with this id")]
     BadMessageId,
@@ -231,6 +248,10 @@ impl Error {
             | Self::MistypedRecoveryCode(_)
             | Self::UnknownDevice(_)
             | Self::AmbiguousDevice(_)
+            | Self::AmbiguousChat { .. }
+            | Self::NotAGroup(_)
+            | Self::NotInChat(_)
+            | Self::NotAdmin
             | Self::BackupOff
             | Self::BadImport { .. }
             | Self::NewerProfile => ErrorKind::User,
@@ -298,7 +319,11 @@ impl Error {
             Self::Empty => "write something",
             Self::BadUsername { .. } => "choose another name, or check the spelling",
             Self::SignUpRefused(_) => "ask the server's owner for an invite link",
-            Self::UnknownChat(_) => "start one with 'waxwing send'",
+            Self::UnknownChat(_) => "start one with 'waxwing send', or come into a room with 'waxwing room join'",
+            Self::AmbiguousChat { .. } => "'waxwing chats' shows the ids",
+            Self::NotAGroup(_) => "make a group with 'waxwing group create'",
+            Self::NotInChat(_) => "ask an admin for an invitation; a public room can be joined again",
+            Self::NotAdmin => "ask an admin: 'waxwing group show' tells who is one",
             Self::Storage(_) => "check the free space and the rights of the profile's folder",
             Self::NewerProfile => "use the newer version",
             Self::TooLong { .. } => "split it",

@@ -1,6 +1,6 @@
 //! What happens, for whoever shows it.
 
-use crate::{Message, MessageId, MessageState, RestoreProgress};
+use crate::{GroupChange, Message, MessageId, MessageState, RestoreProgress};
 use std::time::Duration;
 
 /// The receiving end of a client's events; see [`crate::Client::events`]. Never lossy: events wait in memory.
@@ -85,6 +85,15 @@ pub enum Event {
         username: String,
         /// The name.
         full_name: Option<String>,
+    },
+    /// Something of a group or room changed. The chat has a line about it, too.
+    Group {
+        /// The chat.
+        chat: String,
+        /// Who did it.
+        by: String,
+        /// What.
+        change: GroupChange,
     },
     /// The server's operator says something to everybody. It is kept nowhere, and the server could have made it up:
     /// front ends show it as the server's word, never as a message.

@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod account;
+mod address;
 mod backup;
 #[cfg(feature = "benchmark")]
 pub mod benchmark;
@@ -16,6 +17,7 @@ mod engine;
 mod error;
 mod event;
 mod export;
+mod group;
 mod key_packages;
 pub mod mentions;
 mod message;
@@ -28,6 +30,7 @@ pub use account::{
     Admission, LogIn, LoggedIn, Pong, Recover, Recovered, SignUp, SignedUp, Step, check_password, check_recovery_code,
     check_username, default_device_name, log_in, ping, recover, sign_up,
 };
+pub use address::ChatKind;
 pub use backup::{BackupDifference, BackupDrill, BackupGap, BackupStatus, RestoreProgress};
 pub use client::{
     Client, Unlock,
@@ -38,6 +41,7 @@ pub use client::{
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
+pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};
 pub use message::{
     Chat, Content, Doubt, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };

@@ -1,5 +1,6 @@
 //! What the user sees: messages, chats, and who they are.
 
+use crate::ChatKind;
 use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
 
@@ -179,8 +180,16 @@ pub enum MessageState {
 /// A chat, as a list shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chat {
-    /// The other user's username.
+    /// The other user's username; `#name` of a public room, `+` and digits of a private group.
     pub name: String,
+    /// Which of these it is.
+    pub kind: ChatKind,
+    /// What the members of a group call it. As typed, like the topic: not made safe for a screen.
+    pub title: Option<String>,
+    /// What a group is about.
+    pub topic: Option<String>,
+    /// This account is not in the group any more: nothing can be sent.
+    pub over: bool,
     /// The other user's full name, as they told it end to end.
     pub full_name: Option<String>,
     /// The newest message.

@@ -10,6 +10,7 @@ pub(crate) mod commits;
 pub(crate) mod contacts;
 pub(crate) mod coverage;
 pub(crate) mod gaps;
+pub(crate) mod groups;
 pub(crate) mod join_requests;
 pub(crate) mod messages;
 pub(crate) mod order;
@@ -31,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0005_read_positions.sql"),
     include_str!("../../../migrations/client/0006_order.sql"),
     include_str!("../../../migrations/client/0007_messages.sql"),
+    include_str!("../../../migrations/client/0010_groups.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -11,6 +11,7 @@ pub(crate) use line::Reading;
 use crate::{
     Failure,
     command::may_recover,
+    group_commands,
     output::{self, notice},
     prompt::Interrupts,
     rpc::{
@@ -39,10 +40,27 @@ const PIPE_PATIENCE: Duration = Duration::from_secs(30);
 /// from before the client went online, or from now.
 pub(crate) async fn run(
     backend: &Backend,
-    happenings: Happenings,
+    mut happenings: Happenings,
     chat: &str,
     reading: Reading,
 ) -> Result<(), Failure> {
+    let mut chat = chat.to_owned();
+    loop {
+        match run_in(backend, happenings, &chat, reading).await? {
+            Some(next) => chat = next,
+            None => return Ok(()),
+        }
+        happenings = backend.happenings().await?;
+    }
+}
+
+/// Chats in one chat; returns the one to go to, if the user does not leave.
+async fn run_in(
+    backend: &Backend,
+    happenings: Happenings,
+    chat: &str,
+    reading: Reading,
+) -> Result<Option<String>, Failure> {
     let style = Style { ascii: output::is_plain(), promptless: reading != Reading::Editor, zone: TimeZone::system() };
     let me = backend.call::<Whoami>(Nothing {}).await?.username;
     let mut conversation = Conversation::new(&me, chat, style);
@@ -57,12 +75,13 @@ pub(crate) async fn run(
     };
     let lines = conversation.history(before);
     let screen = LineScreen::open(reading, conversation.prompt())?;
-    let mut room = Room { backend, happenings, conversation, screen, reading, unsent: Vec::new() };
+    let mut room = Room { backend, happenings, conversation, screen, reading, unsent: Vec::new(), go_to: None };
     room.print([notice(&format!("Chat with {}. /help lists the commands.", sanitise(chat, Breaks::Spaces)))])?;
     room.print(lines)?;
     let chatted = room.chat().await;
+    let go_to = room.go_to.take();
     let closed = room.screen.close();
-    chatted.and(closed)
+    chatted.and(closed).map(|()| go_to)
 }
 
 struct Room<'a> {
@@ -73,6 +92,8 @@ struct Room<'a> {
     reading: Reading,
     /// Typed through a pipe and not yet known to be at the server.
     unsent: Vec<MessageId>,
+    /// The chat to go on in.
+    go_to: Option<String>,
 }
 
 impl Room<'_> {
@@ -161,7 +182,38 @@ impl Room<'_> {
                 Err(failure) if may_recover(&failure) => self.say(&user, &text).await?,
                 Err(failure) => self.complain(&failure)?,
             },
-            Typed::Help => self.print(HELP.lines().map(notice))?,
+            Typed::Help => {
+                let (last, lines) = (HELP.lines().last(), HELP.lines().count() - 1);
+                self.print(HELP.lines().take(lines).map(notice))?;
+                let group = group_commands::COMMANDS.iter();
+                let group =
+                    group.map(|(name, takes, does)| format!("{:<18} {does}", format!("/{name} {takes}").trim_end()));
+                self.print(group.map(|line| notice(&line)).chain(last.map(notice)))?;
+            }
+            Typed::Group(command) => {
+                let chat = self.conversation.chat().to_owned();
+                match command.run(self.backend, &chat).await {
+                    Ok(done) => {
+                        self.print(done.lines.iter().map(|line| notice(line)))?;
+                        if let Some(chat) = done.go_to {
+                            self.go_to = Some(chat);
+                            return Ok(true);
+                        }
+                        if done.left {
+                            return Ok(true);
+                        }
+                    }
+                    Err(failure @ Failure::Core(_)) => self.complain(&failure)?,
+                    Err(failure) => return Err(failure),
+                }
+            }
+            Typed::Users if self.conversation.chat().starts_with(['#', '+']) => {
+                match group_commands::members(self.backend, self.conversation.chat()).await {
+                    Ok(lines) => self.print(lines.unwrap_or_default())?,
+                    Err(failure @ Failure::Core(_)) => self.complain(&failure)?,
+                    Err(failure) => return Err(failure),
+                }
+            }
             Typed::Users => {
                 let chats = self.backend.call::<Chats>(Nothing {}).await?.chats;
                 let chats = chats.into_iter().map(Chat::try_from).collect::<Result<Vec<_>, _>>()?;

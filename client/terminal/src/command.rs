@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod chat;
 pub(crate) mod daemon;
 pub(crate) mod devices;
+pub(crate) mod groups;
 pub(crate) mod lock;
 pub(crate) mod owner;
 pub(crate) mod receive;

@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod config;
 mod failure;
+mod group_commands;
 pub mod menu;
 mod output;
 mod password;
@@ -115,6 +116,8 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Account { command: AccountCommand::Delete { yes } } => {
             command::owner::delete_account(options, yes).await
         }
+        Command::Group { command } => command::groups::group(options, command).await,
+        Command::Room { command } => command::groups::room(options, command).await,
         Command::Lock => command::lock::lock(options).await,
         Command::Unlock { remember } => command::lock::unlock(options, remember).await,
         Command::RpcSchema => command::show::rpc_schema(),

@@ -8,7 +8,7 @@ use dialoguer::console::{self, Alignment, style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::io::{self, Write};
-use waxwing_core::{Chat, Content, Message, MessageState, Remembered};
+use waxwing_core::{Chat, ChatKind, Content, Message, MessageState, Remembered};
 
 /// The server shows a new key that the known one vouches for.
 pub(crate) const SERVER_KEY_REPLACED: &str = "the server's key was replaced, vouched for by the old one";
@@ -107,7 +107,11 @@ pub(crate) fn duration(seconds: u32) -> String {
 /// A message as a line for people.
 pub(crate) fn message_line(message: &Message, zone: &TimeZone, width: usize) -> String {
     let time = date_and_time(message.sent_at, zone);
-    let from = sanitise(&message.from, Breaks::Spaces);
+    let from = match &message.content {
+        // Nobody has written it.
+        Content::Notice(_) => String::new(),
+        _ => sanitise(&message.from, Breaks::Spaces),
+    };
     let indent = time.chars().count() + 2 + width.max(from.chars().count()) + 2;
     let said = words(&message.content, Breaks::Indented(indent));
     let mark = mark(&message.state, is_plain());
@@ -165,7 +169,11 @@ pub(crate) fn chat_lines(chats: &[Chat], zone: &TimeZone) -> Vec<String> {
         let time = chat.last.as_ref().map(|last| date_and_time(last.sent_at, zone)).unwrap_or_default();
         let last =
             chat.last.as_ref().map(|last| preview(&words(&last.content, Breaks::Spaces), 40)).unwrap_or_default();
-        let warning = if chat.identity_changed { "  ! identity changed: nothing is sent" } else { "" };
+        let warning = match (chat.identity_changed, chat.over) {
+            (true, _) => "  ! identity changed: nothing is sent",
+            (false, true) => "  (you are not in it any more)",
+            (false, false) => "",
+        };
         let queued = if chat.queued > 0 { format!("  ({} queued)", chat.queued) } else { String::new() };
         let name = console::pad_str(name, width, Alignment::Left, None);
         format!("{name}  {unread:>7}  {time:16}  {last}{queued}{warning}").trim_end().to_owned()
@@ -174,9 +182,12 @@ pub(crate) fn chat_lines(chats: &[Chat], zone: &TimeZone) -> Vec<String> {
 }
 
 fn title(chat: &Chat) -> String {
-    match &chat.full_name {
-        Some(full_name) => format!("{} ({})", preview(&chat.name, 32), preview(full_name, 24)),
-        None => preview(&chat.name, 32),
+    match (&chat.title, &chat.full_name) {
+        (Some(title), _) if chat.kind == ChatKind::Group => {
+            format!("{} ({})", preview(title, 32), preview(&chat.name, 16))
+        }
+        (_, Some(full_name)) => format!("{} ({})", preview(&chat.name, 32), preview(full_name, 24)),
+        (_, None) => preview(&chat.name, 32),
     }
 }
 
@@ -275,8 +286,6 @@ mod tests {
             full_name: full_name.map(str::to_owned),
             last: Some(message(Content::Text("one\ntwo\u{1b}[2J".into()), MessageState::Received)),
             unread,
-            queued: 0,
-            identity_changed: false,
             ..Chat::default()
         };
         let lines = chat_lines(&[chat("bob", None, 0), chat("carol", Some("Ca\u{202e}rol\nX"), 12)], &TimeZone::UTC);

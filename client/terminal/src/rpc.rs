@@ -16,6 +16,7 @@ mod wire;
 pub(crate) mod account;
 pub(crate) mod backup;
 pub(crate) mod chats;
+pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod profile;

@@ -1,7 +1,7 @@
 //! The wish of an account to leave a group. MLS lets nobody commit its own removal, so another member does, and shows this.
 //!
-//! The invariant: a device of the account, which is in the group, has signed it, for this group, and not before the account
-//! came in (again). This module must not know who commits.
+//! The invariant: a device of the account has signed it, for this group and for the leaf that it has there: whoever comes in
+//! again, or is let in again, has another. This module must not know who commits.
 
 use super::{Device, MlsError, Refused};
 use crate::fields::Fields;
@@ -30,8 +30,8 @@ pub struct Leave {
 }
 
 impl Leave {
-    pub(super) fn sign(device: &Device, group: &[u8; 16], epoch: u64) -> Result<Self, MlsError> {
-        let message = message(group, &device.username, &device.id, epoch);
+    pub(super) fn sign(device: &Device, group: &[u8; 16], epoch: u64, leaf: &[u8]) -> Result<Self, MlsError> {
+        let message = message(group, &device.username, &device.id, epoch, leaf);
         let signature = device.signer().sign(&message).map_err(|_| Refused::Leave)?;
         let signature = signature.try_into().map_err(|_| Refused::Leave)?;
         Ok(Self { username: device.username.clone(), device: device.id, epoch, signature })
@@ -50,14 +50,14 @@ impl Leave {
         minicbor::decode(bytes).ok()
     }
 
-    /// Whether the holder of this MLS key has signed it.
-    pub(super) fn is_signed_by(&self, mls_key: &[u8], group: &[u8; 16]) -> bool {
-        let message = message(group, &self.username, &self.device, self.epoch);
+    /// Whether the holder of this MLS key has signed it for the leaf with this encryption key.
+    pub(super) fn is_signed_by(&self, mls_key: &[u8], group: &[u8; 16], leaf: &[u8]) -> bool {
+        let message = message(group, &self.username, &self.device, self.epoch, leaf);
         let key = mls_key.try_into().ok().and_then(|key| VerifyingKey::from_bytes(key).ok());
         key.is_some_and(|key| key.verify_strict(&message, &Signature::from_bytes(&self.signature)).is_ok())
     }
 }
 
-fn message(group: &[u8; 16], username: &str, device: &[u8; 16], epoch: u64) -> Vec<u8> {
-    Fields::labelled(LABEL).fixed(group).text(username).fixed(device).number(epoch).finish()
+fn message(group: &[u8; 16], username: &str, device: &[u8; 16], epoch: u64, leaf: &[u8]) -> Vec<u8> {
+    Fields::labelled(LABEL).fixed(group).text(username).fixed(device).number(epoch).variable(leaf).finish()
 }

@@ -90,6 +90,8 @@ pub(super) struct Seat {
     pub member: Member,
     pub key: Vec<u8>,
     pub credential: Vec<u8>,
+    /// The leaf's encryption key; empty for one that is just coming in.
+    pub encryption_key: Vec<u8>,
 }
 
 impl Seat {
@@ -140,7 +142,8 @@ impl<'a> Gate<'a> {
                 judged => judged?,
             };
             let credential = member.credential.serialized_content().to_vec();
-            seats.push(Seat { member: judged, key: member.signature_key, credential });
+            let encryption_key = member.encryption_key;
+            seats.push(Seat { member: judged, key: member.signature_key, credential, encryption_key });
         }
         if !unknown.is_empty() {
             return Err(MlsError::UnknownIdentities(unknown.into_iter().collect()));
@@ -386,8 +389,12 @@ impl<'a> Gate<'a> {
     /// identity key that the rules fix, so that nobody depends on finding one; a former identity's word is not needed
     /// there, since the list that the present one has signed names the device and its key.
     fn certified(&self, credential: &Credential, mls_key: &[u8], raised: &Raised) -> Result<Seat, MlsError> {
-        let seat =
-            |member| Seat { member, key: mls_key.to_vec(), credential: credential.serialized_content().to_vec() };
+        let seat = |member| Seat {
+            member,
+            key: mls_key.to_vec(),
+            credential: credential.serialized_content().to_vec(),
+            encryption_key: Vec::new(),
+        };
         if self.rules.kind() == Kind::Direct {
             return self.leaf(credential, mls_key).map(seat);
         }
@@ -465,7 +472,8 @@ pub(super) fn claimed(credential: &Credential) -> Result<Member, Refused> {
 pub(super) fn seats(group: &MlsGroup) -> Result<BTreeMap<u32, Seat>, Refused> {
     let seat = |member: openmls::prelude::Member| {
         let (claimed, credential) = (claimed(&member.credential)?, member.credential.serialized_content().to_vec());
-        Ok((member.index.u32(), Seat { member: claimed, key: member.signature_key, credential }))
+        let (key, encryption_key) = (member.signature_key, member.encryption_key);
+        Ok((member.index.u32(), Seat { member: claimed, key, credential, encryption_key }))
     };
     group.members().map(seat).collect()
 }

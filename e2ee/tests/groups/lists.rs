@@ -5,7 +5,7 @@ use crate::gate::assert_all_refuse;
 use crate::rules::{altered, set_list};
 use openmls::prelude::LeafNodeIndex;
 use waxwing_e2ee::account::{DeviceList, DeviceListError};
-use waxwing_e2ee::mls::{MlsError, Outdated, Received, Refused, SignedList};
+use waxwing_e2ee::mls::{MlsError, Outdated, Refused, SignedList};
 
 fn outdated(phone: &mut Phone, username: &str) -> Outdated {
     let list = accounts::newest(username);

@@ -4,7 +4,7 @@
 //! must not know where a request came from.
 
 use super::{
-    Answer, Device, Disclosure, Garbage, Hidden, Problem, Request, Session, Stats, User, UserDetails,
+    Answer, Device, Disclosure, Garbage, Hidden, Problem, Request, Room, Session, Stats, User, UserDetails,
     disclosure::{hex, readable},
 };
 use crate::{
@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
-use waxwing_protocol::{DeviceId, Link, Username, limits};
+use waxwing_protocol::{DeviceId, Link, RoomInfo, RoomName, Username, limits};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -80,6 +80,8 @@ impl Operator {
             Request::Announce { text } => self.announce(&text),
             Request::Disclose { username } => self.disclose(&username).await,
             Request::CollectGarbage { dry_run } => self.collect_garbage(dry_run).await,
+            Request::ListRooms => self.rooms().await,
+            Request::DeleteRoom { room } => self.delete_room(&room).await,
             Request::Invite { uses, days, note } => self.invite(uses, days, &note).await,
             Request::ListInvites => self.invites().await,
             Request::RevokeInvite { invite } => self.revoke_invite(&invite).await,
@@ -119,6 +121,30 @@ impl Operator {
         };
         let name: Username = username.parse().map_err(|_| unknown())?;
         self.store.account_summary(&name).await?.ok_or_else(unknown)
+    }
+
+    async fn rooms(&self) -> Result<Answer, Problem> {
+        let mut all: Vec<RoomInfo> = Vec::new();
+        loop {
+            let page = self.store.rooms(all.last().map(|room| &room.name)).await?;
+            if page.is_empty() {
+                let room = |info: RoomInfo| Room { room: info.name.to_string(), members: info.members };
+                return Ok(Answer::Rooms(all.into_iter().map(room).collect()));
+            }
+            all.extend(page);
+        }
+    }
+
+    async fn delete_room(&self, room: &str) -> Result<Answer, Problem> {
+        let unknown = || {
+            let message = format!("there is no room {room:?}");
+            Problem::user("unknown-room", message, "see: waxwing-server room list")
+        };
+        let name: RoomName = room.parse().map_err(|_| unknown())?;
+        match self.store.delete_room(&name).await? {
+            true => Ok(Answer::Done { devices: 0, connections: 0 }),
+            false => Err(unknown()),
+        }
     }
 
     async fn users(&self) -> Result<Answer, Problem> {

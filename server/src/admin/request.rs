@@ -65,6 +65,13 @@ pub enum Request {
     },
     /// Makes a backup, which follows the reply.
     Backup,
+    /// The public rooms.
+    ListRooms,
+    /// Deletes a room for good.
+    DeleteRoom {
+        /// Which.
+        room: String,
+    },
     /// Makes an invite.
     Invite {
         /// How many accounts it lets in.
@@ -164,6 +171,8 @@ pub enum Answer {
         /// Connections that were ended.
         connections: usize,
     },
+    /// Public rooms, by name.
+    Rooms(Vec<Room>),
     /// How much there is.
     Stats(Stats),
     /// How many devices heard it.
@@ -231,6 +240,15 @@ pub struct User {
     pub devices: u64,
     /// Connections now.
     pub connections: usize,
+}
+
+/// A public room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// Its name, with `#`.
+    pub room: String,
+    /// How many accounts take part.
+    pub members: u32,
 }
 
 /// An account with its devices.

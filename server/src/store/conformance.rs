@@ -22,6 +22,7 @@ pub mod members;
 pub mod notices;
 pub mod operator;
 pub mod revisions;
+pub mod rooms;
 
 use super::{
     AccountId, AccountRevision, Append, AppendBody, AppendOutcome, CreateOutcome, Join, NewAccount, NewConversation,
@@ -126,6 +127,10 @@ macro_rules! store_conformance {
             operator::a_disclosure_is_whole
             operator::invites_are_listed_and_revoked
             operator::what_would_expire_is_counted
+            rooms::commits_change_who_takes_part
+            rooms::bad_rosters_change_nothing
+            rooms::rooms_are_found_by_name
+            rooms::who_leaves_is_gone
         }
     };
     (@each $database:expr; $($module:ident :: $scenario:ident)*) => {

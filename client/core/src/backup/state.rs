@@ -5,7 +5,7 @@
 //! are taken only if they prove themselves. No key of a device or of a group is in it.
 
 use crate::{
-    Error,
+    Error, address,
     store::{
         backup::{logs, renumber},
         chats::{self, Phase},
@@ -77,7 +77,7 @@ pub(crate) fn apply(tx: &Connection, own: &mut Own, state: State) -> Result<(), 
     // The present conversation first: it says which era the chat is in.
     chats_of.sort_by(|one, other| (&one.name, other.era).cmp(&(&other.name, one.era)));
     for chat in chats_of {
-        if crate::account::username(&chat.name).is_ok_and(|name| name.as_str() == chat.name) {
+        if address::is_name(&chat.name) {
             restore_chat(tx, &chat)?;
         }
     }

@@ -124,7 +124,7 @@ impl Client {
 
     /// The pinned messages of a chat, the one that was pinned last first.
     pub async fn pinned(&self, chat: &str) -> Result<Vec<Message>, Error> {
-        let chat = check_username(chat)?;
+        let chat = self.chat_name(chat).await?;
         self.database(move |db| {
             let row = chats::by_name(db, &chat)?.ok_or(Error::UnknownChat(chat))?;
             let mut pinned = Vec::new();
@@ -143,7 +143,7 @@ impl Client {
 
     /// A part of a chat's history, of at most `limit` messages.
     pub async fn page(&self, chat: &str, from: Anchor, limit: usize) -> Result<Page, Error> {
-        let chat = check_username(chat)?;
+        let chat = self.chat_name(chat).await?;
         self.database(move |db| {
             let row = chats::by_name(db, &chat)?.ok_or(Error::UnknownChat(chat))?.chat;
             const END: At = (i64::MAX as u64, i64::MAX, i64::MAX);
@@ -179,19 +179,19 @@ impl Client {
 
     /// From now on the chat's messages are kept for so many seconds by everybody; none: for good.
     pub async fn set_timer(&self, chat: &str, seconds: Option<u32>) -> Result<Message, Error> {
-        let chat = check_username(chat)?;
+        let chat = self.chat_name(chat).await?;
         self.engine(move |engine| engine.set_timer(&chat, seconds)).await
     }
 
     /// What the user has begun to write, on this device; none: nothing.
     pub async fn set_draft(&self, chat: &str, draft: Option<&str>) -> Result<(), Error> {
-        let (chat, draft) = (check_username(chat)?, draft.map(str::to_owned));
+        let (chat, draft) = (self.chat_name(chat).await?, draft.map(str::to_owned));
         self.engine(move |engine| engine.set_draft(&chat, draft.as_deref())).await
     }
 
     /// No notices of a chat until then (milliseconds since 1970; `u64::MAX`: for good); none: notices again.
     pub async fn mute(&self, chat: &str, until: Option<u64>) -> Result<(), Error> {
-        let chat = check_username(chat)?;
+        let chat = self.chat_name(chat).await?;
         self.engine(move |engine| engine.mute(&chat, until)).await
     }
 
@@ -208,7 +208,7 @@ impl Client {
 
     /// Accepts a chat that a stranger has begun; what waited in it comes now.
     pub async fn accept(&self, chat: &str) -> Result<(), Error> {
-        let chat = check_username(chat)?;
+        let chat = self.chat_name(chat).await?;
         self.engine(move |engine| engine.accept_chat(&chat)).await
     }
 

@@ -20,11 +20,13 @@ use rand_core::Rng as _;
 use rusqlite::Connection as Database;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::Instant;
-use waxwing_e2ee::mls::{self, Change, Group, Member, Mls, Prepared, SignedList};
+use waxwing_e2ee::mls::{self, Amendment, Change, Group, Member, Mls, Prepared, SignedList};
 use waxwing_protocol::{ConversationId, DeviceId, ErrorCode, Handshake, Refusal, Request, Welcome, encode};
 
 /// How long a commit that the server refused for good is not made again.
 const REFUSED: Duration = Duration::from_secs(5);
+/// In groups of up to so many devices a commit that lets others in also brings fresh keys.
+const SMALL: usize = 50;
 /// A device's keys in a group are replaced after this time, in milliseconds, and up to a third of it later.
 const UPDATE: u64 = 7 * 24 * 3600 * 1000;
 
@@ -37,6 +39,21 @@ pub(super) struct Plan {
     pub(super) remove: Vec<Member>,
     /// Devices that are in the group and ask to be added again; replaced if there is a key package.
     pub(super) again: Vec<Member>,
+    /// What else changes of a group.
+    pub(super) amend: Amendment,
+}
+
+impl Plan {
+    /// Whether nothing but fresh keys would come of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.add.is_empty() && self.remove.is_empty() && self.again.is_empty()
+    }
+
+    /// Whether it changes who takes part, or what the group is.
+    pub(super) fn amends(&self) -> bool {
+        let Amendment { enter, leave, expel, roles, about } = &self.amend;
+        !(enter.is_empty() && leave.is_empty() && expel.is_empty() && roles.is_empty() && about.is_none())
+    }
 }
 
 impl Engine {
@@ -52,7 +69,7 @@ impl Engine {
                 welcome: prepared.welcome.map(|payload| Welcome { recipients, payload: payload.into() }),
                 removed,
                 group_info: prepared.group_info.map(Into::into),
-                roster: None,
+                roster: plan.roster()?,
             };
             let number = row.number + 1;
             let request = Request::Commit {
@@ -98,6 +115,10 @@ impl Engine {
             commits::delete(tx, chat)?;
             chats::set_number(tx, chat, number.saturating_sub(1))
         })?;
+        match refusal.code {
+            ErrorCode::Stale => self.wishes.again(chat),
+            _ => self.wishes.fail(chat, &Error::Refused(refusal.to_string())),
+        }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let lane = online.lane(chat);
         (lane.setback, lane.sent_to, lane.settled) = (None::<Setback>, 0, false);
@@ -133,6 +154,7 @@ impl Engine {
             },
             None => commits::delete(tx, chat),
         })?;
+        self.wishes.done(chat);
         self.unsettle(chat);
         Ok(())
     }
@@ -171,31 +193,48 @@ fn prepare(
     let mls = Mls::new(tx);
     let device = crate::own_device(&mls, own)?;
     let mut group = creation::load(&mls, conversation)?;
-    // One device whose key package expired, or is no good, must not keep the others out.
-    let mut usable = Vec::new();
-    for one in &plan.add {
-        if plan.add.len() == 1 || is_usable(tx, own, conversation, plan, one)? {
-            usable.push(one);
-        }
-    }
+    let mut usable: Vec<_> = plan.add.iter().collect();
+    let mut tried = false;
+    let goes = |member: &Member| {
+        let (left, out) = (&plan.amend.leave, &plan.amend.expel);
+        left.iter().any(|leave| leave.username == member.username) || out.contains(&member.username)
+    };
+    let members = group.members().map_err(|error| crate::mls_error(&error))?;
+    // Whoever comes has fresh keys, and those of a large group are large.
+    let update = plan.add.is_empty() || members.len() <= SMALL;
+    let gone: Vec<Member> = members.into_iter().filter(goes).collect();
     loop {
         let add: Vec<Vec<u8>> = usable.iter().map(|(_, package)| package.clone()).collect();
         let replaced = |member: &&Member| usable.iter().any(|(device, _)| *device == member.device);
         let remove: Vec<Member> = plan.remove.iter().chain(plan.again.iter().filter(replaced)).cloned().collect();
-        let change = Change { lists: &plan.lists, add: &add, remove: &remove, update: true, ..Change::default() };
+        let amend = Some(&plan.amend);
+        let change = Change { lists: &plan.lists, add: &add, remove: &remove, update, amend };
         match group.prepare(&device, &Pinned { tx, own }, change) {
             Ok(prepared) => {
-                return Ok(Some((prepared, remove.iter().map(|member| DeviceId(member.device)).collect())));
+                let remove = remove.iter().chain(&gone);
+                return Ok(Some((prepared, remove.map(|member| DeviceId(member.device)).collect())));
+            }
+            // One device whose key package expired, or is no good, must not keep the others out.
+            Err(error) if error.is_fault_of_entry() && usable.len() > 1 && !tried => {
+                tried = true;
+                let mut good = Vec::new();
+                for one in usable {
+                    if is_usable(tx, own, conversation, plan, one)? {
+                        good.push(one);
+                    }
+                }
+                usable = good;
             }
             Err(error) if error.is_fault_of_entry() && !usable.is_empty() => {
                 tracing::warn!(%error, "key packages that are of no use were passed over");
                 usable.clear();
-                if plan.remove.is_empty() {
+                if plan.remove.is_empty() && !plan.amends() {
                     return Ok(None);
                 }
             }
             Err(error) => {
                 return Err(match plan.lists.first() {
+                    _ if error.is_fault_of_entry() && plan.amends() => Error::Refused(error.to_string()),
                     Some(list) if error.is_fault_of_entry() => {
                         Error::Untrusted { username: list.username.clone(), reason: error.to_string() }
                     }
@@ -231,7 +270,7 @@ fn is_usable(
         let again = plan.again.iter().filter(|member| member.device == *id);
         let remove: Vec<Member> = plan.remove.iter().chain(again).cloned().collect();
         let add = std::slice::from_ref(package);
-        let change = Change { lists: &plan.lists, add, remove: &remove, update: true, ..Change::default() };
+        let change = Change { lists: &plan.lists, add, remove: &remove, update: false, amend: Some(&plan.amend) };
         match group.prepare(&device, &Pinned { tx, own }, change) {
             Ok(_) => Err(Trial::Passed),
             Err(error) if error.is_fault_of_entry() => Err(Trial::Refused),

@@ -7,8 +7,9 @@ use super::{
     order,
 };
 use crate::{
-    Error,
+    ChatKind, Error,
     account::{now_ms, username},
+    address,
     directory::VerifiedAccount,
     random,
     store::{
@@ -60,6 +61,15 @@ impl Engine {
                 Ok(())
             }
             Ok(_) => Err(unexpected()),
+            Err(CallError::Refused(refusal)) if ChatKind::of(&row.name) != ChatKind::Direct => {
+                store::in_transaction(&mut self.db, |tx| {
+                    delete_group(tx, &id)?;
+                    chats::set_new(tx, row.chat)?;
+                    chats::forget_unused(tx, &row.name)
+                })?;
+                self.dirty.remove(&row.chat);
+                Err(Error::Refused(refusal.to_string()))
+            }
             Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::ConversationExists => {
                 self.lose_creation(row, &id, refusal.conversation)
             }
@@ -156,7 +166,7 @@ impl Engine {
     }
 
     /// One key package of each of an account's devices that its signed list names.
-    async fn claim(&mut self, account: &VerifiedAccount) -> Result<Vec<(DeviceId, Vec<u8>)>, Error> {
+    pub(super) async fn claim(&mut self, account: &VerifiedAccount) -> Result<Vec<(DeviceId, Vec<u8>)>, Error> {
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
         let request = Request::ClaimKeyPackages(username(&account.username)?);
         let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
@@ -168,7 +178,7 @@ impl Engine {
     }
 }
 
-fn make_group(
+pub(super) fn make_group(
     tx: &Database,
     own: &Own,
     id: &[u8; 16],
@@ -179,7 +189,8 @@ fn make_group(
     let mls = Mls::new(tx);
     let device = crate::own_device(&mls, own)?;
     let mut group = Group::create(&mls, &device, id, rules).map_err(|error| crate::mls_error(&error))?;
-    if packages.is_empty() {
+    // A room needs a state to come in by from the beginning.
+    if packages.is_empty() && rules.kind() != Kind::Room {
         return Ok(None);
     }
     let untrusted = |reason: String| {
@@ -189,7 +200,7 @@ fn make_group(
     let bytes: Vec<Vec<u8>> = packages.iter().map(|(_, package)| package.clone()).collect();
     let lists = accounts.iter().map(|account| Ok(signed_list(tx, own, &account.username)?.map(|(signed, _)| signed)));
     let lists: Vec<SignedList> = lists.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect();
-    let change = Change { lists: &lists, add: &bytes, ..Change::default() };
+    let change = Change { lists: &lists, add: &bytes, update: bytes.is_empty(), ..Change::default() };
     let prepared = group.prepare(&device, &Pinned { tx, own }, change).map_err(|error| {
         if error.is_fault_of_entry() { untrusted(error.to_string()) } else { crate::mls_error(&error) }
     })?;
@@ -208,7 +219,7 @@ fn make_group(
     }))
 }
 
-fn participant(account: &VerifiedAccount) -> Participant {
+pub(super) fn participant(account: &VerifiedAccount) -> Participant {
     Participant {
         username: account.username.clone(),
         identity: account.identity.fingerprint(),
@@ -221,8 +232,16 @@ fn participant(account: &VerifiedAccount) -> Participant {
     }
 }
 
-/// Whether a group's rules are those of the direct chat between this account and `name` (the notes, if it is the same).
-pub(super) fn is_chat_with(rules: &GroupRules, own: &str, name: &str) -> bool {
+/// Whether a group's rules are those of the chat of this name (with oneself, the notes) in the conversation of this id.
+pub(super) fn is_chat(rules: &GroupRules, own: &str, name: &str, id: &[u8; 16]) -> bool {
+    match ChatKind::of(name) {
+        ChatKind::Direct => {}
+        ChatKind::Group => return rules.kind() == Kind::Group && address::group(id) == name,
+        ChatKind::Room => {
+            let named = rules.about().is_some_and(|about| name.strip_prefix('#') == Some(about.name.as_str()));
+            return rules.kind() == Kind::Room && *rules.join_key() == JoinKey::of_room(id) && named;
+        }
+    }
     let participants = rules.participants();
     let both = [own, name].iter().all(|one| rules.participant(one).is_some());
     rules.kind() == Kind::Direct && both && participants.len() == if own == name { 1 } else { 2 }

@@ -11,6 +11,7 @@ use crate::{
     transport::{CallError, unexpected},
 };
 use rusqlite::Connection as Database;
+use std::collections::BTreeSet;
 use waxwing_e2ee::{
     account::{AccountKeys, DeviceList, IdentityPublicKey, VerifiedDeviceList},
     content::Sync,
@@ -45,7 +46,24 @@ impl Identities for Pinned<'_> {
         };
         let key = |der: Vec<u8>| IdentityPublicKey::from_der(&der).ok().filter(|key| key.fingerprint() == *fingerprint);
         let former = || contacts::former(self.tx, username, fingerprint).ok()?.and_then(key);
-        current.and_then(key).or_else(former)
+        let shown = || store::groups::identity(self.tx, username, fingerprint).ok()?.and_then(key);
+        current.and_then(key).or_else(former).or_else(shown)
+    }
+}
+
+/// As [`Pinned`], for a group that is to be entered: members whose identity cannot be had must not keep everybody else out.
+pub(super) struct Entering<'a> {
+    pub(super) pinned: Pinned<'a>,
+    pub(super) out_of_reach: &'a BTreeSet<String>,
+}
+
+impl Identities for Entering<'_> {
+    fn identity(&self, username: &str, fingerprint: &[u8; 32]) -> Option<IdentityPublicKey> {
+        self.pinned.identity(username, fingerprint)
+    }
+
+    fn is_out_of_reach(&self, username: &str) -> bool {
+        self.out_of_reach.contains(username)
     }
 }
 
@@ -230,9 +248,13 @@ impl Engine {
     /// Holds everything for a user until the next connection.
     pub(super) fn hold(&mut self, name: &str, error: Error) -> Result<(), Error> {
         if let State::Online(online) = &mut self.reach
-            && online.held.insert(name.to_owned(), error).is_none()
+            && online.held.insert(name.to_owned(), error.clone()).is_none()
         {
-            self.tell(&Event::IdentityChanged { username: name.to_owned() });
+            let username = match error {
+                Error::IdentityChanged(username) | Error::Untrusted { username, .. } => username,
+                _ => name.to_owned(),
+            };
+            self.tell(&Event::IdentityChanged { username });
         }
         self.refuse_waiting(name)
     }

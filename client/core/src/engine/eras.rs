@@ -6,7 +6,7 @@
 
 use super::{Engine, State, creation, log};
 use crate::{
-    Error, key_packages,
+    ChatKind, Error, key_packages,
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
@@ -47,6 +47,9 @@ impl Engine {
     pub(super) fn begin_era(&mut self, chat: ChatId, end: End) -> Result<(), Error> {
         let row = chats::load(&self.db, chat)?;
         let Some(id) = row.conversation else { return Ok(()) };
+        if ChatKind::of(&row.name) != ChatKind::Direct {
+            return self.end_era_of_group(&row, end);
+        }
         let own = &self.own;
         let mark = store::in_transaction(&mut self.db, |tx| {
             creation::delete_group(tx, &id)?;

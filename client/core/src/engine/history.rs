@@ -24,13 +24,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 use waxwing_e2ee::{
     content::{self, Body, Told, ToldMessage},
-    mls::{Group, Kind, Member, Mls},
+    mls::{Group, GroupRules, Kind, Member, Mls},
 };
 
 /// How far back from the newest entry this device asks, and how much it tells one device within [`AGAIN`].
 const ASKED: u64 = 2000;
 /// After this time, in milliseconds, what nobody has told is asked for again, and told again if it is.
 const AGAIN: u64 = 24 * 3600 * 1000;
+/// So many milliseconds apart the members of a group are that might tell the same.
+const GROUP_PATIENCE: u64 = 250;
 /// So long, in milliseconds, those who know better are let go first, and up to twice as long.
 const PATIENCE: u64 = 2000;
 
@@ -81,10 +83,11 @@ impl Engine {
             let mls = Mls::new(tx);
             let group = creation::load(&mls, &id)?;
             let alone = group.members().map_err(|error| crate::mls_error(&error))?.len() < 2;
-            if alone || group.rules().kind() != Kind::Direct {
+            let reach = reach(group.rules());
+            if alone || reach == 0 {
                 return Ok(false);
             }
-            let oldest = row.cursor.saturating_sub(ASKED) + 1;
+            let oldest = row.cursor.saturating_sub(reach) + 1;
             let wanted: Ranges = [Range { first: oldest, last: row.cursor }].into_iter().collect();
             let now = now_ms();
             let missing = wanted.without(&coverage::of(tx, chat, row.era)?).without(&gaps::asked(
@@ -137,7 +140,16 @@ impl Engine {
     }
 }
 
-/// A member asks for what entries said. In a direct chat both accounts may know all of it.
+/// How far back from the newest entry members are told what was said: as far as the group lets newcomers look.
+fn reach(rules: &GroupRules) -> u64 {
+    match rules.kind() {
+        Kind::Direct => ASKED,
+        _ => rules.about().map_or(0, |about| u64::from(about.history)).min(ASKED),
+    }
+}
+
+/// A member asks for what entries said. In a direct chat both accounts may know all of it, in a group newcomers what its
+/// rules say.
 pub(super) fn asked(
     tx: &Database,
     own: &Own,
@@ -147,8 +159,9 @@ pub(super) fn asked(
     range: Range,
 ) -> Result<(), Error> {
     let last = range.last.min(row.cursor.saturating_sub(1));
-    let first = range.first.max(1).max(last.saturating_sub(ASKED - 1));
-    if group.rules().kind() != Kind::Direct || first > last {
+    let reach = reach(group.rules());
+    let first = range.first.max(1).max((last + 1).saturating_sub(reach));
+    if reach == 0 || first > last {
         return Ok(());
     }
     let now = now_ms();
@@ -158,6 +171,11 @@ pub(super) fn asked(
     let mine = from.username == own.username;
     let others = members.iter().filter(its_own).filter(|member| member.device != own.device).count();
     let due_at = match (mine, others) {
+        // Any member of a group may tell, and the first one does for all.
+        _ if group.rules().kind() != Kind::Direct => {
+            let apart = GROUP_PATIENCE * (members.len() as u64).min(20);
+            now + random().next_u64() % apart
+        }
         (_, 0) => now,
         (true, _) => now + random().next_u64() % PATIENCE,
         (false, _) => now + PATIENCE + random().next_u64() % PATIENCE,

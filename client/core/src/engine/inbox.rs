@@ -1,18 +1,23 @@
 //! The inbox: welcomes into chats that others began, and notices.
 
-use super::{Engine, State, creation, directory::Pinned, joining};
+use super::{
+    Engine, State, creation,
+    directory::{Entering, Pinned},
+    joining, roster,
+};
 use crate::{
     Error, Event,
     account::now_ms,
-    random,
+    address, random,
     store::{
         self,
         chats::{self, Phase},
+        groups,
     },
     transport::{CallError, unexpected},
 };
 use rand_core::Rng as _;
-use waxwing_e2ee::mls::{Group, Mls, MlsError};
+use waxwing_e2ee::mls::{Group, Kind, Mls, MlsError};
 use waxwing_protocol::{ConversationId, InboxItem, InboxNotice, Request, Response};
 
 /// Within this time, in milliseconds, a device replaces the keys that it was added with.
@@ -39,6 +44,8 @@ enum Joined {
     Other,
     /// This account's identity has to be fetched first.
     Unknown(String),
+    /// These accounts' identities have to be fetched first.
+    Strangers(Vec<String>),
 }
 
 impl Engine {
@@ -89,6 +96,17 @@ impl Engine {
                 }
                 Ok(())
             }
+            InboxNotice::Left { conversation, username, wish } => {
+                if let Some(row) = chats::by_conversation(&self.db, &conversation.0)?
+                    && row.phase == Phase::Active
+                    && username.as_str() != self.own.username
+                {
+                    groups::add_wish(&self.db, row.chat, username.as_str(), &wish.0)?;
+                    chats::set_settled(&self.db, row.chat, false)?;
+                    self.unsettle(row.chat);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -101,6 +119,10 @@ impl Engine {
         if let Joined::Other = joined {
             // Only if the server says that the old one is over; it is left then.
             self.fetch_conversations().await?;
+            joined = self.join(invitation)?;
+        }
+        if let Joined::Strangers(usernames) = &joined {
+            self.meet_all(&usernames.clone()).await?;
             joined = self.join(invitation)?;
         }
         if let Joined::Unknown(username) = &joined {
@@ -120,6 +142,7 @@ impl Engine {
                 self.ask_anew(invitation.conversation)?;
             }
             Joined::Other => tracing::warn!("an invitation into a second chat with the same user was refused"),
+            Joined::Strangers(_) => tracing::warn!("an invitation into a group of unknown identities was refused"),
             Joined::Unknown(_) => tracing::warn!("an invitation by an identity that does not exist was refused"),
         }
         Ok(())
@@ -159,7 +182,7 @@ impl Engine {
     }
 
     fn join(&mut self, invitation: &Invitation<'_>) -> Result<Joined, Error> {
-        let own = &self.own;
+        let (own, out_of_reach) = (&self.own, &self.wishes.out_of_reach);
         let outcome = store::in_transaction(&mut self.db, |tx| {
             let mls = Mls::new(tx);
             let id = invitation.conversation.0;
@@ -170,26 +193,40 @@ impl Engine {
                 Some(_) => creation::delete_group(tx, &id)?,
                 None => {}
             }
-            let group = match Group::join(&mls, &Pinned { tx, own }, invitation.payload) {
-                Ok(group) => group,
-                Err(MlsError::UnknownIdentity { username, .. }) => return Err(Refusal::Unknown(username).into()),
-                Err(error) if error.is_fault_of_entry() => return refuse(&error.to_string()),
-                Err(error) => return Err(crate::mls_error(&error).into()),
-            };
+            let group =
+                match Group::join(&mls, &Entering { pinned: Pinned { tx, own }, out_of_reach }, invitation.payload) {
+                    Ok(group) => group,
+                    Err(MlsError::UnknownIdentities(usernames)) => return Err(Refusal::Strangers(usernames).into()),
+                    Err(MlsError::UnknownIdentity { username, .. }) => return Err(Refusal::Unknown(username).into()),
+                    Err(error) if error.is_fault_of_entry() => return refuse(&error.to_string()),
+                    Err(error) => return Err(crate::mls_error(&error).into()),
+                };
             if *group.id() != id {
                 return refuse("it is for another conversation");
             }
-            let peer = group.rules().participants().iter().find(|one| one.username != own.username);
-            let name = peer.map_or(own.username.as_str(), |peer| peer.username.as_str());
-            if !creation::is_chat_with(group.rules(), &own.username, name) {
+            let known = chats::by_conversation(tx, &id)?;
+            let name = match (group.rules().kind(), group.rules().about()) {
+                (Kind::Room, Some(about)) => format!("#{}", about.name),
+                (Kind::Group, _) => address::group(&id),
+                _ => {
+                    let peer = group.rules().participants().iter().find(|one| one.username != own.username);
+                    peer.map_or(&own.username, |peer| &peer.username).clone()
+                }
+            };
+            let name = name.as_str();
+            if !creation::is_chat(group.rules(), &own.username, name, &id) {
                 return refuse("this account does not take part");
+            }
+            if group.rules().kind() == Kind::Room && known.is_none() {
+                // Whoever invites could call anything by that name: the server has to say that it is the room.
+                return Err(Refusal::Other.into());
             }
             let row = chats::ensure(tx, name)?;
             if chats::by_conversation(tx, &id)?.is_some_and(|other| other.chat != row.chat) {
                 return refuse("it has the id of another chat");
             }
             match (row.phase, row.conversation) {
-                (Phase::Active | Phase::Waiting | Phase::Joining, Some(known)) if known != id => {
+                (Phase::Active | Phase::Waiting | Phase::Joining | Phase::Over, Some(known)) if known != id => {
                     return Err(Refusal::Other.into());
                 }
                 (Phase::Creating, Some(ours)) if ours != id => creation::delete_group(tx, &ours)?,
@@ -197,6 +234,7 @@ impl Engine {
             }
             let gap = joining::came_in(tx, own, &row, &id, invitation.seq, invitation.commits)?;
             chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
+            roster::set_about(tx, row.chat, group.rules())?;
             // Keys that a key package brought are replaced soon.
             chats::set_update_at(tx, row.chat, now_ms() + random().next_u64() % FIRST_UPDATE)?;
             Ok(Joined::Yes(row.chat, gap))
@@ -206,6 +244,7 @@ impl Engine {
             Err(Stop::Refused(Refusal::No(reason))) => Ok(Joined::No(reason)),
             Err(Stop::Refused(Refusal::Other)) => Ok(Joined::Other),
             Err(Stop::Refused(Refusal::Unknown(username))) => Ok(Joined::Unknown(username)),
+            Err(Stop::Refused(Refusal::Strangers(usernames))) => Ok(Joined::Strangers(usernames)),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
@@ -215,6 +254,7 @@ enum Refusal {
     No(String),
     Other,
     Unknown(String),
+    Strangers(Vec<String>),
 }
 
 /// Why the transaction of a joining was rolled back.

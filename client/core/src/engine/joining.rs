@@ -3,11 +3,15 @@
 //! The invariant: a join is on disk before it leaves, and repeated until the server has said yes or no; nothing is encrypted
 //! before. It must not know how members add a device.
 
-use super::{Engine, State, creation, directory::Pinned, directory::signed_list, log};
+use super::{
+    Engine, State, creation,
+    directory::{Entering, Pinned, signed_list},
+    log, roster,
+};
 use crate::{
-    Error,
+    ChatKind, Error,
     account::now_ms,
-    random,
+    address, random,
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
@@ -19,7 +23,7 @@ use rand_core::Rng as _;
 use rusqlite::Connection as Database;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
-use waxwing_e2ee::mls::{Group, JoinKey, Mls, MlsError};
+use waxwing_e2ee::mls::{Group, JoinKey, Mls, MlsError, Refused, SignedList};
 use waxwing_protocol::{
     ConversationId, ConversationInfo, ConversationKind, ErrorCode, Request, Response, encode, limits,
 };
@@ -30,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const WELCOME: Duration = Duration::from_secs(5);
 /// So often a join is made anew because the chat changed meanwhile.
 const JOINS: u8 = 5;
+const BARRED: &str = "an admin has put you out of this room: only an invitation lets you in again";
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// What became of making a join.
@@ -39,6 +44,10 @@ enum Prepared {
     No,
     /// This account's identity has to be fetched first.
     Unknown(String),
+    /// These accounts' identities have to be fetched first.
+    Strangers(Vec<String>),
+    /// An admin has put this account out.
+    Barred,
 }
 
 impl Engine {
@@ -71,6 +80,7 @@ impl Engine {
         for info in &all {
             self.compare(info)?;
         }
+        self.dirty.extend(chats::groups_in_creation(&self.db)?);
         let outside = chats::outside(&self.db)?;
         self.dirty.extend(&outside);
         self.dirty.extend(chats::between_eras(&self.db)?);
@@ -86,9 +96,17 @@ impl Engine {
 
     /// A conversation of the account: is it here, and is this device in it?
     fn compare(&mut self, info: &ConversationInfo) -> Result<(), Error> {
-        let ConversationKind::Direct(name) = &info.kind;
         let id = info.conversation.0;
+        let name = match &info.kind {
+            ConversationKind::Direct(name) => name.to_string(),
+            ConversationKind::Group => address::group(&id),
+            ConversationKind::Room(room) => room.to_string(),
+        };
         if let Some(row) = chats::by_conversation(&self.db, &id)? {
+            if row.phase == Phase::Over {
+                // Somebody has let this account in again, or another device of it.
+                chats::set_waiting(&self.db, row.chat, &id)?;
+            }
             if row.phase == Phase::Active && !info.member {
                 // It was put out without an entry that it could have read.
                 chats::set_waiting(&self.db, row.chat, &id)?;
@@ -100,9 +118,14 @@ impl Engine {
             return Ok(());
         }
         store::in_transaction(&mut self.db, |tx| {
-            let row = chats::ensure(tx, name.as_str())?;
+            let row = chats::ensure(tx, &name)?;
             match row.phase {
                 Phase::New => chats::set_waiting(tx, row.chat, &id),
+                // A room of the same name as the one that it was.
+                Phase::Over => {
+                    chats::begin_era(tx, row.chat)?;
+                    chats::set_waiting(tx, row.chat, &id)
+                }
                 // The answer to our creation will say so.
                 Phase::Creating | Phase::Waiting | Phase::Joining | Phase::Active => Ok(()),
             }
@@ -127,19 +150,27 @@ impl Engine {
             return self.send_join(row).await;
         }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let room = ChatKind::of(&row.name) == ChatKind::Room;
+        if room && !online.lane(row.chat).asked {
+            // Whoever is there lets it in: with others who come at the same time, by one commit.
+            self.ask_to_join(row).await?;
+        }
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
         let (lane, now) = (online.lane(row.chat), Instant::now());
         let since = *lane.waiting_since.get_or_insert(now);
         if now < since + PATIENCE {
             lane.retry_at = Some(since + PATIENCE);
             return Ok(());
         }
-        if !lane.asked {
+        if room || !lane.asked {
             let may_join = lane.joins < JOINS;
             if may_join && self.prepare_join(row).await? {
                 let row = chats::load(&self.db, row.chat)?;
                 return self.send_join(&row).await;
             }
-            self.ask_to_join(row).await?;
+            if !room {
+                self.ask_to_join(row).await?;
+            }
         }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         online.entering.remove(&row.chat);
@@ -150,7 +181,11 @@ impl Engine {
         }
         let reason =
             "this device is not in the chat yet: another device in it has to be online to let it in".to_owned();
-        self.tell_waiting(&row.name, &Error::Refused(reason))
+        let reason = Error::Refused(reason);
+        if !chats::load(&self.db, row.chat)?.phase.is_inside() {
+            self.wishes.entered(row.chat, &Err(reason.clone()));
+        }
+        self.tell_waiting(&row.name, &reason)
     }
 
     async fn ask_to_join(&mut self, row: &ChatRow) -> Result<(), Error> {
@@ -169,7 +204,12 @@ impl Engine {
 
     /// Makes a join and stores it, if there is a key to join by and a state of the group on the server.
     async fn prepare_join(&mut self, row: &ChatRow) -> Result<bool, Error> {
-        let (Some(key), Some(conversation)) = (&row.join_key, row.conversation) else { return Ok(false) };
+        let Some(conversation) = row.conversation else { return Ok(false) };
+        let key = match ChatKind::of(&row.name) {
+            ChatKind::Room => Some(JoinKey::of_room(&conversation)),
+            _ => row.join_key.as_deref().map(|key| JoinKey::from_bytes(*key)),
+        };
+        let Some(key) = key else { return Ok(false) };
         let State::Online(online) = &mut self.reach else { return Ok(false) };
         online.lane(row.chat).joins += 1;
         let request = Request::GroupInfo(ConversationId(conversation));
@@ -180,7 +220,6 @@ impl Engine {
             Err(error) => return Err(error.into_error()),
         };
         let Some(sealed) = info.sealed else { return Ok(false) };
-        let key = JoinKey::from_bytes(**key);
         // Our own list has to be the newest: others refuse an older one.
         let me = self.own.username.clone();
         self.meet(&me).await?;
@@ -189,27 +228,46 @@ impl Engine {
                 Prepared::Yes => return Ok(true),
                 Prepared::No => return Ok(false),
                 Prepared::Unknown(username) => drop(self.meet(&username).await?),
+                Prepared::Strangers(usernames) => self.meet_all(&usernames).await?,
+                Prepared::Barred => {
+                    self.wishes.entered(row.chat, &Err(Error::Refused(BARRED.into())));
+                    let State::Online(online) = &mut self.reach else { return Ok(false) };
+                    let request = Request::Leave {
+                        conversation: ConversationId(conversation),
+                        wish: waxwing_protocol::Bytes(Vec::new()),
+                    };
+                    online.connection.call(request).await.map_err(CallError::into_error)?;
+                    self.end_group(row, BARRED)?;
+                    return Ok(false);
+                }
             }
         }
         Ok(false)
     }
 
     fn make_join(&mut self, row: &ChatRow, key: &JoinKey, commits: u64, sealed: &[u8]) -> Result<Prepared, Error> {
-        let own = &self.own;
+        let (own, out_of_reach) = (&self.own, &self.wishes.out_of_reach);
         let made = store::in_transaction(&mut self.db, |tx| {
             let Some(id) = row.conversation else { return Ok(()) };
             let mls = Mls::new(tx);
             let device = crate::own_device(&mls, own)?;
             let Some((list, _)) = signed_list(tx, own, &own.username)? else { return Err(Stop::No("no list".into())) };
-            let joined = Group::join_externally(&mls, &Pinned { tx, own }, &device, &id, key, sealed, &list);
+            let list = match ChatKind::of(&row.name) {
+                ChatKind::Direct => list,
+                _ => SignedList { identity: Some(own.identity_key.clone()), rotations: Vec::new(), ..list },
+            };
+            let known = Entering { pinned: Pinned { tx, own }, out_of_reach };
+            let joined = Group::join_externally(&mls, &known, &device, &id, key, sealed, &list);
             let (group, prepared) = match joined {
                 Ok(joined) => joined,
                 Err(MlsError::UnknownIdentity { username, .. }) => return Err(Stop::Unknown(username)),
+                Err(MlsError::Refused(Refused::Barred(_))) => return Err(Stop::Barred),
+                Err(MlsError::UnknownIdentities(usernames)) => return Err(Stop::Strangers(usernames)),
                 Err(error @ MlsError::WrongJoinKey) => return Err(Stop::No(error.to_string())),
                 Err(error) if error.is_fault_of_entry() => return Err(Stop::No(error.to_string())),
                 Err(error) => return Err(crate::mls_error(&error).into()),
             };
-            if !creation::is_chat_with(group.rules(), &own.username, &row.name) {
+            if !creation::is_chat(group.rules(), &own.username, &row.name, &id) {
                 return Err(Stop::No("it is the group of another chat".into()));
             }
             let request = Request::Join {
@@ -220,11 +278,14 @@ impl Engine {
             };
             chats::set_joining(tx, row.chat, &encode(&request).0)?;
             chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
+            roster::set_about(tx, row.chat, group.rules())?;
             Ok(())
         });
         match made {
             Ok(()) => Ok(Prepared::Yes),
             Err(Stop::Unknown(username)) => Ok(Prepared::Unknown(username)),
+            Err(Stop::Strangers(usernames)) => Ok(Prepared::Strangers(usernames)),
+            Err(Stop::Barred) => Ok(Prepared::Barred),
             Err(Stop::No(reason)) => {
                 tracing::warn!(reason, chat = row.name, "this device cannot let itself in");
                 Ok(Prepared::No)
@@ -288,6 +349,9 @@ impl Engine {
             lane.ahead.clear();
         }
         self.note_gap(chat);
+        if let Ok(row) = chats::load(&self.db, chat) {
+            self.wishes.entered(chat, &Ok(row.name));
+        }
         self.unsettle(chat);
     }
 }
@@ -317,6 +381,8 @@ pub(super) fn came_in(
 enum Stop {
     No(String),
     Unknown(String),
+    Strangers(Vec<String>),
+    Barred,
     Failed(Error),
 }
 

@@ -5,7 +5,7 @@
 
 use super::{
     Ahead, Engine, State, commits::accept, creation, directory::Pinned, history, membership, messages as changes,
-    order, settings, sync,
+    order, roster, settings, sync,
 };
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
@@ -23,7 +23,7 @@ use rand_core::Rng as _;
 use rusqlite::Connection as Database;
 use waxwing_e2ee::{
     content::{self, Body},
-    mls::{Group, Member, Mls, MlsError, Received},
+    mls::{Group, GroupRules, Member, Mls, MlsError, Received},
 };
 use waxwing_protocol::{ConversationId, Page};
 use zeroize::Zeroizing;
@@ -42,6 +42,12 @@ struct Effects {
     changed: bool,
     /// This device cannot read the chat any more, until it comes in again.
     outside: bool,
+    /// This account is not in the group any more; why.
+    over: Option<String>,
+    /// A commit of ours is in force.
+    committed: bool,
+    /// Accounts that have come into the group.
+    newcomers: Vec<String>,
     /// Newer device lists that commits brought.
     lists: Vec<membership::NewList>,
     /// Places whose entries could not be read.
@@ -122,15 +128,18 @@ impl Engine {
             let first = reader.row.cursor + 1;
             for (seq, entry) in entries {
                 reader.read(seq, entry)?;
-                if reader.effects.outside {
+                if reader.effects.outside || reader.effects.over.is_some() {
                     break;
                 }
             }
-            let effects = reader.finish()?;
+            let mut effects = reader.finish()?;
             cover(tx, &row, first, &effects.unread)?;
             chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
             store::order::prune(tx, chat, row.cursor)?;
-            if effects.outside {
+            if let Some(text) = &effects.over {
+                let told = roster::end(tx, &row, text)?;
+                effects.events.push(told);
+            } else if effects.outside {
                 chats::set_waiting(tx, chat, &conversation)?;
             }
             Ok::<_, Stop>(effects)
@@ -161,6 +170,12 @@ impl Engine {
         if let Some(key) = effects.account_key {
             self.own.account_key = Some(key);
         }
+        if effects.committed {
+            self.wishes.done(chat);
+        }
+        if effects.over.is_some() {
+            return self.note_over(&row);
+        }
         if effects.changed {
             self.unsettle(chat);
         }
@@ -175,7 +190,7 @@ impl Engine {
         if effects.outside {
             self.note_outside(chat);
         }
-        Ok(())
+        self.meet_all(&effects.newcomers).await
     }
 
     /// An entry can be judged only with an identity that is not known here: fetches it, once per connection.
@@ -246,12 +261,12 @@ impl Reader<'_, '_> {
                 hash
             }
             Ahead::Application { payload } => {
-                self.receive(before, &payload.0)?;
+                self.receive(before, &payload.0, false)?;
                 Some(order::entry_hash(&payload.0))
             }
             Ahead::Commit { payload } => {
                 self.row.commits += 1;
-                self.receive(before, &payload.0)?;
+                self.receive(before, &payload.0, true)?;
                 Some(order::entry_hash(&payload.0))
             }
         };
@@ -277,8 +292,14 @@ impl Reader<'_, '_> {
             self.row.commits += 1;
             self.effects.confirmed = self.effects.confirmed.max(number);
             self.effects.changed = true;
+            let before = group.rules().clone();
+            let wishes = store::groups::wishes(self.tx, self.row.chat)?;
             if accept(self.tx, self.row.chat, group)? {
-                return Ok(());
+                self.effects.committed = true;
+                let left: Vec<String> = wishes.into_iter().map(|(username, _)| username).collect();
+                let after = group.rules().clone();
+                let by = self.own.username.clone();
+                return self.amended(seq, (&before, &after), &by, &left);
             }
         } else if creation || outbox::contains(self.tx, self.row.chat, number)? {
             self.effects.confirmed = self.effects.confirmed.max(number);
@@ -289,9 +310,10 @@ impl Reader<'_, '_> {
         self.show(&Placed::unreadable(seq, "the server calls it ours, but it is not".into()))
     }
 
-    fn receive(&mut self, before: u64, payload: &[u8]) -> Result<(), Stop> {
+    fn receive(&mut self, before: u64, payload: &[u8], is_commit: bool) -> Result<(), Stop> {
         let seq = self.row.cursor;
         let Some(group) = &mut self.group else { return Ok(()) };
+        let before_it = is_commit.then(|| group.rules().clone());
         let received = match group.receive(&Pinned { tx: self.tx, own: self.own }, payload) {
             // There were commits among the entries that expired: nothing that follows can be read either.
             Err(MlsError::NotThisEpoch) if self.row.gap => {
@@ -312,8 +334,19 @@ impl Reader<'_, '_> {
         }
         match received {
             Received::Message { from, body } => Ok(self.message(seq, &from, &body)?),
-            Received::Commit { added, lists, .. } => {
+            Received::Commit { added, lists, by, identities, left, external, .. } => {
                 self.effects.changed = true;
+                if external {
+                    // It is back before anybody has committed that it left.
+                    store::groups::delete_wish(self.tx, self.row.chat, &by.username)?;
+                }
+                for (username, key) in &identities {
+                    store::groups::add_identity(self.tx, username, &key.fingerprint(), &key.to_der())?;
+                }
+                if let (Some(before), Some(group)) = (before_it, &self.group) {
+                    let after = group.rules().clone();
+                    self.amended(seq, (&before, &after), &by.username, &left)?;
+                }
                 for member in added {
                     join_requests::delete(self.tx, self.row.chat, &member.device)?;
                 }
@@ -323,13 +356,34 @@ impl Reader<'_, '_> {
                 Ok(())
             }
             Received::Own => Ok(()),
-            Received::Removed => {
+            Received::Removed { by, account: true, left } => {
+                self.group = None;
+                self.effects.over =
+                    Some(if left { "you left".to_owned() } else { format!("{} removed you", by.username) });
+                Ok(())
+            }
+            Received::Removed { .. } => {
                 // If the account still lists this device, it comes in again.
                 self.group = None;
                 self.effects.outside = true;
                 Ok(())
             }
         }
+    }
+
+    /// A commit is in force: what it has made of a group is told.
+    fn amended(
+        &mut self,
+        seq: u64,
+        (before, after): (&GroupRules, &GroupRules),
+        by: &str,
+        left: &[String],
+    ) -> Result<(), Error> {
+        let events = roster::note(self.tx, self.own, self.row, seq, (before, after), by, left)?;
+        let new = after.participants().iter().filter(|one| before.participant(&one.username).is_none());
+        self.effects.newcomers.extend(new.map(|one| one.username.clone()));
+        self.effects.events.extend(events);
+        Ok(())
     }
 
     fn message(&mut self, seq: u64, from: &Member, body: &[u8]) -> Result<(), Error> {

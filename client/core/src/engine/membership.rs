@@ -9,16 +9,17 @@ use super::{
     commits::Plan,
     creation,
     directory::{Pinned, signed_list},
+    groups::TOGETHER,
 };
 use crate::{
-    Error, Event,
+    ChatKind, Error, Event,
     account::{now_ms, username},
     directory::VerifiedAccount,
     random,
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
-        commits, contacts, join_requests, outbox,
+        commits, contacts, groups, join_requests, outbox,
         own::Own,
     },
     transport::{CallError, unexpected},
@@ -29,12 +30,14 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 use waxwing_e2ee::{
     account::{self, AccountKey, DeviceList, ListedDevice, VerifiedDeviceList},
-    mls::{Member, Mls, Outdated, SignedList},
+    mls::{Amendment, Kind, Leave, Member, Mls, Outdated, SignedList},
 };
 use waxwing_protocol::{Request, Response};
 
 /// So long the devices of an account are left alone to change their own part of a group, in milliseconds.
 const COURTESY: std::ops::Range<u64> = 2000..6000;
+/// The same for newcomers of a room and those who leave, whom no device is nearer to than another.
+const HASTE: std::ops::Range<u64> = 100..1500;
 /// How often a device without key packages is asked for one on a connection; each pause is twice the one before.
 const CLAIMS: u8 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -88,11 +91,13 @@ struct Difference {
     list: SignedList,
     outdated: Outdated,
     again: Vec<Member>,
+    /// Whether the account does not take part yet.
+    enters: bool,
 }
 
 impl Difference {
     fn is_due(&self) -> bool {
-        self.outdated.is_due() || !self.again.is_empty()
+        self.enters || self.outdated.is_due() || !self.again.is_empty()
     }
 }
 
@@ -110,7 +115,10 @@ impl Engine {
     pub(super) fn unsettle_all(&mut self, username: &str) -> Result<(), Error> {
         let own = username == self.own.username;
         let rows = chats::all(&self.db)?.into_iter();
-        for row in rows.filter(|row| row.phase == Phase::Active && (own || row.name == username)) {
+        for row in rows.filter(|row| {
+            let concerned = own || row.name == username || ChatKind::of(&row.name) != ChatKind::Direct;
+            row.phase == Phase::Active && concerned
+        }) {
             self.unsettle(row.chat);
         }
         Ok(())
@@ -131,6 +139,9 @@ impl Engine {
         if online.lane(chat).settled && planned {
             return Ok(true);
         }
+        let leaving =
+            if ChatKind::of(&row.name) == ChatKind::Direct { Vec::new() } else { self.look_at_group(row).await? };
+        let wished = self.wishes.has(chat);
         let mut differences = self.differences(row)?;
         if let Some(stale) = differences.iter().find(|one| one.outdated.stale) {
             let username = stale.list.username.clone();
@@ -141,7 +152,7 @@ impl Engine {
         let update = row.update_at <= now_ms();
         let State::Online(online) = &mut self.reach else { return Ok(false) };
         let pace = online.unsettled.get(&chat).copied().unwrap_or(Pace::Look);
-        if differences.is_empty() && !(update && matches!(pace, Pace::Now)) {
+        if differences.is_empty() && leaving.is_empty() && !wished && !(update && matches!(pace, Pace::Now)) {
             let lane = online.lane(chat);
             lane.settled = true;
             let everybody = lane.unreachable.is_empty();
@@ -154,7 +165,9 @@ impl Engine {
         }
 
         let own = differences.iter().any(|one| one.list.username == self.own.username);
-        let open = differences.iter().all(|one| one.outdated.remove.is_empty());
+        let open = leaving.is_empty() && differences.iter().all(|one| one.outdated.remove.is_empty());
+        // Nobody is nearer to these than others are, and somebody waits.
+        let courtesy = if leaving.is_empty() && !differences.iter().any(|one| one.enters) { COURTESY } else { HASTE };
         let waits = !outbox::is_empty(&self.db, chat)?;
         let now = Instant::now();
         match pace {
@@ -162,9 +175,9 @@ impl Engine {
             Pace::At(_) if !open && waits => {}
             Pace::At(at) if at > now => return Ok(open),
             Pace::At(_) => {}
-            Pace::Look if own || (!open && waits) => {}
+            Pace::Look if own || wished || (!open && waits) => {}
             Pace::Look => {
-                let courtesy = COURTESY.start + random().next_u64() % (COURTESY.end - COURTESY.start);
+                let courtesy = courtesy.start + random().next_u64() % (courtesy.end - courtesy.start);
                 online.unsettled.insert(chat, Pace::At(now + Duration::from_millis(courtesy)));
                 return Ok(open);
             }
@@ -173,7 +186,50 @@ impl Engine {
         if self.is_busy(chat)? {
             return Ok(false);
         }
-        self.change(row, differences, open).await
+        self.change(row, differences, leaving, open).await
+    }
+
+    /// Sees to the accounts of a group that this device has not met, and returns the wishes to leave.
+    async fn look_at_group(&mut self, row: &ChatRow) -> Result<Vec<Leave>, Error> {
+        let (rules, guests) = store::in_transaction(&mut self.db, |tx| {
+            let id = row.conversation.ok_or_else(|| Error::NotInChat(row.name.clone()))?;
+            let mls = Mls::new(tx);
+            let group = creation::load(&mls, &id)?;
+            let guests = group.guests().map_err(|error| crate::mls_error(&error))?;
+            Ok::<_, Error>((group.rules().clone(), guests))
+        })?;
+        let mut names: Vec<String> = groups::askers(&self.db, row.chat)?;
+        for name in &names {
+            // Whom an admin has put out only an admin's word lets in again.
+            let barred = rules.about().is_some_and(|about| about.bars(name));
+            if rules.participant(name).is_none() && (rules.kind() != Kind::Room || barred) {
+                groups::delete_asker(&self.db, row.chat, name)?;
+            }
+        }
+        names.extend(guests.into_iter().map(|member| member.username));
+        names.extend(rules.participants().iter().map(|one| one.username.clone()));
+        names.retain(|name| !self.wishes.out_of_reach.contains(name));
+        self.meet_all(&names).await?;
+        let own = &self.own;
+        store::in_transaction(&mut self.db, |tx| {
+            let pinned = Pinned { tx, own };
+            for one in rules.participants() {
+                let Some(identity) = pinned.current(&one.username)?.map(|key| key.fingerprint()) else { continue };
+                let known = identity == one.identity || one.former.contains(&identity);
+                if !known && contacts::former(tx, &one.username, &one.identity)?.is_none() {
+                    // Whoever let it in has shown another identity than we know.
+                    return Err(Error::IdentityChanged(one.username.clone()));
+                }
+            }
+            let mut wishes = Vec::new();
+            for (name, wish) in groups::wishes(tx, row.chat)? {
+                match Leave::from_bytes(&wish).filter(|wish| wish.username == name && name != own.username) {
+                    Some(wish) if rules.participant(&name).is_some() => wishes.push(wish),
+                    _ => groups::delete_wish(tx, row.chat, &name)?,
+                }
+            }
+            Ok(wishes)
+        })
     }
 
     /// Whether something of the chat is on the way, either way: a commit has to be the next thing that happens.
@@ -186,11 +242,24 @@ impl Engine {
     }
 
     /// Makes the commit and sends it. Whether messages may be encrypted nevertheless.
-    async fn change(&mut self, row: &ChatRow, differences: Vec<Difference>, open: bool) -> Result<bool, Error> {
+    async fn change(
+        &mut self,
+        row: &ChatRow,
+        differences: Vec<Difference>,
+        leaving: Vec<Leave>,
+        open: bool,
+    ) -> Result<bool, Error> {
         let chat = row.chat;
-        let mut plan = Plan { lists: Vec::new(), add: Vec::new(), remove: Vec::new(), again: Vec::new() };
+        let amend = Amendment { leave: leaving, ..Amendment::default() };
+        let mut plan = Plan { lists: Vec::new(), add: Vec::new(), remove: Vec::new(), again: Vec::new(), amend };
         let mut missing = Vec::new();
         for one in differences {
+            if one.enters {
+                if plan.amend.enter.len() < TOGETHER {
+                    self.plan_entry(&one.list.username, &mut plan).await?;
+                }
+                continue;
+            }
             let wanted: Vec<[u8; 16]> =
                 one.outdated.add.iter().copied().chain(one.again.iter().map(|member| member.device)).collect();
             if !wanted.is_empty() {
@@ -202,7 +271,7 @@ impl Engine {
             plan.again.extend(one.again);
             plan.lists.push(one.list);
         }
-        if !missing.is_empty() && open {
+        if !missing.is_empty() && open && !self.wishes.has(chat) {
             let State::Online(online) = &mut self.reach else { return Ok(false) };
             let lane = online.lane(chat);
             if lane.claims < CLAIMS {
@@ -216,7 +285,34 @@ impl Engine {
         if self.is_busy(chat)? {
             return Ok(false);
         }
-        let made = self.make_commit(row, &plan)?;
+        let wished = self.wishes.has(chat);
+        self.plan_wishes(row, &mut plan).await?;
+        if self.is_busy(chat)? {
+            self.wishes.again(chat);
+            return Ok(false);
+        }
+        if wished && !plan.amends() && plan.is_empty() {
+            // Nothing of what was asked for can be.
+            return Ok(open);
+        }
+        let made = match self.make_commit(row, &plan) {
+            Err(error @ Error::Refused(_)) if plan.amends() => {
+                tracing::warn!(%error, chat = row.name, "a change of a group");
+                self.wishes.fail(chat, &error);
+                // Should one of these be the reason, it is not tried for ever.
+                for wish in &plan.amend.leave {
+                    groups::delete_wish(&self.db, chat, &wish.username)?;
+                }
+                for one in &plan.amend.enter {
+                    groups::delete_asker(&self.db, chat, &one.username)?;
+                }
+                return Ok(open);
+            }
+            made => made?,
+        };
+        if !made {
+            self.wishes.fail(chat, &Error::Refused("none of their devices can be reached yet".into()));
+        }
         let State::Online(online) = &mut self.reach else { return Ok(false) };
         let lane = online.lane(chat);
         lane.unreachable.extend(missing);
@@ -231,7 +327,11 @@ impl Engine {
     }
 
     /// The key packages of these devices that the server has.
-    async fn claim_of(&mut self, name: &str, devices: &[[u8; 16]]) -> Result<Vec<([u8; 16], Vec<u8>)>, Error> {
+    pub(super) async fn claim_of(
+        &mut self,
+        name: &str,
+        devices: &[[u8; 16]],
+    ) -> Result<Vec<([u8; 16], Vec<u8>)>, Error> {
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
         let request = Request::ClaimKeyPackages(username(name)?);
         let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
@@ -264,14 +364,31 @@ impl Engine {
             let group = creation::load(&mls, &id)?;
             let members = group.members().map_err(|error| crate::mls_error(&error))?;
             let mut all = Vec::new();
-            for participant in group.rules().participants() {
-                let name = &participant.username;
+            let rules = group.rules();
+            let mut names: Vec<String> = rules.participants().iter().map(|one| one.username.clone()).collect();
+            if rules.kind() == Kind::Room {
+                let barred = |name: &String| rules.about().is_some_and(|about| about.bars(name));
+                names.extend(groups::askers(tx, row.chat)?.into_iter().filter(|name| !barred(name)));
+                names.extend(members.iter().map(|member| member.username.clone()));
+                names.sort_unstable();
+                names.dedup();
+            }
+            for name in &names {
                 let Some((signed, verified)) = signed_list(tx, own, name)? else { continue };
+                if rules.participant(name).is_none() {
+                    all.push(Difference {
+                        list: signed,
+                        outdated: Outdated::default(),
+                        again: Vec::new(),
+                        enters: true,
+                    });
+                    continue;
+                }
                 let mut outdated = group.outdated(&verified).map_err(|error| crate::mls_error(&error))?;
                 outdated.add.retain(|device| !unreachable.contains(device));
                 let again = asking(tx, own, row.chat, &verified, &members)?;
                 let again = again.into_iter().filter(|member| !unreachable.contains(&member.device)).collect();
-                all.push(Difference { list: signed, outdated, again });
+                all.push(Difference { list: signed, outdated, again, enters: false });
             }
             Ok(all)
         })

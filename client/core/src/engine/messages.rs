@@ -7,7 +7,7 @@ use super::Engine;
 use crate::{
     Content, Error, Event, Message, MessageId, MessageRef, MessageState,
     account::{now_ms, username},
-    random,
+    address, random,
     store::{
         self,
         changes::{self, Change, Kind, Target, WAITING},
@@ -35,15 +35,15 @@ pub(crate) enum Deed {
 impl Engine {
     /// Stores a text for sending.
     pub(crate) fn post(&mut self, to: &str, text: String, reply_to: Option<&MessageRef>) -> Result<Message, Error> {
-        let to = username(to)?;
+        let to = address::resolve(&self.db, to)?;
         check_text(&text)?;
-        if super::settings::is_blocked(&self.db, to.as_str())? {
+        if super::settings::is_blocked(&self.db, &to)? {
             return Err(Error::BadInput(format!("'{to}' is blocked: what they would answer could not arrive")));
         }
-        self.accept_by_writing(to.as_str())?;
-        self.queue_message(to.as_str(), |tx, chat| {
+        self.accept_by_writing(&to)?;
+        self.queue_message(&to, |tx, chat| {
             let Some(which) = reply_to else { return Ok((Body::Text(text.clone()), Content::Text(text), None)) };
-            let which = MessageRef { chat: Some(to.to_string()), ..which.clone() };
+            let which = MessageRef { chat: Some(to.clone()), ..which.clone() };
             let (target, _) = resolve(tx, &which)?;
             debug_assert_eq!(target.chat, chat);
             let to = content::Target { author: target.author.clone(), id: target.id.0 };
@@ -60,7 +60,7 @@ impl Engine {
         let (id, now) = (new_id(), now_ms());
         let author = self.own.username.clone();
         let (chat, message) = store::in_transaction(&mut self.db, |tx| {
-            let row = chats::ensure(tx, chat)?;
+            let row = address::writable(tx, chat)?;
             let (body, content, reply_to) = make(tx, row.chat)?;
             let lifetime = row.timer.filter(|_| !matches!(content, Content::Timer(_)));
             let encoded = content::Content { id, sent_at_ms: now, body, seen: None, lifetime };

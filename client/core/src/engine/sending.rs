@@ -5,7 +5,7 @@
 
 use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log, order, settings};
 use crate::{
-    Error, ErrorKind, Event, Message, MessageId, MessageState,
+    ChatKind, Error, ErrorKind, Event, Message, MessageId, MessageState,
     account::now_ms,
     random,
     store::{
@@ -34,6 +34,8 @@ const WINDOW: usize = 64;
 const AHEAD: usize = 4096;
 /// How long to wait where the server does not say.
 const RETRY: Duration = Duration::from_secs(1);
+/// So many milliseconds apart the members of a group repeat commits that have to wait.
+const COMMIT_JITTER: u64 = 700;
 pub(super) const STILL_STALE: Duration = Duration::from_secs(2);
 
 /// One chat on one connection.
@@ -198,7 +200,9 @@ impl Engine {
             let is_empty = outbox::is_empty(&self.db, chat)?;
             // After an era the next one begins at once: the others may still write in the conversation that was left.
             let wanted = |row: &chats::ChatRow| {
-                row.phase != Phase::New || !is_empty || row.era > 0 || row.name == self.own.username
+                let begins = row.phase != Phase::New || !is_empty || row.era > 0 || row.name == self.own.username;
+                begins
+                    && (ChatKind::of(&row.name) == ChatKind::Direct || !matches!(row.phase, Phase::New | Phase::Over))
             };
             let Some(row) = row.filter(wanted) else {
                 // It was taken back.
@@ -235,7 +239,10 @@ impl Engine {
     }
 
     async fn send_chat(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
-        self.check_identity(&row.name).await?;
+        if ChatKind::of(&row.name) == ChatKind::Direct {
+            // A group itself fixes the identities of its members.
+            self.check_identity(&row.name).await?;
+        }
         match row.phase {
             Phase::Waiting | Phase::Joining => self.let_in(row).await,
             Phase::New | Phase::Creating => {
@@ -244,6 +251,7 @@ impl Engine {
                 if row.phase == Phase::Active { self.fill(&row).await } else { Ok(()) }
             }
             Phase::Active => self.fill(row).await,
+            Phase::Over => self.give_up(row.chat, &Error::NotInChat(row.name.clone())),
         }
     }
 
@@ -401,6 +409,11 @@ impl Engine {
             ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Internal | ErrorCode::Draining => {
                 lane.setback = Some(Setback::Repeat);
                 lane.wait(&refusal);
+                if is_commit {
+                    // Many may wait for the same second.
+                    let jitter = Duration::from_millis(random().next_u64() % COMMIT_JITTER);
+                    lane.retry_at = lane.retry_at.map(|at| at + jitter);
+                }
             }
             ErrorCode::UnknownConversation => {
                 // This device was put out, or the conversation is gone: the list says which.

@@ -6,6 +6,7 @@ use super::{Engine, messages, sync};
 use crate::{
     Content, Error, Event, Message,
     account::{now_ms, username},
+    address,
     store::{
         self,
         chats::{self, ChatId, ChatRow},
@@ -202,7 +203,7 @@ impl Engine {
         }
         store::in_transaction(&mut self.db, |tx| {
             let row: Option<ChatRow> = match draft {
-                Some(_) => Some(chats::ensure(tx, chat)?),
+                Some(_) => Some(address::writable(tx, chat)?),
                 None => chats::by_name(tx, chat)?,
             };
             let Some(row) = row else { return Ok(()) };

@@ -69,6 +69,8 @@ impl Engine {
     pub(super) fn note_trusted(&mut self, username: &str) {
         if let State::Online(online) = &mut self.reach {
             online.held.remove(username);
+            // Groups in which this user is.
+            online.held.retain(|_, error| !matches!(error, Error::IdentityChanged(held) if held == username));
             online.checked.remove(username);
         }
     }

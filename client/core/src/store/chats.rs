@@ -21,6 +21,15 @@ pub(crate) enum Phase {
     Active,
     /// Our join may be at the server; its answer is not here. The group is in the epoch that begins if it is accepted.
     Joining,
+    /// This account is not in the group any more.
+    Over,
+}
+
+impl Phase {
+    /// Whether this device is in the chat.
+    pub(crate) fn is_inside(self) -> bool {
+        self == Self::Active
+    }
 }
 
 /// A chat's row.
@@ -49,6 +58,10 @@ pub(crate) struct ChatRow {
     pub(crate) timer: Option<u32>,
     /// What the user has begun to write.
     pub(crate) draft: Option<String>,
+    /// What the members of a group call it.
+    pub(crate) title: Option<String>,
+    /// What a group is about.
+    pub(crate) topic: Option<String>,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
@@ -62,6 +75,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
             1 => Phase::Creating,
             2 => Phase::Waiting,
             4 => Phase::Joining,
+            5 => Phase::Over,
             _ => Phase::Active,
         },
         cursor: row.get("cursor")?,
@@ -79,6 +93,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatRow> {
         update_at: row.get("update_at")?,
         timer: row.get("timer")?,
         draft: row.get("draft")?,
+        title: row.get("title")?,
+        topic: row.get("topic")?,
     })
 }
 
@@ -175,9 +191,9 @@ pub(crate) fn set_update_at(db: &Connection, chat: ChatId, update_at: u64) -> Re
     Ok(())
 }
 
-/// The groups of these chats have to be compared with the device lists: the one with this user, or all.
+/// The groups of these chats have to be compared with the device lists: those with this user, or all.
 pub(crate) fn set_unsettled(db: &Connection, name: Option<&str>) -> Result<(), Error> {
-    db.execute("UPDATE chats SET unsettled = 1 WHERE ?1 IS NULL OR name = ?1", [name])?;
+    db.execute("UPDATE chats SET unsettled = 1 WHERE ?1 IS NULL OR name = ?1 OR name GLOB '[#+]*'", [name])?;
     Ok(())
 }
 
@@ -202,9 +218,14 @@ pub(crate) fn outside(db: &Connection) -> Result<Vec<ChatId>, Error> {
     ids(db, "SELECT chat FROM chats WHERE phase IN (2, 4)", ())
 }
 
+/// The groups whose making may be at the server.
+pub(crate) fn groups_in_creation(db: &Connection) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase = 1 AND name GLOB '[#+]*'", ())
+}
+
 /// The chats that have left a conversation and have no other yet.
 pub(crate) fn between_eras(db: &Connection) -> Result<Vec<ChatId>, Error> {
-    ids(db, "SELECT chat FROM chats WHERE phase = 0 AND era > 0", ())
+    ids(db, "SELECT chat FROM chats WHERE phase = 0 AND era > 0 AND name NOT GLOB '[#+]*'", ())
 }
 
 fn ids(db: &Connection, query: &str, parameters: impl rusqlite::Params) -> Result<Vec<ChatId>, Error> {
@@ -279,10 +300,10 @@ pub(crate) fn active(db: &Connection) -> Result<BTreeSet<ChatId>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Chats with entries of others that nobody was told about yet.
+/// Chats with entries of others that nobody was told about yet. In groups that would be too much to tell.
 pub(crate) fn owing_receipts(db: &Connection) -> Result<Vec<ChatRow>, Error> {
     let mut query = db.prepare_cached(
-        "SELECT * FROM chats WHERE phase = 3 AND others > receipted
+        "SELECT * FROM chats WHERE phase = 3 AND others > receipted AND name NOT GLOB '[#+]*'
              AND NOT EXISTS (SELECT 1 FROM settings s WHERE s.value = 'on'
                  AND s.name IN ('request/' || chats.name, 'blocked/' || chats.name))",
     )?;

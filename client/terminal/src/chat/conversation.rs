@@ -12,7 +12,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
-use waxwing_core::{Connection, Event, Message, MessageId, MessageState};
+use waxwing_core::{Connection, Content, Event, Message, MessageId, MessageState};
 
 /// How long an own message waits for its first mark before it shows as queued.
 const MARK_PATIENCE: Duration = Duration::from_millis(400);
@@ -171,6 +171,8 @@ impl Conversation {
                 vec![notice(&format!("{} of {} messages restored", progress.done, progress.total))]
             }
             Event::Changed(_) | Event::Gone { .. } | Event::ChatChanged { .. } => Vec::new(),
+            // The chat has a line about it.
+            Event::Group { .. } => Vec::new(),
             Event::Profile { .. } | Event::CaughtUp | Event::Restoring(_) | Event::Restored(_) => Vec::new(),
         }
     }
@@ -289,6 +291,10 @@ impl Conversation {
 
     fn line(&self, message: &Message) -> String {
         let time = time_of_day(message.sent_at, &self.style.zone);
+        if let Content::Notice(_) = message.content {
+            // Nobody has written it.
+            return format!("{time} {}", notice(&words(&message.content, Breaks::Spaces)));
+        }
         let from = if message.from == self.me { "you".to_owned() } else { sanitise(&message.from, Breaks::Spaces) };
         let said = words(&message.content, Breaks::Indented(time.chars().count() + 1)) + &told_by(message);
         let mark = self.mark(&message.state);

@@ -1,5 +1,7 @@
 //! What a typed line means: a text to send, or a command. A mistyped command is never a text.
 
+use crate::group_commands::GroupTyped;
+
 /// A typed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
@@ -18,6 +20,8 @@ pub(crate) enum Typed {
         /// What.
         text: String,
     },
+    /// Something about groups and rooms.
+    Group(GroupTyped),
     /// `/quit`
     Quit,
     /// A command, but not one of ours or not a whole one: what to tell the user.
@@ -27,7 +31,7 @@ pub(crate) enum Typed {
 /// What `/help` says.
 pub(crate) const HELP: &str = "\
 /help              this list
-/users             the people you have chats with (the server keeps no directory of its users)
+/users             who is in this group; in a chat with one user, whom you have chats with
 /msg USER TEXT     send a message to somebody else
 /quit              leave the chat (also Ctrl+D, or Ctrl+C twice)
 //TEXT             send a text that begins with a slash
@@ -59,6 +63,7 @@ impl Typed {
             ("help" | "?" | "users" | "quit" | "q" | "exit", _) => {
                 Self::Mistyped(format!("nothing was sent: /{name} stands alone on its line"))
             }
+            _ if let Some(group) = GroupTyped::parse(name, rest) => group.map_or_else(Self::Mistyped, Self::Group),
             _ => Self::Mistyped(format!(
                 "nothing was sent: there is no command /{name}; /help lists them, and //{name} sends it as a text"
             )),

@@ -8,7 +8,7 @@ use crate::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use waxwing_core::{Client, Error, check_username};
+use waxwing_core::{Client, Error};
 
 /// How long the server may take to say whether a user exists.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub(crate) struct OpenChat;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChatName {
-    /// The other user's username.
+    /// The other user's username; `#room`; or `+` and digits of a private group, or what that is called.
     pub(crate) chat: String,
 }
 
@@ -60,13 +60,13 @@ impl Method for OpenChat {
 /// The chat's name, where there is such a chat or such a user: asks the server for a user who is new here, so that a
 /// mistyped name leaves no chat behind.
 pub(super) async fn find(client: &Client, user: &str) -> Result<String, Error> {
-    let user = check_username(user)?;
-    if client.chats().await?.iter().any(|chat| chat.name == user) {
-        return Ok(user);
+    let name = client.chat_name(user).await?;
+    if client.chats().await?.iter().any(|chat| chat.name == name) {
+        return Ok(name);
     }
     client.go_online();
     client.caught_up(PATIENCE).await?;
-    client.start_chat(&user).await
+    client.start_chat(&name).await
 }
 
 /// `history`

@@ -2,13 +2,16 @@
 //!
 //! Each conversion from and to what the core says stands here and loses nothing.
 
-use super::backup::RestoredObject;
+use super::{
+    backup::RestoredObject,
+    groups::{GroupChangeObject, kind_name},
+};
 use crate::{Failure, output::rfc3339};
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use waxwing_core::{Chat, Connection, Content, Event, Message, MessageState, Reaction, Reply};
+use waxwing_core::{Chat, ChatKind, Connection, Content, Event, Message, MessageState, Reaction, Reply};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -223,8 +226,20 @@ fn state(name: &str, reason: Option<String>) -> Result<MessageState, Failure> {
 /// A chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ChatObject {
-    /// The other user's username.
+    /// The other user's username; `#room`; `+` and digits of a private group.
     pub(crate) chat: String,
+    /// direct, group or room.
+    #[serde(default)]
+    pub(crate) chat_kind: String,
+    /// What the members of a group call it.
+    #[serde(default)]
+    pub(crate) title: Option<String>,
+    /// What a group is about.
+    #[serde(default)]
+    pub(crate) topic: Option<String>,
+    /// This user is not in the group any more: nothing can be sent.
+    #[serde(default)]
+    pub(crate) over: bool,
     /// The other user's full name, as they told it.
     pub(crate) full_name: Option<String>,
     /// Messages that were not read yet.
@@ -259,6 +274,10 @@ impl From<&Chat> for ChatObject {
     fn from(chat: &Chat) -> Self {
         Self {
             chat: chat.name.clone(),
+            chat_kind: kind_name(chat.kind).to_owned(),
+            title: chat.title.clone(),
+            topic: chat.topic.clone(),
+            over: chat.over,
             full_name: chat.full_name.clone(),
             unread: chat.unread,
             queued: chat.queued,
@@ -279,6 +298,10 @@ impl TryFrom<ChatObject> for Chat {
 
     fn try_from(object: ChatObject) -> Result<Self, Failure> {
         Ok(Self {
+            kind: ChatKind::of(&object.chat),
+            title: object.title,
+            topic: object.topic,
+            over: object.over,
             name: object.chat,
             full_name: object.full_name,
             last: object.last.map(Message::try_from).transpose()?,
@@ -395,6 +418,15 @@ pub(crate) enum EventObject {
         /// When, by the server's clock (RFC 3339, UTC).
         sent_at: String,
     },
+    /// Something of a group or room changed. The chat has a line about it, too.
+    Group {
+        /// The chat.
+        chat: String,
+        /// Who did it.
+        by: String,
+        /// What.
+        change: GroupChangeObject,
+    },
     /// Messages came back from the backup.
     Restoring(RestoredObject),
     /// Everything that the backup had for this device is here, save what was refused.
@@ -453,6 +485,9 @@ impl From<&Event> for EventObject {
             Event::DeviceRemoved { username, device } => {
                 Self::DeviceRemoved { username: username.clone(), device: device.clone() }
             }
+            Event::Group { chat, by, change } => {
+                Self::Group { chat: chat.clone(), by: by.clone(), change: change.into() }
+            }
             Event::Restoring(progress) => Self::Restoring((*progress).into()),
             Event::Restored(progress) => Self::Restored((*progress).into()),
             Event::Announcement { text, time_ms } => {
@@ -488,6 +523,7 @@ impl EventObject {
             }
             Self::DeviceRemoved { username, device } => Event::DeviceRemoved { username, device },
             Self::Announcement { text, sent_at } => Event::Announcement { text, time_ms: milliseconds(&sent_at)? },
+            Self::Group { chat, by, change } => Event::Group { chat, by, change: change.into() },
             Self::Restoring(progress) => Event::Restoring(progress.into()),
             Self::Restored(progress) => Event::Restored(progress.into()),
             Self::Locked | Self::Missed { .. } | Self::Other => return Ok(None),
@@ -498,7 +534,7 @@ impl EventObject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waxwing_core::MessageId;
+    use waxwing_core::{GroupChange, MessageId};
 
     fn message(content: Content, state: MessageState) -> Message {
         Message {
@@ -563,6 +599,11 @@ mod tests {
             Event::DeviceAdded { username: "bob".into(), device: "00".into(), name: Some("laptop".into()), since: 5 },
             Event::DeviceRemoved { username: "bob".into(), device: "00".into() },
             Event::ServerKeyReplaced,
+            Event::Group {
+                chat: "#birds".into(),
+                by: "bob".into(),
+                change: GroupChange::Role { username: "al".into(), admin: false },
+            },
             Event::Announcement { text: "down at noon".into(), time_ms: 1_700_000_000_123 },
         ] {
             assert_eq!(crossed(&EventObject::from(&event)).event().unwrap(), Some(event));

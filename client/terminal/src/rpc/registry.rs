@@ -1,7 +1,7 @@
 //! The methods that there are: one list, for the socket and for the OpenRPC document.
 
 use super::{
-    Context, Method, account, backup, chats, messages, profile, subscription, transfer, trust, wire::WireError,
+    Context, Method, account, backup, chats, groups, messages, profile, subscription, transfer, trust, wire::WireError,
 };
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
@@ -49,6 +49,12 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<chats::OpenChat>(),
     Entry::of::<chats::History>(),
     Entry::of::<chats::MarkRead>(),
+    Entry::of::<groups::Rooms>(),
+    Entry::of::<groups::JoinRoom>(),
+    Entry::of::<groups::CreateGroup>(),
+    Entry::of::<groups::Group>(),
+    Entry::of::<groups::ChangeGroup>(),
+    Entry::of::<groups::LeaveGroup>(),
     Entry::of::<messages::Send>(),
     Entry::of::<messages::Queue>(),
     Entry::of::<messages::Sent>(),

@@ -125,7 +125,9 @@ impl Group<'_> {
         if sole && self.rules.participants().len() > 1 {
             return Err(Refused::LastAdmin.into());
         }
-        Leave::sign(device, &self.id, self.epoch())
+        let seats = seats(&self.group)?;
+        let leaf = seats.get(&self.group.own_leaf_index().u32()).ok_or(MlsError::NotThisEpoch)?;
+        Leave::sign(device, &self.id, self.epoch(), &leaf.encryption_key)
     }
 
     /// The accounts of devices that let themselves into this room and were not entered yet.

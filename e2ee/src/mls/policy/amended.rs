@@ -22,7 +22,7 @@ impl Gate<'_> {
             let of = |seat: &&Seat| seat.member.username == leave.username && seat.member.device == leave.device;
             since.is_some_and(|since| since <= leave.epoch)
                 && leave.epoch <= group.epoch().as_u64()
-                && before.values().find(of).is_some_and(|seat| leave.is_signed_by(&seat.key, &id))
+                && before.values().find(of).is_some_and(|seat| leave.is_signed_by(&seat.key, &id, &seat.encryption_key))
         };
         if !leaves.iter().all(holds) {
             return Err(Refused::Leave);

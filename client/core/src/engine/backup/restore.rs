@@ -5,7 +5,7 @@
 
 use super::{Engine, Then, Work, refusal};
 use crate::{
-    Error, Event,
+    Error, Event, address,
     backup::{self, Range},
     store::{self, backup::Restored, chats, coverage},
     transport::{Answer, CallError, unexpected},
@@ -148,7 +148,9 @@ impl Engine {
         let (key, _) = store::backup::key(&self.db, entry.generation)?.ok_or(Error::BackupLocked)?;
         let plaintext = entry.open(&key, &self.own.username, sealed).map_err(backup::refused)?;
         let rows = backup::unpack(entry, &plaintext, &self.own.username)?;
-        crate::account::username(&entry.chat)?;
+        if !address::is_name(&entry.chat) {
+            return Err(Error::BackupRefused(format!("'{}' is no chat", entry.chat)));
+        }
         store::in_transaction(&mut self.db, |tx| {
             let log = log_of(tx, entry)?;
             store::backup::restore(tx, log.0, log.1, &rows)?;

@@ -1,5 +1,4 @@
 use super::*;
-use waxwing_core::Content;
 
 fn conversation(promptless: bool) -> Conversation {
     Conversation::new("alice", "bob", Style { ascii: true, promptless, zone: TimeZone::UTC })

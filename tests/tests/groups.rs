@@ -1,0 +1,185 @@
+//! Groups and rooms, as their members and those who are no members any more meet them.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::time::Duration;
+use waxwing_tests::{Chat, DEADLINE, Database, Server, User, on_both_databases, texts};
+
+on_both_databases!(
+    a_group_lives_from_its_making_to_its_end,
+    a_room_is_open_and_keeps_out_whom_its_admins_put_out,
+    many_come_at_once,
+);
+
+/// What a command printed.
+fn json(user: &User, arguments: &[&str]) -> Result<Value> {
+    user.run(arguments)?.expect_code(0)?.json()
+}
+
+fn words(messages: &[Value]) -> Vec<String> {
+    let said =
+        |message: &Value| message["text"].as_str().or_else(|| message["reason"].as_str()).unwrap_or("").to_owned();
+    messages.iter().map(said).collect()
+}
+
+fn members(user: &User, chat: &str) -> Result<Vec<String>> {
+    let group = json(user, &["group", "show", chat])?;
+    let name = |member: &Value| {
+        let admin = if member["admin"] == true { "*" } else { "" };
+        format!("{}{admin}", member["username"].as_str().unwrap_or_default())
+    };
+    Ok(group["members"].as_array().context("members")?.iter().map(name).collect())
+}
+
+fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let user = |name| User::sign_up(server.link(), name);
+    let (alice, bob, carol, dave) = (user("alice")?, user("bob")?, user("carol")?, user("dave")?);
+    let made = json(&alice, &["group", "create", "Bird watchers", "bob", "carol"])?;
+    let id = made["chat"].as_str().context("a chat")?.to_owned();
+    ensure!(id.starts_with('+'), "{id}");
+    alice.send("Bird watchers", "Early tomorrow?")?;
+    for one in [&bob, &carol] {
+        let received = one.receive()?;
+        assert_eq!(texts(&received), ["Early tomorrow?"]);
+        assert_eq!(received.first().context("a message")?["chat"], id.as_str());
+    }
+    bob.send(&id, "Yes!")?;
+    assert_eq!(texts(&carol.receive()?), ["Yes!"]);
+    assert_eq!(texts(&alice.receive()?), ["Yes!"]);
+    let chats = bob.run(&["chats"])?.expect_code(0)?.json_lines()?;
+    let chat = chats.iter().find(|chat| chat["chat"] == id.as_str()).context("the group")?;
+    assert_eq!((&chat["chat_kind"], &chat["title"]), (&"group".into(), &"Bird watchers".into()));
+
+    // Who is no admin changes nothing.
+    let refused = bob.run(&["group", "invite", &id, "dave"])?.expect_code(1)?;
+    ensure!(refused.error()?.contains("admin"), "{}", refused.stderr);
+    bob.run(&["group", "rename", &id, "Bob's"])?.expect_code(1)?;
+    json(&alice, &["group", "invite", &id, "dave"])?;
+    json(&alice, &["group", "topic", &id, "lagoon at six"])?;
+    json(&alice, &["group", "promote", &id, "bob"])?;
+    bob.receive_now()?;
+    json(&bob, &["group", "rename", &id, "Very early birds"])?;
+    assert_eq!(members(&bob, &id)?, ["alice*", "bob*", "carol", "dave"]);
+    dave.send(&id, "Thank you")?;
+    alice.receive()?;
+    let told = words(&alice.history(&id)?);
+    for line in [
+        "you added dave",
+        "you set the topic: lagoon at six",
+        "you made bob an admin",
+        "bob named the group: Very early birds",
+    ] {
+        ensure!(told.iter().any(|one| one == line), "{line:?} is not in {told:?}");
+    }
+
+    // Put out: reads nothing that comes after, and knows that it is out.
+    json(&bob, &["group", "remove", &id, "carol"])?;
+    alice.send(&id, "Without Carol")?;
+    carol.receive_now()?;
+    let told = words(&carol.history(&id)?);
+    ensure!(told.iter().any(|line| line == "bob removed you"), "{told:?}");
+    ensure!(!told.iter().any(|line| line == "Without Carol"), "{told:?}");
+    let refused = carol.run(&["send", &id, "Hello?"])?.expect_code(1)?;
+    ensure!(refused.error()?.contains("any more"), "{}", refused.stderr);
+
+    // Leaves by itself; the last admin must name another first.
+    dave.run(&["group", "leave", &id])?.expect_code(0)?;
+    alice.send(&id, "Without Dave")?;
+    assert_eq!(members(&alice, &id)?, ["alice*", "bob*"]);
+    let told = words(&alice.history(&id)?);
+    ensure!(told.iter().any(|line| line == "dave left"), "{told:?}");
+    bob.receive()?;
+    bob.run(&["group", "leave", &id])?.expect_code(0)?;
+    alice.send(&id, "Alone")?;
+    alice.run(&["group", "leave", &id])?.expect_code(0)?;
+    let chats = alice.run(&["chats"])?.expect_code(0)?.json_lines()?;
+    ensure!(chats.iter().any(|chat| chat["chat"] == id.as_str() && chat["over"] == true), "{chats:?}");
+    // Comes back by an invitation to another group of that name, which is told from the first.
+    json(&bob, &["group", "create", "Very early birds", "carol"])?;
+    carol.receive_now()?;
+    carol.run(&["group", "show", "Very early birds"])?.expect_code(0)?;
+    Ok(())
+}
+
+fn a_room_is_open_and_keeps_out_whom_its_admins_put_out(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let user = |name| User::sign_up(server.link(), name);
+    let (alice, bob, carol) = (user("alice")?, user("bob")?, user("carol")?);
+    assert_eq!(json(&alice, &["room", "join", "#Birds"])?["chat"], "#birds");
+    // Nobody is there to let Bob in: he comes in by himself.
+    assert_eq!(json(&bob, &["room", "join", "birds"])?["chat"], "#birds");
+    bob.send("#birds", "Anybody here?")?;
+    assert_eq!(texts(&alice.receive()?), ["Anybody here?"]);
+    let rooms = carol.run(&["room", "list"])?.expect_code(0)?.json_lines()?;
+    let room = rooms.first().context("a room")?;
+    assert_eq!((&room["name"], &room["members"], &room["joined"]), (&"#birds".into(), &2.into(), &false.into()));
+    // Somebody is there: lets her in.
+    let mut chat = alice.chat("#birds")?;
+    chat.wait_for("Chat with #birds")?;
+    json(&carol, &["room", "join", "#birds"])?;
+    chat.wait_for("carol joined")?;
+    chat.say("Welcome, Carol")?;
+    assert_eq!(texts(&carol.receive()?), ["Welcome, Carol"]);
+    chat.say("/topic lagoon")?;
+    chat.wait_for("you set the topic: lagoon")?;
+    chat.say("/kick bob")?;
+    chat.wait_for("you removed bob")?;
+    chat.say("/who")?;
+    chat.wait_for("carol")?;
+    chat.say("/rename Bees")?;
+    chat.wait_for("keeps its name")?;
+    bob.receive_now()?;
+    bob.run(&["send", "#birds", "Hello?"])?.expect_code(1)?;
+    // Asks to come back: nobody who is there lets him, and his own commit is refused by all.
+    let refused = bob.run(&["room", "join", "#birds"])?;
+    ensure!(refused.code != 0, "{}", refused.stdout);
+    chat.say("Still without Bob")?;
+    assert_eq!(texts(&carol.receive()?), ["Still without Bob"]);
+    chat.say("/invite bob")?;
+    chat.wait_for("bob joined")?;
+    chat.say("Bob is back")?;
+    ensure!(texts(&bob.receive()?).contains(&"Bob is back".to_owned()));
+    leave(chat)?;
+    carol.run(&["room", "leave", "#birds"])?.expect_code(0)?;
+    json(&carol, &["room", "join", "#birds"])?;
+    carol.send("#birds", "Here again")?;
+    Ok(())
+}
+
+/// Five come into a room at the same time, and all write: everybody reads everything, in the same order.
+fn many_come_at_once(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let host = User::sign_up(server.link(), "host")?;
+    json(&host, &["room", "join", "#all"])?;
+    let mut chat = host.chat("#all")?;
+    chat.wait_for("Chat with #all")?;
+    let names = ["ann", "ben", "cat", "dan", "eve"];
+    let users = names.map(|name| User::sign_up(server.link(), name));
+    let users = users.into_iter().collect::<Result<Vec<_>>>()?;
+    std::thread::scope(|scope| {
+        let all: Vec<_> = users.iter().map(|user| scope.spawn(move || json(user, &["room", "join", "#all"]))).collect();
+        all.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow::anyhow!("a thread"))?.map(drop))
+    })?;
+    std::thread::scope(|scope| {
+        let all: Vec<_> = users.iter().map(|user| scope.spawn(move || user.send("#all", user.name()))).collect();
+        all.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow::anyhow!("a thread"))?.map(drop))
+    })?;
+    leave(chat)?;
+    let said = |user: &User| -> Result<Vec<String>> {
+        user.receive_now()?;
+        let texts = user.history("#all")?.into_iter().filter(|message| message["kind"] == "text");
+        Ok(words(&texts.collect::<Vec<_>>()))
+    };
+    let expected = said(&host)?;
+    assert_eq!(expected.len(), names.len(), "{expected:?}");
+    for user in &users {
+        assert_eq!(said(user)?, expected, "{}", user.name());
+        assert_eq!(members(user, "#all")?.len(), names.len() + 1);
+    }
+    Ok(())
+}
+
+fn leave(chat: Chat) -> Result<()> {
+    chat.leave(DEADLINE + Duration::from_secs(5)).map(drop)
+}
