@@ -252,7 +252,7 @@ impl<'a> Gate<'a> {
             added: members(&added),
             removed: members(&removed),
             lists: raised.newer,
-            identities: raised.vouched,
+            identities: if self.rules.kind() == Kind::Direct { Vec::new() } else { raised.vouched },
             left: wished.into_iter().collect(),
             external: false,
         };

@@ -204,9 +204,10 @@ fn an_account_leaves_by_its_own_word_and_no_others() {
     let leave = |leave: Leave| Amendment { leave: vec![leave], ..Amendment::default() };
     let wish = carol.wish_to_leave().unwrap();
     assert_eq!(Leave::from_bytes(&wish.to_bytes().unwrap()), Some(wish.clone()));
-    // In another's name, by another device, of an epoch that is not there yet.
+    let alices = Leave { username: "alice".into(), ..wish.clone() };
+    assert_refused(bob.amend(&[], &[], &leave(alices)), Refused::LastAdmin);
+    // By another device, of an epoch that is not there yet, of one that it was not in.
     for forged in [
-        Leave { username: "alice".into(), ..wish.clone() },
         Leave { device: bob.id, ..wish.clone() },
         Leave { epoch: 99, ..wish.clone() },
         Leave { epoch: 1, ..wish.clone() },
@@ -346,4 +347,52 @@ fn a_newcomer_is_not_kept_out_by_a_member_whose_identity_nobody_has_any_more() {
     };
     assert_eq!(unknown, ["bob"]);
     Group::join(&mls, &Ended(known(), true), &welcome).unwrap();
+}
+
+/// Each wants to let somebody else in. The server takes one commit at a time, the others' were for nothing and are made anew.
+#[test]
+fn twenty_who_commit_at_once_take_turns_and_agree() {
+    let mut alice = Phone::alice(1);
+    let key = JoinKey::of_room(&CHAT);
+    alice
+        .create(&GroupRules::group(Kind::Room, About::named("birds"), vec![first("alice", Role::Admin)], key).unwrap());
+    let name = |number: u8| format!("user{number:02}");
+    let mut phones: Vec<Phone> = (2..=20).map(|number| Phone::new(&name(number), number, &CAROL)).collect();
+    let amend = Amendment {
+        enter: phones.iter().map(|phone| newcomer(&phone.member().username)).collect(),
+        ..Amendment::default()
+    };
+    let names: Vec<String> = phones.iter().map(|phone| phone.member().username).collect();
+    let packages: Vec<Vec<u8>> = phones.iter().map(Phone::key_package).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let welcome = alice.amend(&names, &packages, &amend).unwrap().welcome.unwrap();
+    alice.accepted();
+    phones.iter_mut().for_each(|phone| phone.join(&welcome).unwrap());
+    phones.push(alice);
+
+    let guests: Vec<Phone> = (21..=40).map(|number| Phone::new(&name(number), number, &CAROL)).collect();
+    let mut waiting: Vec<usize> = (0..phones.len()).collect();
+    while !waiting.is_empty() {
+        let mut commits = Vec::new();
+        for &one in &waiting {
+            let guest = &guests[one];
+            let who = guest.member().username;
+            commits.push(phones[one].amend(&[&who], &[guest.key_package()], &enter(&who)).unwrap().commit);
+        }
+        // Whichever comes first.
+        let turn = (waiting.len() * 7) % waiting.len().max(1);
+        let winner = waiting.remove(turn);
+        let commit = commits.swap_remove(turn);
+        for (place, phone) in phones.iter_mut().enumerate() {
+            match place == winner {
+                true => phone.accepted(),
+                false => assert!(matches!(phone.receive(&commit).unwrap(), Received::Commit { .. })),
+            }
+        }
+    }
+    let view = phones[0].view();
+    assert!(phones.iter_mut().all(|phone| phone.view() == view));
+    assert_eq!(phones[0].rules().participants().len(), 40);
+    let mut all: Vec<&mut Phone> = phones.iter_mut().collect();
+    assert_works(&mut all);
 }

@@ -355,7 +355,7 @@ pub(crate) fn owing_read_receipts(db: &Connection) -> Result<Vec<(ChatId, u64)>,
     let mut query = db.prepare_cached(
         "SELECT chat, read_receipted, (SELECT max(m.seq) FROM messages m WHERE m.chat = c.chat AND m.era = c.era
                 AND m.mine = 0 AND m.position <= c.read) AS seq
-         FROM chats c WHERE phase = 3 AND name <> (SELECT username FROM own) AND seq > read_receipted",
+         FROM chats c WHERE phase = 3 AND name <> (SELECT username FROM own) AND name NOT GLOB '[#+]*' AND seq > read_receipted",
     )?;
     let rows = query.query_map([], |row| Ok((row.get("chat")?, row.get("seq")?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

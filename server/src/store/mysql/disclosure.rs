@@ -32,6 +32,11 @@ pub(super) const TABLES: &[(&str, &str)] = &[
          WHERE o.account = ? ORDER BY p.conversation, a.username",
     ),
     (
+        "room",
+        "SELECT r.conversation, r.name FROM room r JOIN participant p ON p.conversation = r.conversation \
+         WHERE p.account = ? ORDER BY r.conversation",
+    ),
+    (
         "membership",
         "SELECT m.* FROM membership m JOIN device d ON d.id = m.device WHERE d.account = ? \
          ORDER BY m.conversation, m.device",
@@ -62,7 +67,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     (
         "inbox",
         "SELECT i.device, i.seq, i.time_ms DIV 86400000 AS day, i.kind, i.username, i.list_version, \
-         i.conversation, i.asker FROM inbox i \
+         i.conversation, i.asker, i.wish FROM inbox i \
          JOIN device d ON d.id = i.device \
          WHERE d.account = ? OR i.username = (SELECT username FROM account WHERE id = ?) ORDER BY i.device, i.seq",
     ),

@@ -30,6 +30,11 @@ pub(super) const TABLES: &[(&str, &str)] = &[
          JOIN conversation c ON c.id = o.conversation WHERE o.account = ?1 ORDER BY c.id, a.username",
     ),
     (
+        "room",
+        "SELECT c.public_id AS conversation, o.name FROM room o JOIN conversation c ON c.id = o.conversation
+         JOIN roster r ON r.conversation = c.id WHERE r.account = ?1 ORDER BY c.id",
+    ),
+    (
         "member",
         "SELECT c.public_id AS conversation, d.public_id AS device, m.start, m.cursor, m.sent, m.left_at,
          m.join_digest, m.join_ms / 86400000 AS day
@@ -62,7 +67,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     (
         "inbox",
         "SELECT d.public_id AS device, i.seq, i.time_ms / 86400000 AS day, i.welcome IS NOT NULL AS is_welcome,
-         i.username, i.list_version, i.conversation, i.asker
+         i.username, i.list_version, i.conversation, i.asker, i.wish
          FROM inbox i JOIN device d ON d.id = i.device
          WHERE d.account = ?1 OR i.username = (SELECT username FROM account WHERE id = ?1) ORDER BY d.id, i.seq",
     ),
