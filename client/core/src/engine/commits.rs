@@ -21,7 +21,7 @@ use rusqlite::Connection as Database;
 use std::{convert::Infallible, time::Duration};
 use tokio::time::Instant;
 use waxwing_e2ee::mls::{self, Amendment, Change, Group, Member, Mls, Prepared, SignedList};
-use waxwing_protocol::{ConversationId, DeviceId, ErrorCode, Handshake, Refusal, Request, Welcome, encode};
+use waxwing_protocol::{ConversationId, DeviceId, ErrorCode, Handshake, Refusal, Request, Welcome, encode, limits};
 
 /// How long a commit that the server refused for good is not made again.
 const REFUSED: Duration = Duration::from_secs(5);
@@ -63,6 +63,10 @@ impl Engine {
         store::in_transaction(&mut self.db, |tx| {
             let Some(conversation) = row.conversation else { return Ok(false) };
             let Some((prepared, removed)) = prepare(tx, own, &conversation, plan)? else { return Ok(false) };
+            let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+            if prepared.commit.len() + size(&prepared.welcome) + size(&prepared.group_info) > limits::HANDSHAKE {
+                return Err(Error::Refused("this is too much for one change of so large a group".into()));
+            }
             let recipients = prepared.added.iter().map(|member| DeviceId(member.device)).collect();
             let handshake = Handshake {
                 commit: prepared.commit.into(),

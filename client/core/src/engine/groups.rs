@@ -30,7 +30,7 @@ use waxwing_protocol::{
     encode, limits,
 };
 
-/// The most accounts that one commit brings in; more would not fit into one handshake.
+/// The most devices that one commit brings into a group; more would not fit into one handshake of a large group.
 pub(super) const TOGETHER: usize = 24;
 
 /// What the client's handle asks about groups.
@@ -372,7 +372,7 @@ impl Engine {
         let Some(wishes) = self.wishes.waiting.remove(&row.chat) else { return Ok(()) };
         let rules = self.rules_of(row)?;
         for (wish, reply) in wishes {
-            if plan.amend.enter.len() >= TOGETHER {
+            if plan.add.len() >= TOGETHER {
                 self.wishes.waiting.entry(row.chat).or_default().push((wish, reply));
                 continue;
             }

@@ -255,7 +255,7 @@ impl Engine {
         let mut missing = Vec::new();
         for one in differences {
             if one.enters {
-                if plan.amend.enter.len() < TOGETHER {
+                if plan.add.len() < TOGETHER {
                     self.plan_entry(&one.list.username, &mut plan).await?;
                 }
                 continue;
