@@ -4,7 +4,13 @@
 //! hears what became of it. It must not know how commits travel, nor who may do what: the group's rules say so.
 
 use super::{
-    Engine, Reply, State, commits::Plan, creation, directory::signed_list, eras::End, membership::Pace, roster,
+    Engine, Reply, State,
+    commits::Plan,
+    creation,
+    directory::{Pinned, signed_list},
+    eras::End,
+    membership::Pace,
+    roster,
 };
 use crate::{
     ChatKind, Error, Room, Wish,
@@ -376,7 +382,7 @@ impl Engine {
                 self.wishes.waiting.entry(row.chat).or_default().push((wish, reply));
                 continue;
             }
-            match self.plan_wish(&rules, &wish, plan).await {
+            match self.plan_wish(row, &rules, &wish, plan).await {
                 Ok(()) => self.wishes.doing.entry(row.chat).or_default().push((wish, reply)),
                 Err(error @ Error::ConnectionLost(_)) => return Err(error),
                 Err(error) => drop(reply.send(Err(error))),
@@ -385,7 +391,13 @@ impl Engine {
         Ok(())
     }
 
-    async fn plan_wish(&mut self, rules: &GroupRules, wish: &Wish, plan: &mut Plan) -> Result<(), Error> {
+    async fn plan_wish(
+        &mut self,
+        row: &ChatRow,
+        rules: &GroupRules,
+        wish: &Wish,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
         let taking_part = |name: &str| match rules.participant(name) {
             Some(_) => Ok(name.to_owned()),
             None => Err(Error::BadInput(format!("'{name}' is not in this group"))),
@@ -402,7 +414,7 @@ impl Engine {
                         return Err(Error::BadInput(format!("'{name}' is in this group already")));
                     }
                     self.meet(&name).await?;
-                    self.plan_entry(&name, plan).await?;
+                    self.plan_entry(row, &name, plan).await?;
                 }
             }
             Wish::Remove(names) => {
@@ -443,26 +455,32 @@ impl Engine {
     }
 
     /// Has an account enter with all its devices. It was met before.
-    pub(super) async fn plan_entry(&mut self, name: &str, plan: &mut Plan) -> Result<(), Error> {
+    pub(super) async fn plan_entry(&mut self, row: &ChatRow, name: &str, plan: &mut Plan) -> Result<(), Error> {
         if plan.amend.enter.iter().any(|one| one.username == name) {
             return Ok(());
         }
         let own = &self.own;
         let found = store::in_transaction(&mut self.db, |tx| {
             let Some((signed, list)) = signed_list(tx, own, name)? else { return Ok(None) };
-            let Some(contact) = contacts::load(tx, name)? else { return Ok(None) };
+            let Some(identity) = (Pinned { tx, own }).current(name)? else { return Ok(None) };
             let key = |der: &[u8]| IdentityPublicKey::from_der(der).map_err(|error| Error::Storage(error.to_string()));
-            let identity = key(&contact.identity_key)?;
             let mut former = Vec::new();
             for der in contacts::formers(tx, name)? {
                 former.push(key(&der)?.fingerprint());
             }
             former.retain(|one| *one != identity.fingerprint());
-            let devices: Vec<[u8; 16]> = list.list.devices.iter().map(|device| device.id).collect();
+            // One that let itself in is there already.
+            let mls = Mls::new(tx);
+            let group = creation::load(&mls, &row.conversation.unwrap_or_default())?;
+            let members = group.members().map_err(|error| crate::mls_error(&error))?;
+            let missing = |id: &[u8; 16]| members.iter().all(|one| one.device != *id);
+            let devices: Vec<[u8; 16]> = list.list.devices.iter().map(|device| device.id).filter(missing).collect();
             Ok::<_, Error>(Some((signed, Newcomer { username: name.to_owned(), identity, former }, devices)))
         })?;
         let Some((signed, newcomer, devices)) = found else { return Err(Error::UnknownUser(name.to_owned())) };
-        plan.add.extend(self.claim_of(name, &devices).await?);
+        if !devices.is_empty() {
+            plan.add.extend(self.claim_of(name, &devices).await?);
+        }
         plan.lists.push(signed);
         plan.amend.enter.push(newcomer);
         Ok(())

@@ -256,7 +256,7 @@ impl Engine {
         for one in differences {
             if one.enters {
                 if plan.add.len() < TOGETHER {
-                    self.plan_entry(&one.list.username, &mut plan).await?;
+                    self.plan_entry(row, &one.list.username, &mut plan).await?;
                 }
                 continue;
             }
