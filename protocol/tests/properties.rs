@@ -47,13 +47,15 @@ fn new_device() -> impl Strategy<Value = NewDevice> {
 fn handshake() -> impl Strategy<Value = Handshake> {
     let welcome =
         (vec(device(), 0..4), bytes(0..300)).prop_map(|(recipients, payload)| Welcome { recipients, payload });
-    let parts = (bytes(0..300), option::of(welcome), vec(device(), 0..4), option::of(bytes(0..300)));
-    parts.prop_map(|(commit, welcome, removed, group_info)| Handshake {
+    let roster = (vec(username(), 0..4), vec(username(), 0..4)).prop_map(|(entered, left)| Roster { entered, left });
+    let parts =
+        (bytes(0..300), option::of(welcome), vec(device(), 0..4), option::of(bytes(0..300)), option::of(roster));
+    parts.prop_map(|(commit, welcome, removed, group_info, roster)| Handshake {
         commit,
         welcome,
         removed,
         group_info,
-        roster: None,
+        roster,
     })
 }
 
@@ -108,6 +110,10 @@ fn revision() -> impl Strategy<Value = ReviseAccount> {
     )
 }
 
+fn room() -> impl Strategy<Value = RoomName> {
+    "[a-z0-9][a-z0-9_.-]{0,31}".prop_map(|name| name.parse().unwrap())
+}
+
 fn segment() -> impl Strategy<Value = SegmentId> {
     any::<[u8; 16]>().prop_map(SegmentId)
 }
@@ -151,6 +157,9 @@ fn request() -> impl Strategy<Value = Request> {
         (conversation(), any::<u64>(), bytes(0..300), option::of(bytes(0..300))).prop_map(
             |(conversation, commits, commit, group_info)| Request::Join { conversation, commits, commit, group_info }
         ),
+        option::of(room()).prop_map(|after| Request::Rooms { after }),
+        room().prop_map(Request::JoinRoom),
+        (conversation(), bytes(0..256)).prop_map(|(conversation, wish)| Request::Leave { conversation, wish }),
         (segment(), bytes(0..600)).prop_map(|(id, payload)| Request::PutSegment { id, payload }),
         (any::<u64>(), bytes(0..600), vec(segment(), 0..6))
             .prop_map(|(version, manifest, segments)| { Request::PutManifest { version, manifest, segments } }),

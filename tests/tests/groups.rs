@@ -9,6 +9,7 @@ on_both_databases!(
     a_group_lives_from_its_making_to_its_end,
     a_room_is_open_and_keeps_out_whom_its_admins_put_out,
     many_come_at_once,
+    a_second_device_comes_into_groups_and_rooms,
 );
 
 /// What a command printed.
@@ -55,7 +56,15 @@ fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
     let refused = bob.run(&["group", "invite", &id, "dave"])?.expect_code(1)?;
     ensure!(refused.error()?.contains("admin"), "{}", refused.stderr);
     bob.run(&["group", "rename", &id, "Bob's"])?.expect_code(1)?;
+    json(&alice, &["group", "history", &id, "20"])?;
     json(&alice, &["group", "invite", &id, "dave"])?;
+    // What was said before he came a member tells him.
+    let mut open = alice.chat(&id)?;
+    open.wait_for("Early tomorrow?")?;
+    let told = dave.receive()?;
+    let first = told.first().context("a message")?;
+    assert_eq!((&first["text"], &first["told_by"]), (&"Early tomorrow?".into(), &"alice".into()), "{told:?}");
+    leave(open)?;
     json(&alice, &["group", "topic", &id, "lagoon at six"])?;
     json(&alice, &["group", "promote", &id, "bob"])?;
     bob.receive_now()?;
@@ -177,6 +186,39 @@ fn many_come_at_once(database: Database) -> Result<()> {
         assert_eq!(said(user)?, expected, "{}", user.name());
         assert_eq!(members(user, "#all")?.len(), names.len() + 1);
     }
+    Ok(())
+}
+
+/// What an account is in, all its devices are in; and leaving counts for all of them.
+fn a_second_device_comes_into_groups_and_rooms(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let made = json(&alice, &["group", "create", "Two", "bob"])?;
+    let id = made["chat"].as_str().context("a chat")?.to_owned();
+    json(&bob, &["room", "join", "#birds"])?;
+    json(&alice, &["room", "join", "#birds"])?;
+    bob.receive_now()?;
+    let laptop = User::log_in(server.link(), "alice")?;
+    // Her first device lets the second one in.
+    let mut first = alice.follow()?;
+    for chat in [id.as_str(), "#birds"] {
+        bob.send(chat, "Are you both there?")?;
+        assert_eq!(first.message()?["text"], "Are you both there?");
+    }
+    laptop.receive_now()?;
+    for chat in [id.as_str(), "#birds"] {
+        laptop.send(chat, "Here is the laptop")?;
+        assert_eq!(first.message()?["text"], "Here is the laptop");
+        let received = texts(&bob.receive()?);
+        ensure!(received.contains(&"Here is the laptop".to_owned()), "{chat}: {received:?}");
+    }
+    let group = json(&bob, &["group", "show", &id])?;
+    let alices = group["members"].as_array().context("members")?.iter().find(|one| one["username"] == "alice");
+    assert_eq!(alices.context("alice")?["devices"], 2);
+    first.stop()?;
+    laptop.run(&["room", "leave", "#birds"])?.expect_code(0)?;
+    alice.receive_now()?;
+    alice.run(&["send", "#birds", "Hello?"])?.expect_code(1)?;
     Ok(())
 }
 
