@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::time::Duration;
+use std::{fs, time::Duration};
 use waxwing_tests::{Chat, DEADLINE, Database, Server, User, on_both_databases, texts};
 
 on_both_databases!(
@@ -10,6 +10,7 @@ on_both_databases!(
     a_room_is_open_and_keeps_out_whom_its_admins_put_out,
     many_come_at_once,
     a_second_device_comes_into_groups_and_rooms,
+    the_operator_names_a_default_room_and_ends_rooms,
 );
 
 /// What a command printed.
@@ -219,6 +220,37 @@ fn a_second_device_comes_into_groups_and_rooms(database: Database) -> Result<()>
     laptop.run(&["room", "leave", "#birds"])?.expect_code(0)?;
     alice.receive_now()?;
     alice.run(&["send", "#birds", "Hello?"])?.expect_code(1)?;
+    Ok(())
+}
+
+fn the_operator_names_a_default_room_and_ends_rooms(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let config = server.folder().join("config.toml");
+    let text = fs::read_to_string(&config)?;
+    ensure!(text.contains("default_room = \"off\""), "{text}");
+    let text = text.replace("default_room = \"off\"", "default_room = \"general\"");
+    fs::write(&config, text.replace("members_limit = 250", "members_limit = 2"))?;
+    server.restart()?;
+    let user = |name| User::sign_up(server.link(), name);
+    let (alice, bob, carol) = (user("alice")?, user("bob")?, user("carol")?);
+    // The first one makes it, without being asked.
+    alice.receive_now()?;
+    let chats = alice.run(&["chats"])?.expect_code(0)?.json_lines()?;
+    ensure!(chats.iter().any(|chat| chat["chat"] == "#general"), "{chats:?}");
+    json(&bob, &["room", "join", "#general"])?;
+    let full = carol.run(&["room", "join", "#general"])?;
+    ensure!(full.code != 0 && full.error()?.contains("as many members"), "{}", full.stderr);
+
+    let rooms = server.operate(&["room", "list"])?.expect_code(0)?.json_lines()?;
+    assert_eq!(rooms, [serde_json::json!({ "room": "#general", "members": 2 })]);
+    server.operate(&["room", "delete", "#general"])?.expect_code(1)?;
+    server.operate(&["room", "delete", "#nowhere", "--yes"])?.expect_code(1)?;
+    server.operate(&["room", "delete", "#general", "--yes"])?.expect_code(0)?;
+    bob.receive_now()?;
+    bob.run(&["send", "#general", "Hello?"])?.expect_code(1)?;
+    // Its name is free.
+    json(&bob, &["room", "join", "#general"])?;
+    bob.send("#general", "Hello again")?;
     Ok(())
 }
 
