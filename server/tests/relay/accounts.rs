@@ -1,7 +1,7 @@
 //! Signing up, logging in, enrolling and authenticating, as users and attackers try it.
 
 use crate::peer::*;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use waxwing_protocol::*;
 use waxwing_server::{
     relay::{DataKey, SignUpRule, invite_hash, new_invite_code},
@@ -144,18 +144,20 @@ async fn known_and_unknown_names_look_alike() {
     assert_eq!(peer.ask(Request::LoginParameters(name("nobody"))).await, fake);
     assert_ne!(peer.ask(Request::LoginParameters(name("nobody2"))).await, fake);
 
-    let mut fastest = Vec::new();
-    for username in ["alice", "nobody"] {
-        let mut times = Vec::new();
-        for _ in 0..5 {
+    // Both cost one Argon2id; without it an answer takes a hundredth of that. What else the machine does only slows down, so
+    // the fastest of each come together sooner or later.
+    let mut fastest = [Duration::MAX; 2];
+    for _ in 0..9 {
+        for (username, fastest) in ["alice", "nobody"].into_iter().zip(&mut fastest) {
             let start = Instant::now();
             assert_eq!(peer.ask(login(username, 3)).await, Err(ErrorCode::BadCredentials.into()));
-            times.push(start.elapsed());
+            *fastest = start.elapsed().min(*fastest);
         }
-        fastest.push(times.into_iter().min().unwrap());
+        if fastest[0] < fastest[1] * 2 && fastest[1] < fastest[0] * 2 {
+            return;
+        }
     }
-    // Both cost one Argon2id; without it an answer takes a hundredth of that.
-    assert!(fastest[0] < fastest[1] * 3 && fastest[1] < fastest[0] * 3, "{fastest:?}");
+    panic!("{fastest:?}");
 }
 
 #[tokio::test]
