@@ -51,7 +51,7 @@ pub use join_key::JoinKey;
 pub use key_package::key_package;
 pub use leave::Leave;
 pub use policy::{Identities, Member};
-pub use provider::{Mls, migrate, savepoint};
+pub use provider::{Mls, forget, migrate, savepoint};
 pub use refused::Refused;
 pub use rules::{About, GroupRules, InvalidRules, Kind, NAME, PARTICIPANTS, Participant, Role, TOPIC};
 pub use signed_list::SignedList;

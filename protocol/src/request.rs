@@ -349,18 +349,26 @@ pub struct EnrolDevice {
     /// Its public half.
     #[n(0)]
     pub device: NewDevice,
-    /// The version of the signed device list that has it in; must be the stored version + 1.
+    /// The version of the signed device list that has it in; must be the stored version + 1 unless `follows` is there.
     #[n(1)]
     pub version: u64,
     /// The list itself.
     #[n(2)]
     pub device_list: Bytes,
+    /// The device of the account whose place it takes, which the list no longer names: the one that this profile was, when
+    /// its keys must not be used again. It is signed out as by `ReviseAccount`.
+    #[n(3)]
+    pub replaces: Option<DeviceId>,
+    /// The version of the stored list, where `version` is not the next one: the server's is older than the account's devices
+    /// know.
+    #[n(4)]
+    pub follows: Option<u64>,
 }
 
 /// A change of an account by its owner. What is `None` stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct ReviseAccount {
-    /// The version of the new signed device list; must be the stored version + 1.
+    /// The version of the new signed device list; must be the stored version + 1 unless `follows` is there.
     #[n(0)]
     pub version: u64,
     /// The list itself.
@@ -375,6 +383,9 @@ pub struct ReviseAccount {
     /// New keys.
     #[n(4)]
     pub identity: Option<NewIdentity>,
+    /// As in `EnrolDevice`.
+    #[n(5)]
+    pub follows: Option<u64>,
 }
 
 /// What an account proves itself with from now on, and the vault that fits.

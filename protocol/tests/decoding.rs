@@ -98,7 +98,13 @@ fn every_field_of_a_sign_up_has_a_limit() {
 fn keys_and_signatures_have_their_exact_length() {
     let enrol = |key, list| {
         let device = NewDevice { id: device(1), authentication_key: bytes(key, 0) };
-        Request::EnrolDevice(Box::new(EnrolDevice { device, version: 2, device_list: bytes(list, 0) }))
+        Request::EnrolDevice(Box::new(EnrolDevice {
+            device,
+            version: 2,
+            device_list: bytes(list, 0),
+            replaces: None,
+            follows: None,
+        }))
     };
     accepted(enrol(32, limits::DEVICE_LIST));
     refused(enrol(33, 1));

@@ -98,14 +98,15 @@ fn revision() -> impl Strategy<Value = ReviseAccount> {
     );
     let identity = (bytes(0..99), bytes(0..99), bytes(0..99))
         .prop_map(|(identity_key, backup_key, statement)| NewIdentity { identity_key, backup_key, statement });
-    let rest = (option::of(credentials), option::of(identity));
+    let rest = (option::of(credentials), option::of(identity), option::of(any::<u64>()));
     (any::<u64>(), bytes(0..300), vec(device(), 0..4), rest).prop_map(
-        |(version, device_list, removed, (credentials, identity))| ReviseAccount {
+        |(version, device_list, removed, (credentials, identity, follows))| ReviseAccount {
             version,
             device_list,
             removed,
             credentials,
             identity,
+            follows,
         },
     )
 }
@@ -123,11 +124,15 @@ fn request() -> impl Strategy<Value = Request> {
         let authenticator = if recovery { Authenticator::Recovery } else { Authenticator::Password };
         Request::Login { username, authenticator: authenticator(Secret(secret)) }
     });
-    let enrol = (new_device(), any::<u64>(), bytes(0..300)).prop_map(|(device, version, device_list)| EnrolDevice {
-        device,
-        version,
-        device_list,
-    });
+    let enrol = (new_device(), any::<u64>(), bytes(0..300), option::of(device()), option::of(any::<u64>())).prop_map(
+        |(device, version, device_list, replaces, follows)| EnrolDevice {
+            device,
+            version,
+            device_list,
+            replaces,
+            follows,
+        },
+    );
     let create = (conversation(), username(), option::of(handshake()), option::of(conversation())).prop_map(
         |(id, other, handshake, replaces)| CreateConversation {
             id,

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, Entry,
-    GroupInfo, InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, RoomInfo, RoomName, SegmentId, Username,
+    GroupInfo, InboxItem, Incarnation, KeyPackageStock, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 
 /// Where committed entries and inbox items are announced; called in the order of their seqs, after the commit.
@@ -66,15 +66,8 @@ pub trait Store: Send + Sync + 'static {
     async fn login_record(&self, username: &Username) -> Result<Option<LoginRecord>, StoreError>;
     /// The public record.
     async fn account(&self, username: &Username) -> Result<Option<AccountRecord>, StoreError>;
-    /// Adds a device if `version` is the stored list's version + 1.
-    async fn enrol_device(
-        &self,
-        account: AccountId,
-        device: NewDevice,
-        version: u64,
-        device_list: Vec<u8>,
-        now_ms: u64,
-    ) -> Result<EnrolOutcome, StoreError>;
+    /// Adds a device if its list's version is the stored one's + 1.
+    async fn enrol_device(&self, enrolment: Enrolment) -> Result<EnrolOutcome, StoreError>;
     /// Changes an account and its device list in one step, if the version is the stored list's + 1.
     async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError>;
     /// Deletes the account, its devices and backup, and all that only they had; its name stays taken. Returns the devices

@@ -190,7 +190,8 @@ async fn many_conversations_at_once_never_deadlock_for_good() {
         }
         let (node, account) = (nodes[place % 2].store.clone(), creator.account);
         let device = waxwing_server::store::conformance::new_device(100 + creator.device.0[0]);
-        tasks.spawn(async move { node.enrol_device(account, device, 2, vec![2], START_MS).await.map(drop) });
+        let enrolment = waxwing_server::store::conformance::enrolment(account, device, 2, vec![2]);
+        tasks.spawn(async move { node.enrol_device(enrolment).await.map(drop) });
     }
     while let Some(done) = tasks.join_next().await {
         done.unwrap().unwrap();

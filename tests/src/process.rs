@@ -138,6 +138,14 @@ impl Running {
         self.stdin = None;
     }
 
+    /// Its process's number.
+    ///
+    /// # Errors
+    /// It is none that the system's calls take.
+    pub fn id(&self) -> Result<i32> {
+        Ok(i32::try_from(self.child.id())?)
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Errors
@@ -155,7 +163,7 @@ impl Running {
     }
 
     fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id())?).context("pid")?;
+        let pid = rustix::process::Pid::from_raw(self.id()?).context("pid")?;
         Ok(rustix::process::kill_process(pid, signal)?)
     }
 

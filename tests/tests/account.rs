@@ -4,11 +4,13 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fs;
-use waxwing_tests::{Database, Server, User, on_both_databases, texts};
+use std::process::Stdio;
+use waxwing_tests::{DEADLINE, Database, Running, Server, User, on_both_databases, texts};
 
 on_both_databases!(
     devices_have_names_that_only_the_account_reads,
     a_revoked_device_is_signed_out_and_gets_nothing_more,
+    messages_that_race_a_revocation_reach_all_but_the_revoked_device,
     a_new_password_replaces_the_old_one_and_can_sign_the_others_out,
     a_recovery_code_opens_the_account_once,
     a_mistyped_recovery_code_never_leaves_the_device,
@@ -93,6 +95,58 @@ fn a_revoked_device_is_signed_out_and_gets_nothing_more(database: Database) -> R
     laptop.run(&["send", "bob", "still here?"])?.expect_code(6)?;
     ensure!(!texts(&laptop.history("bob")?).contains(&"after".to_owned()));
     phone.run(&["devices", "revoke", &devices(&phone)?[0]["id"].as_str().context("no id")?[..8]])?.expect_code(1)?;
+    Ok(())
+}
+
+/// Both sides write all the time, while a device is signed out. Nothing is lost or doubled, all that stay see the same order,
+/// and what was written after the removal was committed the removed device has not.
+fn messages_that_race_a_revocation_reach_all_but_the_revoked_device(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let (phone, _) = sign_up(&server, "alice")?;
+    let bob = User::sign_up(server.link(), "bob")?;
+    phone.send("bob", "before")?;
+    let mut bob_chat = bob.chat("alice")?;
+    let laptop = second_device(&server, "alice", "laptop")?;
+    laptop.send("bob", "from the laptop")?;
+    bob_chat.wait_for("from the laptop")?;
+    let mut laptop_follows = laptop.follow()?;
+    let mut phone_chat = phone.chat("bob")?;
+    bob_chat.say("to both")?;
+    assert_eq!(laptop_follows.next_texts(1)?, ["to both"]);
+
+    let mut said = Vec::new();
+    let mut both_say = |text: String| -> Result<()> {
+        bob_chat.say(&format!("bob {text}"))?;
+        phone_chat.say(&format!("phone {text}"))?;
+        said.extend([format!("bob {text}"), format!("phone {text}")]);
+        Ok(())
+    };
+    (0..20).try_for_each(|number| both_say(format!("before {number}")))?;
+    let mut revoke = phone.command(&["devices", "revoke", "laptop", "--yes", "--json"])?;
+    let revoke = Running::start(revoke.stdin(Stdio::null()))?;
+    // As many as go while it runs: it takes about a second, for the password.
+    (0..60).try_for_each(|number| both_say(format!("meanwhile {number}")))?;
+    let revoked = revoke.end(DEADLINE)?.expect_code(0)?.json()?;
+    assert_eq!(revoked["out_of_all_chats"], true);
+    (0..20).try_for_each(|number| both_say(format!("after {number}")))?;
+    phone_chat.wait_for("bob after 19")?;
+    bob_chat.wait_for("phone after 19")?;
+    phone_chat.leave(DEADLINE)?;
+    bob_chat.leave(DEADLINE)?;
+    phone.receive_now()?;
+    bob.receive_now()?;
+
+    let lines = |user: &User, chat| -> Result<Vec<(Value, Value)>> {
+        let all = user.history(chat)?.into_iter().map(|one| (one["seq"].clone(), one["text"].clone()));
+        Ok(all.filter(|(_, text)| text.as_str().is_some_and(|text| said.iter().any(|said| said == text))).collect())
+    };
+    let (phones, bobs) = (lines(&phone, "bob")?, lines(&bob, "alice")?);
+    assert_eq!(phones, bobs, "not the same order");
+    assert_eq!(phones.len(), said.len(), "something was lost or doubled");
+    laptop_follows.0.end(DEADLINE)?.expect_code(6)?;
+    let laptops = texts(&laptop.history("bob")?);
+    ensure!(laptops.iter().any(|text| text.contains("before 0")), "it had read nothing at all: {laptops:?}");
+    ensure!(!laptops.iter().any(|text| text.contains("after")), "the removed device reads on: {laptops:?}");
     Ok(())
 }
 

@@ -364,7 +364,7 @@ fn a_chat_goes_on_after_the_server_was_restored(database: Database) -> Result<()
 
 fn an_account_that_a_restored_server_knows_less_of_is_told(database: Database) -> Result<()> {
     let mut server = Server::start(database)?;
-    let (phone, _) = alice_and_bob(&server)?;
+    let (phone, bob) = alice_and_bob(&server)?;
     server.stop()?;
     let snapshot = server.snapshot()?;
     server.restart()?;
@@ -379,6 +379,21 @@ fn an_account_that_a_restored_server_knows_less_of_is_told(database: Database) -
     laptop.run(&["send", "bob", "hello?"])?.expect_code(6)?;
     let refused = phone.run(&["send", "bob", "hello?"])?.expect_code(4)?;
     ensure!(refused.error()?.contains("restored from an older copy"), "{}", refused.stderr);
+    ensure!(refused.stderr.contains("devices repair"), "it does not say what to do: {}", refused.stderr);
+
+    // The phone signs again what it knows, for its contacts without an alarm; the laptop comes back with the password.
+    let devices = |user: &User| -> Result<usize> { Ok(user.run(&["devices"])?.expect_code(0)?.json_lines()?.len()) };
+    phone.run(&["devices", "repair"])?.expect_code(0)?;
+    assert_eq!(devices(&phone)?, 1);
+    phone.send("bob", "as before")?;
+    laptop.run(&["login", "--username", "alice"])?.expect_code(0)?;
+    assert_eq!(devices(&laptop)?, 2);
+    let phone_follows = phone.follow()?;
+    send_until_sent(&laptop, "bob", "back again")?;
+    phone_follows.stop()?;
+    let heard = texts(&bob.receive()?);
+    ensure!(heard.ends_with(&["as before".into(), "back again".into()]), "{heard:?}");
+    bob.send("alice", "no alarm here")?;
     Ok(())
 }
 

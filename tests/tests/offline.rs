@@ -1,7 +1,6 @@
 //! Nobody has to be there: messages wait, and survive whatever is killed meanwhile.
 
 use anyhow::{Context, Result, ensure};
-use std::path::Path;
 use waxwing_tests::{DEADLINE, Database, Server, User, on_both_databases, texts};
 
 on_both_databases!(
@@ -11,7 +10,6 @@ on_both_databases!(
     a_killed_receiver_loses_and_doubles_nothing,
     messages_typed_offline_go_out_in_order,
     unacknowledged_messages_come_again,
-    an_old_copy_of_a_profile_sends_nothing,
 );
 
 fn numbered(word: &str, count: usize) -> Vec<String> {
@@ -156,37 +154,5 @@ fn unacknowledged_messages_come_again(database: Database) -> Result<()> {
     assert_eq!(texts(&again), numbered("job", 3));
     bob.run(&["ack", again[1]["id"].as_str().context("an id")?])?.expect_code(0)?;
     assert_eq!(texts(&manual()?), ["job 3"]);
-    Ok(())
-}
-
-/// Two copies of one device would use the same keys and numbers twice. The one that is behind learns it before it sends.
-fn an_old_copy_of_a_profile_sends_nothing(database: Database) -> Result<()> {
-    let server = Server::start(database)?;
-    let (alice, bob) = alice_and_bob(&server)?;
-    alice.send("bob", "before the copy")?;
-    let backup = alice.place().join("copy");
-    copy(&alice.data(), &backup)?;
-    alice.send("bob", "after the copy")?;
-    assert_eq!(texts(&bob.receive()?), ["before the copy", "after the copy"]);
-
-    std::fs::remove_dir_all(alice.data())?;
-    copy(&backup, &alice.data())?;
-    let refused = alice.run(&["send", "bob", "from the past"])?.expect_code(2)?;
-    ensure!(refused.error()?.contains("old copy"), "it does not say why: {}", refused.stderr);
-    ensure!(bob.receive_now()?.is_empty(), "something was sent from the old copy");
-    assert_eq!(texts(&alice.history("bob")?), ["before the copy"], "what is here stays readable");
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let (entry, target) = (entry?, to.to_owned());
-        let target = target.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &target)?,
-            false => drop(std::fs::copy(entry.path(), target)?),
-        }
-    }
     Ok(())
 }

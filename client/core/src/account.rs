@@ -1,33 +1,23 @@
 //! Signing up and logging in: what makes a profile. Both build it in a workshop folder, so that a killed one leaves none.
 
+pub(crate) mod enrolment;
+
+pub use enrolment::default_device_name;
+
 use crate::{
-    Error, ProfilePath, Remembered, backup,
-    directory::VerifiedAccount,
-    key_packages,
+    Error, ProfilePath, Remembered, backup, key_packages,
     owner::{NewPassword, Owner, Proof, Revision},
-    random,
-    store::{self, contacts, own},
+    random, store,
     transport::{CallError, Connection, unexpected},
 };
-use rand_core::Rng as _;
-use rusqlite::Connection as Database;
+use enrolment::{FreshDevice, NewDeviceOf, furnish, store_device};
 use std::time::{Duration, Instant, SystemTime};
-use waxwing_e2ee::{
-    account::{
-        self, AccountError, AccountKey, AccountKeys, AccountSecrets, AuthenticationKey, DeviceList, KdfParameters,
-        ListedDevice, RecoveryCode, RecoveryCodeError, credential,
-    },
-    local::LocalKey,
-    mls::{Mls, SignatureKey},
+use waxwing_e2ee::account::{
+    self, AccountError, AccountKey, AccountKeys, AccountSecrets, DeviceList, KdfParameters, ListedDevice, RecoveryCode,
+    RecoveryCodeError,
 };
-use waxwing_protocol::{
-    self as wire, Bytes, DeviceId, EnrolDevice, ErrorCode, Link, NewDevice, Request, Secret, SignUpPolicy, Username,
-    limits,
-};
+use waxwing_protocol::{self as wire, Bytes, ErrorCode, Link, Request, Secret, SignUpPolicy, Username, limits};
 use zeroize::Zeroizing;
-
-/// How often a log-in is tried again when another device of the account enrols at the same time.
-const ENROL_TRIES: usize = 5;
 
 /// What lets a new account in. An invite in the link counts where this is `Open`.
 #[derive(Clone)]
@@ -287,7 +277,7 @@ pub async fn recover(
     let (workshop, _lock) = profile.workshop()?;
     let keep = |devices: &[ListedDevice], _: &AccountKey| Ok(devices.to_vec());
     let password = NewPassword { password: request.new_password.clone(), replace_code: true };
-    let revision = Revision { devices: &keep, password: Some(password), rotate: false };
+    let revision = Revision { devices: &keep, password: Some(password), rotate: false, known: None };
     let proof = Proof::Recovery(code);
     let (owner, revised) = Owner::revise(&request.link, &name, &proof, &revision, on_step).await?;
     // From here on the old code opens nothing: whatever happens, the user must get the new one.
@@ -305,164 +295,6 @@ pub fn check_recovery_code(text: &str) -> Result<(), Error> {
 /// Reads a recovery code; mistypings are found here, before anything is sent.
 pub(crate) fn parse_code(text: &str) -> Result<RecoveryCode, Error> {
     text.parse().map_err(|error: RecoveryCodeError| Error::MistypedRecoveryCode(error.to_string()))
-}
-
-/// A profile that becomes a device of an account.
-struct NewDeviceOf<'a> {
-    workshop: &'a ProfilePath,
-    home: &'a ProfilePath,
-    link: &'a Link,
-    password: &'a Zeroizing<String>,
-}
-
-impl NewDeviceOf<'_> {
-    /// Signs a new device into the list and makes the profile; anew while other devices are faster.
-    async fn enrol(
-        &self,
-        mut owner: Owner,
-        device_name: Option<&str>,
-        remember: bool,
-        on_step: &(dyn Fn(Step) + Send + Sync),
-    ) -> Result<LoggedIn, Error> {
-        let device = FreshDevice::generate()?;
-        let name = owner.name.clone();
-        for _ in 0..ENROL_TRIES {
-            let known = &owner.account.list;
-            let mut devices = known.list.devices.clone();
-            if devices.len() >= limits::DEVICES_PER_ACCOUNT {
-                return Err(Error::Refused("this account has as many devices as are possible".into()));
-            }
-            let account_key = owner.keys.account_key();
-            devices.push(device.listed(&account_key, device_name));
-            let list = known.list.successor(&known.hash, devices);
-            let version = list.version;
-            let list = list.sign(&owner.keys.identity, &mut random());
-
-            on_step(Step::EnrollingDevice);
-            let enrolment = EnrolDevice { device: device.public(), version, device_list: list.clone().into() };
-            match owner.connection.call(Request::EnrolDevice(Box::new(enrolment))).await {
-                Ok(_) => {
-                    on_step(Step::Storing);
-                    let own = device.own(&name, self.link, None, &owner.keys, list, &owner.connection);
-                    let (mut db, remembered) = furnish(self.workshop, self.home, self.password, remember).await?;
-                    let packages = store_device(&mut db, &own, &device)?;
-                    keep_former(&db, &owner.account)?;
-                    backup::open_at_login(&owner.connection, &mut db, &own, &owner.keys, &owner.account.list).await?;
-                    let _ = key_packages::publish(&owner.connection, packages).await;
-                    drop(db);
-                    self.home.take(self.workshop)?;
-                    return Ok(LoggedIn { username: name.to_string(), device: device.id.to_string(), remembered });
-                }
-                Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::DeviceListConflict => {
-                    let proof = Proof::Password(self.password.clone());
-                    owner = Owner::prove(self.link, &name, &proof, on_step).await?;
-                }
-                Err(error) => return Err(error.into_error()),
-            }
-        }
-        Err(Error::Refused("other devices of this account keep logging in; try again".into()))
-    }
-}
-
-/// Keeps the identities that vouched for the present one: leaves of older devices are certified by them.
-fn keep_former(db: &Database, account: &VerifiedAccount) -> Result<(), Error> {
-    for key in account.former_identities() {
-        contacts::add_former(db, &account.username, &key.fingerprint(), &key.to_der())?;
-    }
-    Ok(())
-}
-
-/// What this device is called if the user does not say: the name of the machine.
-pub fn default_device_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("device").to_owned()
-}
-
-/// The keys of a device that is being made.
-struct FreshDevice {
-    id: DeviceId,
-    authentication: AuthenticationKey,
-    signature: SignatureKey,
-    since_ms: u64,
-}
-
-impl FreshDevice {
-    fn generate() -> Result<Self, Error> {
-        let mut id = [0; 16];
-        random().fill_bytes(&mut id);
-        Ok(Self {
-            id: DeviceId(id),
-            authentication: AuthenticationKey::generate(&mut random()),
-            signature: SignatureKey::generate().map_err(|error| Error::Storage(error.to_string()))?,
-            since_ms: now_ms(),
-        })
-    }
-
-    fn listed(&self, account_key: &AccountKey, name: Option<&str>) -> ListedDevice {
-        let name = name.map_or_else(default_device_name, str::to_owned);
-        ListedDevice {
-            sealed_name: account_key.seal_device_name(&self.id.0, &name, &mut random()),
-            id: self.id.0,
-            mls_key: self.signature.public(),
-            authentication_key: self.authentication.public(),
-            since_ms: self.since_ms,
-        }
-    }
-
-    fn public(&self) -> NewDevice {
-        NewDevice { id: self.id, authentication_key: self.authentication.public().to_vec().into() }
-    }
-
-    fn own(
-        &self,
-        name: &Username,
-        link: &Link,
-        full_name: Option<String>,
-        keys: &AccountKeys,
-        device_list: Vec<u8>,
-        connection: &Connection,
-    ) -> own::Own {
-        let mls_key = self.signature.public();
-        own::Own {
-            username: name.to_string(),
-            full_name,
-            server: Link { invite: None, pin: connection.key.pin, ..link.clone() }.to_string(),
-            device: self.id.0,
-            authentication_key: self.authentication.to_bytes(),
-            mls_key: mls_key.to_vec(),
-            credential: credential::certify(&keys.identity, name.as_str(), &self.id.0, &mls_key, &mut random()),
-            identity_key: keys.identity.public().to_der(),
-            device_list,
-            account_key: Some(Zeroizing::new(*keys.account_key().as_bytes())),
-            incarnation: Some(connection.greeting.incarnation),
-        }
-    }
-}
-
-/// Puts key and database into the workshop.
-async fn furnish(
-    workshop: &ProfilePath,
-    home: &ProfilePath,
-    password: &Zeroizing<String>,
-    remember: bool,
-) -> Result<(Database, Remembered), Error> {
-    let (workshop, home, password) = (workshop.clone(), home.clone(), password.clone());
-    blocking(move || {
-        let key = LocalKey::generate(&mut random());
-        workshop.store_key(&key, &password)?;
-        let remembered = if remember { workshop.remember(&key, &home)? } else { Remembered::No };
-        Ok((store::open(&workshop.database(), &key)?, remembered))
-    })
-    .await?
-}
-
-fn store_device(db: &mut Database, own: &own::Own, device: &FreshDevice) -> Result<key_packages::Batch, Error> {
-    store::in_transaction(db, |tx| {
-        let mls = Mls::new(tx);
-        device.signature.store(&mls).map_err(|error| Error::Storage(error.to_string()))?;
-        own::insert(tx, own)?;
-        key_packages::make(tx, own, key_packages::FIRST, true)
-    })
 }
 
 pub(crate) async fn derive(

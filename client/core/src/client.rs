@@ -32,6 +32,7 @@ use zeroize::Zeroizing;
 const ENDING: Duration = Duration::from_secs(3);
 
 /// How a profile is opened.
+#[derive(Clone)]
 pub enum Unlock {
     /// With the key that was kept when the user chose to stay logged in.
     Remembered,
@@ -45,7 +46,6 @@ pub struct Client {
     engine: Option<mpsc::UnboundedSender<Command>>,
     /// None only while it is dropped.
     ending: Mutex<Option<Ending>>,
-    whoami: Whoami,
     profile: ProfilePath,
     /// To lock the profile under another password.
     key: Arc<LocalKey>,
@@ -71,23 +71,54 @@ impl Client {
                 return Err(Error::NoProfile(profile.name().to_owned()));
             }
             let lock = profile.lock()?;
-            let key = match unlock {
-                Unlock::Remembered => profile.remembered()?,
-                Unlock::Password(password) => profile.unlock(&password)?,
+            let (key, password) = match unlock {
+                Unlock::Remembered => (profile.remembered()?, None),
+                Unlock::Password(password) => (profile.unlock(&password)?, Some(password)),
             };
             let db = store::open(&profile.database(), &key)?;
             let own = own::load(&db)?.ok_or_else(|| Error::NoProfile(profile.name().to_owned()))?;
-            let whoami = whoami(&own)?;
-            let (engine, ending) = Engine::start(db, own, lock)?;
+            let (engine, ending) = Engine::start(db, own, lock, password)?;
             let (ending, key) = (Mutex::new(Some(ending)), Arc::new(key));
-            Ok(Self { engine: Some(engine), ending, whoami, profile, key })
+            Ok(Self { engine: Some(engine), ending, profile, key })
         })
         .await?
     }
 
-    /// Who this profile is.
-    pub fn whoami(&self) -> &Whoami {
-        &self.whoami
+    /// Reads every page of a profile that nobody holds.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if one of them is not as it was written; as [`Client::open`].
+    pub async fn examine(profile: &ProfilePath, unlock: Unlock) -> Result<(), Error> {
+        let profile = profile.clone();
+        blocking(move || {
+            let _lock = profile.lock()?;
+            let key = match unlock {
+                Unlock::Remembered => profile.remembered()?,
+                Unlock::Password(password) => profile.unlock(&password)?,
+            };
+            store::examine(&store::open(&profile.database(), &key)?)
+        })
+        .await?
+    }
+
+    /// Who this profile is. Its device and its identity may become others.
+    pub async fn whoami(&self) -> Result<Whoami, Error> {
+        self.database(|db| whoami(&own::load(db)?.ok_or(Error::Closed)?)).await
+    }
+
+    /// The account's password, which is at hand: should this profile turn out to be an old copy of itself with the next
+    /// connection, it becomes a new device by itself. It is forgotten as soon as that is certain.
+    pub fn offer_password(&self, password: Zeroizing<String>) {
+        let _ = self.command(Command::Password(password));
+    }
+
+    /// Makes this profile, which is an old copy or signed out, another device of its account. Its history stays; its local
+    /// password becomes this one. To be called once a connection has failed with [`Error::OldCopy`] or [`Error::SignedOut`].
+    pub async fn log_in_again(&self, password: &Zeroizing<String>) -> Result<Whoami, Error> {
+        self.ask(|reply| Command::LogInAgain(password.clone(), reply)).await?;
+        let (profile, key, password) = (self.profile.clone(), self.key.clone(), password.clone());
+        blocking(move || profile.replace_key(&key, &password)).await??;
+        self.whoami().await
     }
 
     /// A new subscription to everything that happens from now on.
@@ -222,10 +253,10 @@ impl Client {
 
     /// The next piece of an export; without a cursor the first.
     pub async fn export(&self, request: ExportRequest, cursor: Option<ExportCursor>) -> Result<ExportPage, Error> {
-        let own = self.whoami.username.clone();
         self.database(move |db| {
+            let own = own::load(db)?.ok_or(Error::Closed)?;
             let chat = request.chat.as_deref().map(|chat| address::resolve(db, chat)).transpose()?;
-            export::page(db, &own, &ExportRequest { chat, ..request }, cursor)
+            export::page(db, &own.username, &ExportRequest { chat, ..request }, cursor)
         })
         .await
     }

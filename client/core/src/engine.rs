@@ -18,6 +18,7 @@ mod log;
 mod membership;
 pub(crate) mod messages;
 mod notes;
+mod old_copy;
 mod order;
 mod roster;
 mod sending;
@@ -50,6 +51,7 @@ use waxwing_e2ee::account::{AccountKeys, AuthenticationKey};
 use waxwing_protocol::{
     Bytes, ConversationId, DeviceId, Event as WireEvent, Link, Request, authentication_message, limits,
 };
+use zeroize::Zeroizing;
 
 /// How long a receipt waits for company.
 const RECEIPT_DELAY: Duration = Duration::from_millis(400);
@@ -77,6 +79,10 @@ pub(crate) enum Command {
     CaughtUp(Reply<()>),
     /// Whether the server is connected.
     Online(oneshot::Sender<bool>),
+    /// The password, should this profile turn out to be an old copy.
+    Password(Zeroizing<String>),
+    /// Becomes another device of the account, where this one is none any more.
+    LogInAgain(Zeroizing<String>, Reply<()>),
     /// Something about the backup.
     Backup(BackupCommand),
     /// Something about groups and rooms.
@@ -118,6 +124,8 @@ pub(crate) struct Engine {
     /// Why there is no connection, if it was tried.
     trouble: Option<Error>,
     closing: Option<(Instant, Reply<()>)>,
+    /// As its user has just given it, until it is certain that this profile is no old copy.
+    password: Option<Zeroizing<String>>,
     backup: backup::Keeper,
     /// When a message goes next.
     expiry: Option<Instant>,
@@ -209,6 +217,7 @@ impl Engine {
         db: Database,
         own: Own,
         lock: ProfileLock,
+        password: Option<Zeroizing<String>>,
     ) -> Result<(mpsc::UnboundedSender<Command>, Ending), Error> {
         let link: Link =
             own.server.parse().map_err(|error| Error::Storage(format!("the stored server link: {error}")))?;
@@ -232,6 +241,7 @@ impl Engine {
             failures: HashMap::new(),
             trouble: None,
             closing: None,
+            password,
             backup,
             expiry: None,
             wipe: false,
@@ -256,7 +266,7 @@ impl Engine {
                 Err(error) => tracing::warn!(%error, "messages that are to disappear"),
             }
             if let Err(error) = self.work().await {
-                self.disconnect(&error);
+                self.fail(error).await;
             }
             if let Some(reply) = self.closed().await {
                 let done = store::checkpoint(&self.db);
@@ -273,17 +283,17 @@ impl Engine {
                         Err(error) => Err(error),
                     };
                     if let Err(error) = outcome {
-                        self.disconnect(&error);
+                        self.fail(error).await;
                     }
                 }
                 Some(Wake::Network(incoming, answers)) => {
                     if let Err(error) = self.take_in(incoming, answers).await {
-                        self.disconnect(&error);
+                        self.fail(error).await;
                     }
                 }
                 Some(Wake::Backup(tag, answer)) => {
                     if let Err(error) = self.backup_answered(tag, answer).await {
-                        self.disconnect(&error);
+                        self.fail(error).await;
                     }
                 }
                 Some(Wake::Timer) => {
@@ -404,6 +414,11 @@ impl Engine {
                 _ => self.waiting_for_caught_up.push(reply),
             },
             Command::Online(reply) => drop(reply.send(matches!(self.reach, State::Online(_)))),
+            Command::Password(password) => self.password = Some(password),
+            Command::LogInAgain(password, reply) => {
+                let done = self.log_in_again(&password).await;
+                drop(reply.send(done));
+            }
             Command::Backup(command) => self.handle_backup(command),
             Command::Group(command) => self.handle_group(command).await,
             Command::Listen(listener) => self.listeners.push(listener),
@@ -502,6 +517,11 @@ impl Engine {
         }
         let (answer_to, answers) = mpsc::unbounded_channel();
         let unsettled = chats::unsettled(&self.db)?;
+        // While the password is at hand: is this an old copy? A chat tells it before it sends, even where nothing is new.
+        let behind = match self.password {
+            Some(_) => chats::active(&self.db)?.into_iter().collect(),
+            None => BTreeSet::new(),
+        };
         self.dirty.extend(&unsettled);
         self.reach = State::Online(Box::new(Online {
             connection,
@@ -512,7 +532,7 @@ impl Engine {
             checked: HashSet::new(),
             held: HashMap::new(),
             lanes: BTreeMap::new(),
-            behind: BTreeSet::new(),
+            behind,
             inbox_due: true,
             conversations_due: true,
             restock,
@@ -533,13 +553,14 @@ impl Engine {
         Ok(())
     }
 
-    /// The connection is of no use any more, or never was. Tries again if that may help.
+    /// The connection is of no use any more, or never was: see [`Engine::fail`]. Tries again if that may help.
     fn disconnect(&mut self, error: &Error) {
         let hopeless = matches!(
             error,
             Error::SignedOut
                 | Error::AccountDisabled
                 | Error::OldCopy
+                | Error::Damaged(_)
                 | Error::ServerRestored
                 | Error::WrongServer { .. }
         );
@@ -554,7 +575,12 @@ impl Engine {
         for waiting in self.waiting_for_sent.drain().flat_map(|(_, waiting)| waiting) {
             drop(waiting.send(Err(error.clone())));
         }
-        self.tell(&Event::Connection(Reach::Offline { reason: error.to_string(), retry_in }));
+        let reason = match (error.advice(), retry_in) {
+            // Nothing comes back by itself: whoever reads this has to do something.
+            (Some(advice), None) => format!("{error}; {advice}"),
+            _ => error.to_string(),
+        };
+        self.tell(&Event::Connection(Reach::Offline { reason, retry_in }));
     }
 
     /// Why nothing can be sent or fetched now.
@@ -568,6 +594,7 @@ impl Engine {
             return;
         }
         online.caught_up = true;
+        self.password = None;
         // This one is of use: should it end, the next try comes soon.
         self.retries = retries();
         for waiting in self.waiting_for_caught_up.drain(..) {

@@ -193,7 +193,7 @@ pub enum Error {
     #[error("the server's database was restored or replaced since this device last saw it")]
     ServerRestored,
     /// This profile is an older copy: another copy of it has sent meanwhile.
-    #[error("this profile is an old copy: messages were sent from a newer one")]
+    #[error("this profile is an old copy: a newer one has used its keys since. Nothing was sent")]
     OldCopy,
     /// The user's identity is not the pinned one.
     #[error("the identity of '{0}' has changed: it is not the one that this device knows")]
@@ -290,7 +290,7 @@ impl Error {
             Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
             Self::AccountDisabled => "ask the server's operator; the local history stays readable",
             Self::TooManySessions { .. } => "close waxwing on another device, or ask the server's operator",
-            Self::SignedOut => "log in again with 'waxwing login' in a new profile",
+            Self::SignedOut => "run 'waxwing login' on this profile: it becomes a new device, and its history stays",
             Self::WeakPassword(_) => "use a few unrelated words, or a password manager",
             Self::UsernameTaken(_) => "choose another username",
             Self::UnknownUser(_) => "check the spelling; usernames are the same for everybody on one server",
@@ -305,9 +305,13 @@ impl Error {
                  with 'waxwing trust'"
             }
             Self::Untrusted { .. } => "nothing was sent; the server may be compromised: ask its owner",
-            Self::OldCopy => "log in again in a new profile; keys of an old copy must not be used",
+            Self::OldCopy => {
+                "run 'waxwing login' on this profile: it becomes a new device with new keys, and its history stays"
+            }
             Self::ServerRestored => "ask the server's owner; until then the local history stays readable",
-            Self::Damaged(_) => "put the profile's folder back from a copy, or log in again in a new profile",
+            Self::Damaged(_) => {
+                "run 'waxwing login': it keeps the damaged folder aside, makes a new device and restores the backup"
+            }
             Self::BadRecoveryCode => "check the username and the code; it was replaced if it was used before",
             Self::MistypedRecoveryCode(_) => "compare it with what you wrote down; nothing was sent",
             Self::UnknownDevice(_) | Self::AmbiguousDevice(_) => {

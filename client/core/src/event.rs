@@ -66,6 +66,11 @@ pub enum Event {
         /// Its id, 32 hexadecimal digits.
         device: String,
     },
+    /// This profile was an old copy of itself, or its device was signed out: it is another device now, and keeps its history.
+    EnrolledAnew {
+        /// The new device's id, 32 hexadecimal digits.
+        device: String,
+    },
     /// A user has a new identity, which the one that was known vouched for. Nothing is held.
     IdentityRenewed {
         /// Who.

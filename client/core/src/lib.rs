@@ -61,7 +61,10 @@ fn random() -> UnwrapErr<getrandom::SysRng> {
 
 /// Our own part of a group failed, not what somebody sent.
 fn mls_error(error: &MlsError) -> Error {
-    Error::Storage(error.to_string())
+    match error {
+        MlsError::Database(error) => error.into(),
+        error => Error::Storage(error.to_string()),
+    }
 }
 
 /// This device as it signs in groups.

@@ -13,8 +13,8 @@ use crate::{
 };
 use std::sync::Arc;
 use waxwing_e2ee::account::{
-    AccountKey, AccountKeys, AccountSecrets, DEVICE_LIMIT, IdentityPublicKey, KdfParameters, ListedDevice,
-    RecoveryCode, WrapKind, credential, rotation,
+    AccountError, AccountKey, AccountKeys, AccountSecrets, DEVICE_LIMIT, IdentityPublicKey, KdfParameters,
+    ListedDevice, RecoveryCode, VerifiedDeviceList, WrapKind, credential, rotation,
 };
 use waxwing_protocol::{
     self as wire, Authenticator, DeviceId, ErrorCode, Link, NewCredentials, NewIdentity, Request, Response,
@@ -60,6 +60,18 @@ pub(crate) struct Revision<'a> {
     pub(crate) password: Option<NewPassword>,
     /// Whether identity, backup key and vault secret are replaced by new ones.
     pub(crate) rotate: bool,
+    /// The newest list that this profile knows, if it has one.
+    pub(crate) known: Option<&'a VerifiedDeviceList>,
+}
+
+/// What the next device list is made of.
+pub(crate) struct Base {
+    /// The devices that are there, before any change.
+    pub(crate) devices: Vec<ListedDevice>,
+    /// The version of the next list.
+    pub(crate) version: u64,
+    /// The version of the server's, if that is not the one before.
+    pub(crate) follows: Option<u64>,
 }
 
 /// What a revision made.
@@ -107,13 +119,35 @@ impl Owner {
         let answer = call(Request::Login { username: name.clone(), authenticator }).await.map_err(refused)?;
         let Response::Vault(vault) = answer else { return Err(unexpected()) };
         let keys = AccountKeys::open(name.as_str(), &vault.vault.0, &vault.wrap.0, kind, &secrets);
-        let keys = Arc::new(keys.map_err(|error| refused(account_error(error)))?);
+        let keys = Arc::new(keys.map_err(|error| match error {
+            // It has just said that the secret is right.
+            AccountError::Locked => Error::ServerMisbehaves(
+                "the vault that it gives does not open with what it has accepted: it is damaged, or another's".into(),
+            ),
+            error => account_error(error),
+        })?);
         let account = VerifiedAccount::verify(&vault.account, name.as_str())?;
         if account.identity != keys.identity.public() {
             let reason = "its identity key is not the one in the vault".to_owned();
             return Err(Error::Untrusted { username: name.to_string(), reason });
         }
         Ok(Self { connection, name: name.clone(), keys, account, secrets, kdf })
+    }
+
+    /// What the next device list goes on from: the server's list, unless this profile knows that the server has forgotten
+    /// something. Then what is on both lists stays, so that no device comes back that was signed out, and the version leaves
+    /// out one, so that nobody takes it for a second list of a version that they have seen.
+    pub(crate) fn base(&self, known: Option<&VerifiedDeviceList>) -> Base {
+        let stored = &self.account.list;
+        let devices = stored.list.devices.iter();
+        match known {
+            Some(known) if stored.follows(known).is_err() => Base {
+                devices: devices.filter(|device| known.list.device(&device.id).is_some()).cloned().collect(),
+                version: stored.list.version.max(known.list.version).saturating_add(2),
+                follows: Some(stored.list.version),
+            },
+            _ => Base { devices: devices.cloned().collect(), version: stored.list.version + 1, follows: None },
+        }
     }
 
     /// Changes the account. Afterwards this owner stands for the account as it then is.
@@ -130,7 +164,8 @@ impl Owner {
         };
         let signing: &AccountKeys = new_keys.as_ref().unwrap_or(&self.keys);
         let (old_names, new_names) = (self.keys.account_key(), signing.account_key());
-        let mut devices = (revision.devices)(&current.list.devices, &old_names)?;
+        let base = self.base(revision.known);
+        let mut devices = (revision.devices)(&base.devices, &old_names)?;
         if devices.is_empty() || devices.len() > DEVICE_LIMIT {
             return Err(Error::Refused("an account has at least one device, and 32 at most".into()).into());
         }
@@ -145,8 +180,9 @@ impl Owner {
         let gone: Vec<_> =
             current.list.devices.iter().filter(gone).map(|device| (device.clone(), name(device))).collect();
         let removed = gone.iter().map(|(device, _)| DeviceId(device.id)).collect();
-        let list = current.list.successor(&current.hash, devices);
-        let version = list.version;
+        let mut list = current.list.successor(&current.hash, devices);
+        list.version = base.version;
+        let (version, follows) = (base.version, base.follows);
         let signed_list = list.sign(&signing.identity, &mut random());
 
         let mut recovery_code = None;
@@ -181,7 +217,7 @@ impl Owner {
         });
         let statement = identity.as_ref().map(|identity| identity.statement.0.clone());
         let request =
-            ReviseAccount { version, device_list: signed_list.clone().into(), removed, credentials, identity };
+            ReviseAccount { version, device_list: signed_list.clone().into(), removed, credentials, identity, follows };
         match self.connection.call(Request::ReviseAccount(Box::new(request))).await {
             Ok(Response::Done) => {}
             Ok(_) => return Err(unexpected().into()),

@@ -149,6 +149,27 @@ impl ProfilePath {
         Ok(forgotten)
     }
 
+    /// Where the key for the next start is kept, as far as the folder says.
+    pub fn remembering(&self) -> Remembered {
+        let open = self.folder.join("key.open");
+        match (open.exists(), self.folder.join("key.keyring").exists()) {
+            (true, _) => Remembered::File(open),
+            (false, true) => Remembered::Keyring,
+            (false, false) => Remembered::No,
+        }
+    }
+
+    /// Gives the folder of a profile that cannot be read another name, so that a new one can have its name; says which.
+    pub fn set_aside(&self) -> Result<PathBuf, Error> {
+        let _lock = self.lock()?;
+        let parent = self.folder.parent().unwrap_or(Path::new("."));
+        let names = (1..).map(|number| parent.join(format!("{}.damaged-{number}", self.name)));
+        let aside = names.into_iter().find(|folder| !folder.exists()).unwrap_or_default();
+        fs::rename(&self.folder, &aside).map_err(|error| storage(&error))?;
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(|error| storage(&error))?;
+        Ok(aside)
+    }
+
     /// Checks the password, and keeps the key for the next starts if that is wanted.
     pub async fn check(&self, password: Zeroizing<String>, remember: bool) -> Result<Remembered, Error> {
         let profile = self.clone();

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0006_order.sql"),
     include_str!("../../../migrations/client/0007_messages.sql"),
     include_str!("../../../migrations/client/0010_groups.sql"),
+    include_str!("../../../migrations/client/0013_enrolment.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.
@@ -53,7 +54,7 @@ pub(crate) fn open_in_memory(key: &LocalKey) -> Result<Connection, Error> {
     prepare(Connection::open_in_memory()?, key)
 }
 
-fn prepare(mut db: Connection, key: &LocalKey) -> Result<Connection, Error> {
+fn prepare(db: Connection, key: &LocalKey) -> Result<Connection, Error> {
     // SQLCipher would write its complaints to stderr.
     db.execute_batch("PRAGMA cipher_log_level = NONE;")?;
     let mut pragma = Zeroizing::new(String::with_capacity(96));
@@ -64,15 +65,34 @@ fn prepare(mut db: Connection, key: &LocalKey) -> Result<Connection, Error> {
     }
     pragma.push_str("'\";");
     db.execute_batch(&pragma)?;
+    furnish(db)
+}
+
+/// The settings and the tables.
+fn furnish(mut db: Connection) -> Result<Connection, Error> {
     // FULL: the server deletes what we acknowledge. secure_delete: used secrets must not linger in free pages.
     db.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;
          PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 5000;",
     )?;
     migrate(&mut db)?;
-    mls::migrate(&mut db).map_err(|error| Error::Storage(error.to_string()))?;
+    if let Err(error) = mls::migrate(&mut db) {
+        // What it says of a damaged page is hard to tell from all else.
+        examine(&db)?;
+        return Err(Error::Storage(error.to_string()));
+    }
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
+}
+
+/// Reads every page: each carries a code that proves that it is as it was written.
+pub(crate) fn examine(db: &Connection) -> Result<(), Error> {
+    let mut check = db.prepare("PRAGMA cipher_integrity_check")?;
+    let damaged = check.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    match damaged.first() {
+        Some(first) => Err(Error::Damaged(first.clone())),
+        None => Ok(()),
+    }
 }
 
 fn migrate(db: &mut Connection) -> Result<(), Error> {
@@ -107,9 +127,16 @@ pub(crate) fn checkpoint(db: &Connection) -> Result<(), Error> {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&rusqlite::Error> for Error {
+    fn from(error: &rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
-                Self::Damaged("'history.db' is no database of this key".into())
+            Some(rusqlite::ErrorCode::NotADatabase) => Self::Damaged("'history.db' is no database of this key".into()),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Self::Damaged("a page of 'history.db' is not as it was written".into())
             }
             Some(rusqlite::ErrorCode::DiskFull) => Self::Storage("the disk is full".into()),
             _ => Self::Storage(error.to_string()),
@@ -125,3 +152,6 @@ pub(crate) fn array<const N: usize>(row: &rusqlite::Row<'_>, column: &str) -> ru
         rusqlite::Error::FromSqlConversionFailure(0, kind, format!("{column}: {} bytes", blob.len()).into())
     })
 }
+
+#[cfg(test)]
+mod tests;

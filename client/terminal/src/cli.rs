@@ -357,6 +357,8 @@ pub(crate) enum DevicesCommand {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Sign the devices again as this one knows them, where the server was restored and has forgotten a change of them
+    Repair,
 }
 
 #[derive(Debug, Subcommand)]

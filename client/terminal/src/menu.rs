@@ -166,6 +166,10 @@ async fn leave(backend: Backend, done: Result<(), Failure>) -> Result<(), Failur
     if interrupted {
         return done;
     }
+    if matches!(done, Err(Failure::Core(Error::Locked))) {
+        // The question that was open still reads the terminal, so no other can be asked here.
+        say("\nLocked. Start 'waxwing' again: it asks for the password.");
+    }
     say(&notice("Closing…"));
     backend.finish(done).await
 }
@@ -194,6 +198,7 @@ async fn greet(backend: &Backend) -> Result<(), Failure> {
                     return;
                 }
                 Happening::Ended | Happening::Locked => return,
+                Happening::Event(Event::EnrolledAnew { .. }) => say(&notice(output::ENROLLED_ANEW)),
                 _ => {}
             }
         }

@@ -11,6 +11,9 @@ use std::io::{self, Write};
 use waxwing_core::{Chat, ChatKind, Content, Message, MessageState, Remembered};
 
 /// The server shows a new key that the known one vouches for.
+pub(crate) const ENROLLED_ANEW: &str =
+    "this profile was an old copy, whose keys must not be used again: it is a new device now. Its history stays";
+
 pub(crate) const SERVER_KEY_REPLACED: &str = "the server's key was replaced, vouched for by the old one";
 
 /// Neither colours nor cursor movements nor characters beyond ASCII as decoration: `NO_COLOR` or a dumb terminal.

@@ -62,7 +62,14 @@ pub(crate) async fn open(profile: &ProfilePath, file: Option<&Path>, quiet: bool
         match Client::open(profile, Unlock::Remembered).await {
             // Remembered, but the keyring does not give it: the password still opens it.
             Err(Error::Locked) => {}
-            opened => return Ok(opened?),
+            opened => {
+                let client = opened?;
+                // It is at hand, should this turn out to be an old copy; where it is not needed it may as well be missing.
+                if let Some(password) = file.and_then(|file| read_file(file, true).ok()) {
+                    client.offer_password(password);
+                }
+                return Ok(client);
+            }
         }
     }
     let question = format!("Password of the profile '{}'", profile.name());

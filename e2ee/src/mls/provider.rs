@@ -21,6 +21,26 @@ pub fn migrate(db: &mut Connection) -> Result<(), MlsError> {
     SqliteStorageProvider::<Cbor, _>::new(db).run_migrations().map_err(|error| MlsError::Migration(Box::new(error)))
 }
 
+/// Deletes all groups and keys: the device that they were of is none any more. `tx` is an open transaction.
+///
+/// # Errors
+/// [`MlsError::Database`].
+pub fn forget(tx: &Connection) -> Result<(), MlsError> {
+    let tables: Vec<String> = tx
+        .prepare(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'openmls_sqlite_storage_migrations'
+             AND (name GLOB 'openmls_*' OR name GLOB 'vc_*' OR name GLOB 'registered_vc_*')",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    // Some of them refer to each other.
+    tx.execute_batch("PRAGMA defer_foreign_keys = ON;")?;
+    for table in tables {
+        tx.execute(&format!("DELETE FROM \"{table}\""), [])?;
+    }
+    Ok(())
+}
+
 /// Runs `work` so that an error undoes what it wrote in the open transaction, and nothing else. May be nested.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use crate::actors::*;
 use ciborium::Value;
 use rusqlite::Connection;
 use std::collections::HashSet;
-use waxwing_e2ee::mls::{Device, Group, Mls, MlsError, SUITE_ID, savepoint};
+use waxwing_e2ee::mls::{Device, Group, Mls, MlsError, SUITE_ID, forget, savepoint};
 
 #[test]
 fn a_rollback_takes_back_the_ratchet_step() {
@@ -34,6 +34,33 @@ fn a_savepoint_undoes_its_own_part_only() {
     savepoint(&tx, || insert(4)).unwrap();
     let sum: i64 = tx.query_row("SELECT sum(n) FROM t", [], |row| row.get(0)).unwrap();
     assert_eq!(sum, 5);
+}
+
+#[test]
+fn what_is_forgotten_leaves_no_row_of_any_group_or_key() {
+    let (mut alice, _, mut bob) = trio();
+    let entry = alice.send("hello");
+    bob.receive(&entry).unwrap();
+    let mut tablet = Phone::bob(4);
+    tablet.key_package();
+    for phone in [&mut bob, &mut tablet] {
+        let rows = |db: &Connection| -> Vec<(String, i64)> {
+            let names = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT GLOB 'sqlite_*'";
+            let mut query = db.prepare(names).unwrap();
+            let names = query.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+            let count = |name: &String| db.query_row(&format!("SELECT count(*) FROM {name}"), [], |row| row.get(0));
+            names
+                .filter(|name| !name.ends_with("_migrations"))
+                .map(|name| (name.clone(), count(&name).unwrap()))
+                .collect()
+        };
+        assert!(rows(&phone.db).iter().any(|(_, count)| *count > 0));
+        let tx = phone.db.transaction().unwrap();
+        forget(&tx).unwrap();
+        tx.commit().unwrap();
+        let left: Vec<_> = rows(&phone.db).into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(left, [], "rows that were not forgotten");
+    }
 }
 
 #[test]

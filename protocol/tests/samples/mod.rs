@@ -88,11 +88,23 @@ pub(crate) fn revision() -> ReviseAccount {
             backup_key: bytes(2, 0xd1),
             statement: bytes(3, 0xd5),
         }),
+        follows: None,
     }
 }
 
 pub(crate) fn segment(byte: u8) -> SegmentId {
     SegmentId([byte; 16])
+}
+
+/// A device in the place of another, over a list that is older than the account's devices know.
+fn replacing() -> EnrolDevice {
+    EnrolDevice {
+        device: NewDevice { id: device(2), authentication_key: bytes(32, 0xd4) },
+        version: 9,
+        device_list: bytes(4, 0xd2),
+        replaces: Some(device(1)),
+        follows: Some(6),
+    }
 }
 
 pub(crate) fn requests() -> Vec<Request> {
@@ -105,6 +117,8 @@ pub(crate) fn requests() -> Vec<Request> {
             device: NewDevice { id: device(2), authentication_key: bytes(32, 0xd4) },
             version: 2,
             device_list: bytes(4, 0xd2),
+            replaces: None,
+            follows: None,
         })),
         Request::Authenticate { device: device(1), signature: bytes(64, 0x51) },
         Request::PublishKeyPackages { one_time: vec![bytes(2, 1), bytes(2, 2)], last_resort: Some(bytes(2, 3)) },
@@ -280,6 +294,8 @@ pub(crate) fn messages() -> Vec<(String, Bytes)> {
     for request in requests() {
         all.push((format!("Request.{}", request_name(&request)), encode(&ClientFrame { id: 7, request })));
     }
+    let request = Request::EnrolDevice(Box::new(replacing()));
+    all.push(("Request.EnrolDevice.Replaces".to_owned(), encode(&ClientFrame { id: 7, request })));
     for response in responses() {
         let name = format!("Response.{}", response_name(&response));
         all.push((name, encode(&ServerFrame::Response { id: 7, response })));

@@ -8,8 +8,8 @@ use crate::{
     sealing::{DataKey, Purpose, SealingError},
     session::{AccountProven, Device, Peer, SignedIn},
     store::{
-        AccountRevision, EnrolOutcome, NewAccount, ReviseOutcome, RevisedCredentials, SealedEmail, SealedVault,
-        SignUpOutcome, Store, StoreError,
+        AccountRevision, EnrolOutcome, Enrolment, NewAccount, ReviseOutcome, RevisedCredentials, SealedEmail,
+        SealedVault, SignUpOutcome, Store, StoreError,
     },
 };
 use waxwing_protocol::{
@@ -187,7 +187,12 @@ async fn prove(
     Ok((AccountProven { account: record.account, username }, vault))
 }
 
-/// Adds a device to the account that was proven.
+/// The version of the list in whose place one of this version comes.
+fn followed(version: u64, follows: Option<u64>) -> Result<u64, Failure> {
+    follows.or(version.checked_sub(1)).ok_or_else(|| ErrorCode::DeviceListConflict.into())
+}
+
+/// Adds a device to the account that was proven. The one that it replaces is signed out before this is answered.
 pub(crate) async fn enrol_device(
     context: &Context,
     peer: &Peer,
@@ -197,10 +202,17 @@ pub(crate) async fn enrol_device(
     let (account, device) = (proven.account, request.device.id);
     let rules = &context.current().rules.sessions;
     let seat = context.limiter.sessions.sit(rules, device, Some(account), peer.origin)?;
-    let list = request.device_list.0;
-    match context.store.enrol_device(account, request.device, request.version, list, now_ms()).await? {
-        EnrolOutcome::Enrolled => Ok(SignedIn { device: Device { id: device, account }, seat }),
+    let EnrolDevice { device: new, version, device_list, replaces, follows } = request;
+    let follows = followed(version, follows)?;
+    let device_list = device_list.0;
+    let enrolment = Enrolment { account, device: new, version, follows, device_list, replaces, now_ms: now_ms() };
+    match context.store.enrol_device(enrolment).await? {
+        EnrolOutcome::Enrolled => {
+            context.hub.sign_out(replaces.as_slice());
+            Ok(SignedIn { device: Device { id: device, account }, seat })
+        }
         EnrolOutcome::Conflict => Err(ErrorCode::DeviceListConflict.into()),
+        EnrolOutcome::UnknownDevice => Err(ErrorCode::BadRequest.into()),
     }
 }
 
@@ -210,7 +222,8 @@ pub(crate) async fn revise(
     proven: &AccountProven,
     request: ReviseAccount,
 ) -> Result<Response, Failure> {
-    let ReviseAccount { version, device_list, removed, credentials, identity } = request;
+    let ReviseAccount { version, device_list, removed, credentials, identity, follows } = request;
+    let follows = followed(version, follows)?;
     let username = &proven.username;
     let credentials = match credentials {
         None => None,
@@ -228,6 +241,7 @@ pub(crate) async fn revise(
     let revision = AccountRevision {
         account: proven.account,
         version,
+        follows,
         device_list: device_list.0,
         removed: removed.clone(),
         credentials,

@@ -99,6 +99,8 @@ pub struct AccountRevision {
     pub account: AccountId,
     /// The version of the new device list.
     pub version: u64,
+    /// The version that must be stored now; a lower one.
+    pub follows: u64,
     /// The list itself.
     pub device_list: Vec<u8>,
     /// The devices that it no longer names.
@@ -135,6 +137,12 @@ pub enum ReviseOutcome {
     UnknownDevice,
 }
 
+/// Whether a device list may take the stored one's place. Its version is the next one, or higher where the account's devices
+/// know of others that this database has forgotten.
+pub(super) fn may_follow(stored: u64, follows: u64, version: u64) -> bool {
+    stored == follows && version > stored && i64::try_from(version).is_ok()
+}
+
 /// The statements about former identities as they are stored, the new one behind the others; the oldest go when there
 /// are too many.
 pub(super) fn add_rotation(stored: Option<&[u8]>, statement: &Bytes) -> Option<Vec<u8>> {
@@ -164,13 +172,35 @@ pub struct DeviceRow {
     pub seen_day: Option<u32>,
 }
 
+/// A new device of an account.
+#[derive(Clone, Debug)]
+pub struct Enrolment {
+    /// Whose.
+    pub account: AccountId,
+    /// Its public half.
+    pub device: NewDevice,
+    /// The version of the device list that names it.
+    pub version: u64,
+    /// The version that must be stored now; a lower one.
+    pub follows: u64,
+    /// The list itself.
+    pub device_list: Vec<u8>,
+    /// The device whose place it takes.
+    pub replaces: Option<DeviceId>,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+}
+
 /// How an enrolment ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnrolOutcome {
-    /// The device may sign in; devices that share a conversation with the account, and its own, were notified.
+    /// The device may sign in; devices that share a conversation with the account, and its own, were notified. The one that
+    /// it replaces is gone, as by a revision.
     Enrolled,
     /// Not the next version of the device list (or the device id exists, or the account is full).
     Conflict,
+    /// The device to replace is none of the account's.
+    UnknownDevice,
 }
 
 /// A new invite.

@@ -25,8 +25,8 @@ pub mod revisions;
 pub mod rooms;
 
 use super::{
-    AccountId, AccountRevision, Append, AppendBody, AppendOutcome, CreateOutcome, Join, NewAccount, NewConversation,
-    Publish, ReviseOutcome, SealedEmail, SealedVault, SharedOperatorStore, SignUpOutcome,
+    AccountId, AccountRevision, Append, AppendBody, AppendOutcome, CreateOutcome, Enrolment, Join, NewAccount,
+    NewConversation, Publish, ReviseOutcome, SealedEmail, SealedVault, SharedOperatorStore, SignUpOutcome,
 };
 use async_trait::async_trait;
 use std::{sync::Arc, time::Duration};
@@ -54,6 +54,8 @@ macro_rules! store_conformance {
             accounts::hostile_texts_are_stored_literally
             accounts::enrolment_takes_the_next_version_only
             accounts::an_account_has_a_limited_number_of_devices
+            accounts::a_device_takes_the_place_of_another
+            revisions::a_list_may_skip_versions_that_the_database_has_forgotten
             accounts::an_invite_lets_in_as_many_as_it_says
             accounts::a_bad_invite_creates_nothing
             accounts::a_failed_sign_up_uses_no_invite
@@ -216,7 +218,7 @@ impl Stage {
     /// Enrols a further device with the id `[device; 16]`; `version` is the device list's.
     pub async fn enrol(&self, person: &Person, device: u8, version: u64) -> DeviceId {
         let list = format!("list {version}").into_bytes();
-        let outcome = self.store.enrol_device(person.account, new_device(device), version, list, START_MS).await;
+        let outcome = self.store.enrol_device(enrolment(person.account, new_device(device), version, list)).await;
         assert_eq!(outcome.unwrap(), super::EnrolOutcome::Enrolled);
         device_id(device)
     }
@@ -316,6 +318,12 @@ pub fn new_device(byte: u8) -> NewDevice {
     NewDevice { id: device_id(byte), authentication_key: vec![byte; 32].into() }
 }
 
+/// A further device, in nobody's place.
+pub fn enrolment(account: AccountId, device: NewDevice, version: u64, device_list: Vec<u8>) -> Enrolment {
+    let follows = version.saturating_sub(1);
+    Enrolment { account, device, version, follows, device_list, replaces: None, now_ms: START_MS }
+}
+
 /// An account whose first device has the id `[device; 16]`.
 pub fn new_account(name: &str, device: u8) -> NewAccount {
     NewAccount {
@@ -344,6 +352,7 @@ pub fn revision(person: &Person, version: u64) -> AccountRevision {
     AccountRevision {
         account: person.account,
         version,
+        follows: version.saturating_sub(1),
         device_list: format!("list {version}").into_bytes(),
         removed: Vec::new(),
         credentials: None,

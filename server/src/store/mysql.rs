@@ -30,7 +30,7 @@ pub use migrate::{MigrationReport, migrate, pending};
 pub use options::{MysqlOptions, MysqlTls, MysqlUrlError};
 
 use super::{
-    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment,
     JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
     Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
@@ -43,7 +43,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
-    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, RoomInfo, RoomName, SegmentId, Username,
+    InboxItem, Incarnation, KeyPackageStock, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 
 /// The least `max_allowed_packet`: the longest handshake is just below 1 MiB.
@@ -134,15 +134,8 @@ impl Store for MysqlStore {
         self.database.account(username).await
     }
 
-    async fn enrol_device(
-        &self,
-        account: AccountId,
-        device: NewDevice,
-        version: u64,
-        device_list: Vec<u8>,
-        now_ms: u64,
-    ) -> Result<EnrolOutcome, StoreError> {
-        error::retried(|| self.database.enrol_device(account, &device, version, &device_list, now_ms)).await
+    async fn enrol_device(&self, enrolment: Enrolment) -> Result<EnrolOutcome, StoreError> {
+        error::retried(|| self.database.enrol_device(&enrolment)).await
     }
 
     async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError> {

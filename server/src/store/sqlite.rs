@@ -25,7 +25,7 @@ mod writer;
 pub use schema::{MigrationReport, OpenError, migrate, pending, renew, verify};
 
 use super::{
-    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment,
     JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
     Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
@@ -36,7 +36,7 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::{Mutex, oneshot};
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
-    InboxItem, Incarnation, KeyPackageStock, NewDevice, Page, RoomInfo, RoomName, SegmentId, Username,
+    InboxItem, Incarnation, KeyPackageStock, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 use writer::{Task, Writer};
 
@@ -105,15 +105,8 @@ impl Store for SqliteStore {
         self.readers.read(move |connection| accounts::account(connection, &username)).await
     }
 
-    async fn enrol_device(
-        &self,
-        account: AccountId,
-        device: NewDevice,
-        version: u64,
-        device_list: Vec<u8>,
-        now_ms: u64,
-    ) -> Result<EnrolOutcome, StoreError> {
-        self.write(move |batch| batch.enrol_device(account, &device, version, &device_list, now_ms)).await
+    async fn enrol_device(&self, enrolment: Enrolment) -> Result<EnrolOutcome, StoreError> {
+        self.write(move |batch| batch.enrol_device(&enrolment)).await
     }
 
     async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError> {

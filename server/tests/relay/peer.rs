@@ -316,11 +316,24 @@ pub(crate) async fn open_chat(alice: &mut Peer) {
 
 pub(crate) fn enrol(version: u64, number: u8) -> Request {
     let device_list = vec![6; 700].into();
-    Request::EnrolDevice(Box::new(EnrolDevice { device: new_device(number), version, device_list }))
+    Request::EnrolDevice(Box::new(EnrolDevice {
+        device: new_device(number),
+        version,
+        device_list,
+        replaces: None,
+        follows: None,
+    }))
 }
 
 /// A revision that changes nothing but the list, and removes these devices from it.
 pub(crate) fn revise(version: u64, removed: &[u8]) -> ReviseAccount {
     let removed = removed.iter().copied().map(device).collect();
-    ReviseAccount { version, device_list: vec![7; 600].into(), removed, credentials: None, identity: None }
+    ReviseAccount {
+        version,
+        device_list: vec![7; 600].into(),
+        removed,
+        credentials: None,
+        identity: None,
+        follows: None,
+    }
 }

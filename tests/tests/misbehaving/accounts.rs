@@ -1,8 +1,9 @@
 //! What a server may ask of a password.
 
-use crate::server::Server;
+use crate::server::{DATA_KEY, Server};
 use anyhow::{Result, ensure};
 use std::{process::Command, time::Duration};
+use waxwing_server::sealing::{DataKey, Purpose};
 use waxwing_tests::{User, run_with_deadline};
 
 /// A refusal computes nothing, so this is long.
@@ -52,5 +53,38 @@ fn absurd_and_weak_password_costs_are_refused_before_anything_is_derived() -> Re
     }
     let login = second.command(&["login", "--server", server.link(), "--username", "alice", "--json"])?;
     run_with_deadline(&mut with_little_memory(&login), waxwing_tests::DEADLINE)?.expect_code(0)?;
+    Ok(())
+}
+
+/// The password is right, and what it should open does not open: one error, one try, and no profile that is half there.
+#[test]
+fn a_corrupt_vault_or_wrap_is_one_error_and_is_not_tried_again() -> Result<()> {
+    let server = Server::start()?;
+    let _first = User::sign_up(server.link(), "alice")?;
+    let second = User::new("alice")?;
+    for purpose in [Purpose::PasswordWrap, Purpose::Vault] {
+        let (asked, asking) = std::sync::mpsc::channel();
+        server.lies.login.tell(move |username, honest| {
+            let _ = asked.send(());
+            honest.map(|mut record| {
+                let key = DataKey::from_bytes(DATA_KEY);
+                let sealed = match purpose {
+                    Purpose::Vault => &mut record.sealed.vault,
+                    _ => &mut record.sealed.password_wrap,
+                };
+                let mut opened = key.open(purpose, username, sealed).expect("what the server has sealed");
+                let middle = opened.len() / 2;
+                opened[middle] ^= 1;
+                *sealed = key.seal(purpose, username, &opened).expect("sealed");
+                record
+            })
+        });
+        let refused = second.try_log_in(server.link(), &[])?.expect_code(3)?;
+        ensure!(refused.error()?.contains("vault"), "it does not say what is wrong: {}", refused.stderr);
+        server.lies.login.end();
+        assert_eq!(asking.iter().count(), 2, "once for the parameters, once for the vault");
+        second.run(&["whoami"])?.expect_code(1)?;
+    }
+    second.try_log_in(server.link(), &[])?.expect_code(0)?;
     Ok(())
 }

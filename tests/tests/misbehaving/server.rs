@@ -16,8 +16,7 @@ use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
 use waxwing_protocol::{
     AccountRecord, Address, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId,
-    Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, NewDevice, Page, RoomInfo, RoomName, SegmentId,
-    Username,
+    Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, Page, RoomInfo, RoomName, SegmentId, Username,
 };
 use waxwing_server::{
     install::Identity,
@@ -25,8 +24,8 @@ use waxwing_server::{
     rules::Rules,
     store::{
         AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
-        JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
-        Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+        Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest,
+        NewSegment, Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
         sqlite::{SqliteStore, migrate},
     },
 };
@@ -91,6 +90,9 @@ pub(crate) struct Lies {
     questions: AtomicUsize,
 }
 
+/// What this server seals with.
+pub(crate) const DATA_KEY: [u8; 32] = [42; 32];
+
 /// A server whose store lies.
 pub(crate) struct Server {
     pub(crate) lies: Arc<Lies>,
@@ -113,7 +115,7 @@ impl Server {
         let Identity { certificate_der, private_key_der } = Identity::generate()?;
         let identity = ServerIdentity { certificate_der, private_key_der };
         let pin = identity.pin()?;
-        let data_key = DataKey::from_bytes([42; 32]);
+        let data_key = DataKey::from_bytes(DATA_KEY);
         let config = RelayConfig {
             identity,
             data_key,
@@ -230,15 +232,8 @@ impl Store for Lying {
         Ok(self.lies.account.answer(username, self.honest.account(username).await?))
     }
 
-    async fn enrol_device(
-        &self,
-        account: AccountId,
-        device: NewDevice,
-        version: u64,
-        device_list: Vec<u8>,
-        now_ms: u64,
-    ) -> Result<EnrolOutcome, StoreError> {
-        self.honest.enrol_device(account, device, version, device_list, now_ms).await
+    async fn enrol_device(&self, enrolment: Enrolment) -> Result<EnrolOutcome, StoreError> {
+        self.honest.enrol_device(enrolment).await
     }
 
     async fn revise_account(&self, revision: AccountRevision) -> Result<ReviseOutcome, StoreError> {

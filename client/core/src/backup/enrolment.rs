@@ -71,7 +71,7 @@ fn create(tx: &Database, keys: &AccountKeys, number: u32) -> Result<(), Error> {
     Ok(())
 }
 
-/// At login, on the connection of the new device, while the vault is open: fetches the manifest, proves it, and keeps
+/// At login, or when a profile becomes another device, on the connection of the new device, while the vault is open: fetches the manifest, proves it, and keeps
 /// what the engine restores from. A backup that is refused stops no login.
 pub(crate) async fn open_at_login(
     connection: &Connection,
@@ -88,6 +88,8 @@ pub(crate) async fn open_at_login(
         Err(error) => Err(error),
     };
     let incarnation = connection.greeting.incarnation;
+    // A profile that becomes another device has a backup already, and its keys.
+    let before = store::backup::load(db)?;
     let none = store::in_transaction(db, |tx| {
         let opened = shown.and_then(|shown| {
             let version = shown.version;
@@ -98,6 +100,9 @@ pub(crate) async fn open_at_login(
             let manifest = VerifiedManifest::verify(&bytes.0, &own.username, list).map_err(refused)?;
             if manifest.version() != version {
                 return Err(Error::BackupRefused("its version is not the one that the server names".into()));
+            }
+            if let (Some(known), true) = (&before.hash, before.incarnation == Some(incarnation)) {
+                manifest.follows(before.version, known).map_err(refused)?;
             }
             let wrapped = manifest.wrapped();
             number = manifest.generation().saturating_add(1);
@@ -115,10 +120,13 @@ pub(crate) async fn open_at_login(
                 store::backup::update(tx, |standing| standing.enabled = !off)?;
                 Ok::<_, Error>(false)
             }
+            Ok(None) if before.generation.is_some() => Ok(false),
             Ok(None) => create(tx, keys, 1).map(|()| true),
             Err(error) => {
                 // This device may still begin a new backup, if its user wants that.
-                create(tx, keys, number)?;
+                if before.generation.is_none() {
+                    create(tx, keys, number)?;
+                }
                 let network = !matches!(error, Error::BackupRefused(_));
                 let said = error.to_string();
                 let block = move |standing: &mut Standing| (standing.error, standing.blocked) = (Some(said), !network);

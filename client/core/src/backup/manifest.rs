@@ -10,12 +10,12 @@ use crate::{
         self,
         backup::{Restored, Standing},
         coverage,
-        own::Own,
+        own::{self, Own},
     },
 };
 use rusqlite::Connection;
 use waxwing_e2ee::{
-    account::{DeviceList, IdentityPublicKey, VerifiedDeviceList},
+    account::{DeviceList, IdentityPublicKey},
     backup::{BackupError, Body, GenerationKey, SegmentEntry, StateEntry, VerifiedManifest},
 };
 use waxwing_protocol::Manifest;
@@ -44,7 +44,7 @@ pub(crate) fn check(db: &Connection, own: &Own, shown: &Manifest, incarnation: &
             Ok(Shown::None)
         };
     };
-    let manifest = match VerifiedManifest::verify(&bytes.0, &own.username, &own_list(own)?) {
+    let manifest = match VerifiedManifest::verify(&bytes.0, &own.username, &own::verified_list(own)?) {
         Err(BackupError::Signature) => verify_by_former(db, own, &bytes.0)?,
         verified => verified.map_err(refused)?,
     };
@@ -76,14 +76,8 @@ fn verify_by_former(db: &Connection, own: &Own, bytes: &[u8]) -> Result<Verified
 /// The hash of what the server shows, if a device of the account has signed it.
 pub(crate) fn hash_of(own: &Own, shown: &Manifest) -> Result<Option<[u8; 32]>, Error> {
     let Some(bytes) = &shown.manifest else { return Ok(None) };
-    let manifest = VerifiedManifest::verify(&bytes.0, &own.username, &own_list(own)?);
+    let manifest = VerifiedManifest::verify(&bytes.0, &own.username, &own::verified_list(own)?);
     Ok(manifest.ok().map(|manifest| manifest.hash()))
-}
-
-fn own_list(own: &Own) -> Result<VerifiedDeviceList, Error> {
-    let damaged = |error: String| Error::Storage(format!("this account's device list: {error}"));
-    let identity = IdentityPublicKey::from_der(&own.identity_key).map_err(|error| damaged(error.to_string()))?;
-    DeviceList::verify(&own.device_list, &identity, &own.username).map_err(|error| damaged(error.to_string()))
 }
 
 /// A manifest without anything, not even a state: the account's user wants no backup.
@@ -99,7 +93,7 @@ pub(crate) fn adopt(
     body: &Body,
     incarnation: &[u8; 16],
 ) -> Result<(), Error> {
-    if own_list(own)?.list.device(&manifest.device()).is_some() {
+    if own::verified_list(own)?.list.device(&manifest.device()).is_some() {
         store::backup::forget_former_list(tx)?;
     }
     for key in &body.former {

@@ -153,8 +153,10 @@ fn restore_chat(tx: &Connection, chat: &Chat) -> Result<(), Error> {
         }
         _ => return chats::add_former(tx, row.chat, era, &chat.conversation),
     }
-    match (&row.join_key, &chat.join_key) {
-        (None, Some(key)) => chats::set_join_key(tx, row.chat, key.as_bytes()),
+    // Where this device is not in the chat yet, what it has may be of an older copy.
+    let outside = row.join_key.is_none() || (row.phase == Phase::Waiting && row.cursor == 0);
+    match &chat.join_key {
+        Some(key) if outside => chats::set_join_key(tx, row.chat, key.as_bytes()),
         _ => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use rusqlite::Connection as Database;
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
-use waxwing_e2ee::account::{AccountKey, DEVICE_NAME, DeviceList, IdentityPublicKey, ListedDevice};
+use waxwing_e2ee::account::{AccountKey, DEVICE_NAME, IdentityPublicKey, ListedDevice};
 use waxwing_protocol::Link;
 use zeroize::Zeroizing;
 
@@ -71,7 +71,8 @@ impl Client {
             };
             Ok(listed.iter().map(renamed).collect())
         };
-        self.revise(password, &Revision { devices: &change, password: None, rotate: false }, on_step).await?;
+        self.revise(password, &Revision { devices: &change, password: None, rotate: false, known: None }, on_step)
+            .await?;
         let renamed = |device: &Device| device.name.as_deref() == Some(&name);
         self.devices().await?.into_iter().find(renamed).ok_or_else(|| Error::UnknownDevice(which.to_owned()))
     }
@@ -93,9 +94,22 @@ impl Client {
             }
             Ok(listed.iter().filter(|device| !ids.contains(&device.id)).cloned().collect())
         };
-        let revision = Revision { devices: &change, password: None, rotate: lost };
+        let revision = Revision { devices: &change, password: None, rotate: lost, known: None };
         let revised = self.revise(password, &revision, on_step).await?;
         Ok(Revoked { devices: removed(&revised), identity_renewed: lost })
+    }
+
+    /// Signs the devices again as this one knows them, where the server has forgotten a change of them. Those that it has
+    /// forgotten, and those that it knows and this device does not, have to log in again.
+    pub async fn repair_devices(
+        &self,
+        password: &Zeroizing<String>,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<Device>, Error> {
+        let keep = |listed: &[ListedDevice], _: &AccountKey| Ok(listed.to_vec());
+        let revision = Revision { devices: &keep, password: None, rotate: false, known: None };
+        self.revise(password, &revision, on_step).await?;
+        self.devices().await
     }
 
     /// Changes the password; the recovery code stays. With `sign_out_others` all other devices are revoked.
@@ -106,7 +120,7 @@ impl Client {
         sign_out_others: bool,
         on_step: OnStep<'_>,
     ) -> Result<Vec<Device>, Error> {
-        let whoami = self.whoami();
+        let whoami = self.whoami().await?;
         let known = [Some(whoami.username.as_str()), whoami.full_name.as_deref()];
         check_password(new, &known.into_iter().flatten().collect::<Vec<_>>())?;
         let this = self.database(|db| load(db)).await?.device;
@@ -114,7 +128,7 @@ impl Client {
             Ok(listed.iter().filter(|device| !sign_out_others || device.id == this).cloned().collect())
         };
         let password = NewPassword { password: new.clone(), replace_code: false };
-        let revision = Revision { devices: &change, password: Some(password), rotate: false };
+        let revision = Revision { devices: &change, password: Some(password), rotate: false, known: None };
         let revised = self.revise(old, &revision, on_step).await?;
         // The account has the new password now; this device's own lock follows. The old one still opens it if this fails.
         let (profile, key, new) = (self.profile.clone(), self.key.clone(), new.clone());
@@ -125,7 +139,7 @@ impl Client {
     /// Renews the identity: new RSA pairs, vouched for by the old identity.
     pub async fn rotate_identity(&self, password: &Zeroizing<String>, on_step: OnStep<'_>) -> Result<String, Error> {
         let keep = |listed: &[ListedDevice], _: &AccountKey| Ok(listed.to_vec());
-        self.revise(password, &Revision { devices: &keep, password: None, rotate: true }, on_step).await?;
+        self.revise(password, &Revision { devices: &keep, password: None, rotate: true, known: None }, on_step).await?;
         let own = self.database(|db| load(db)).await?;
         let identity = IdentityPublicKey::from_der(&own.identity_key);
         Ok(hex(&identity.map_err(|error| Error::Storage(error.to_string()))?.fingerprint()))
@@ -155,7 +169,9 @@ impl Client {
         let own = self.database(|db| load(db)).await?;
         let (link, name) = (link(&own)?, username(&own.username)?);
         let proof = Proof::Password(password.clone());
-        let (owner, revised) = Owner::revise(&link, &name, &proof, revision, on_step).await?;
+        let known = own::verified_list(&own)?;
+        let revision = Revision { known: Some(&known), password: revision.password.clone(), ..*revision };
+        let (owner, revised) = Owner::revise(&link, &name, &proof, &revision, on_step).await?;
         let mut new = Own { device_list: revised.signed_list.clone(), ..own };
         new.account_key = Some(Zeroizing::new(*owner.keys.account_key().as_bytes()));
         if revised.rotated {
@@ -200,9 +216,7 @@ fn removed(revised: &Revised) -> Vec<Device> {
 }
 
 fn devices(own: &Own) -> Result<Vec<Device>, Error> {
-    let damaged = |error: &dyn std::fmt::Display| Error::Storage(format!("the stored device list: {error}"));
-    let identity = IdentityPublicKey::from_der(&own.identity_key).map_err(|error| damaged(&error))?;
-    let list = DeviceList::verify(&own.device_list, &identity, &own.username).map_err(|error| damaged(&error))?;
+    let list = own::verified_list(own)?;
     let key = own.account_key.as_deref().map(AccountKey::from_bytes);
     let shown = |device: &ListedDevice| Device {
         id: hex(&device.id),

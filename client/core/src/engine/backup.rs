@@ -6,24 +6,24 @@
 //! not in a loop. It must not know what is sealed: `crate::backup` does.
 
 mod drill;
+mod manifest;
 mod restore;
+mod switch;
 mod upload;
 
 use super::{Engine, Reply, State};
 use crate::{
     BackupDrill, BackupStatus, Error,
     account::now_ms,
-    backup::{self, Shown},
-    store::{self, backup::Restored},
-    transport::{Answer, CallError, Tag, unexpected},
+    backup, store,
+    transport::{Answer, CallError, Tag},
 };
 use drill::Drill;
 use restore::Restore;
 use std::time::Duration;
 use tokio::{sync::mpsc, time::Instant};
 use upload::Upload;
-use waxwing_e2ee::backup::Body;
-use waxwing_protocol::{ErrorCode, Manifest, Request, Response};
+use waxwing_protocol::{ErrorCode, Request};
 
 /// So many new messages are stored at once; fewer wait until it is quiet.
 const MANY: usize = 200;
@@ -142,6 +142,12 @@ impl Keeper {
         }
         let at = Instant::now() + if self.fresh >= MANY { Duration::ZERO } else { self.quiet };
         self.due = Some(at);
+    }
+
+    /// This profile is another device now: what others have stored since is fetched first.
+    pub(super) fn begin_as_new_device(&mut self) {
+        (self.restoring, self.unknown) = (true, true);
+        (self.failures, self.due) = (0, None);
     }
 
     /// Whether closing had better wait for it.
@@ -267,13 +273,6 @@ impl Engine {
         }
     }
 
-    async fn ask_for_manifest(&mut self, then: Then) -> Result<(), Error> {
-        self.backup.work = Work::Manifest(then);
-        self.backup.run += 1;
-        self.post_backup(Request::FetchManifest, 0).await;
-        Ok(())
-    }
-
     /// An answer to a request of a run.
     pub(super) async fn backup_answered(&mut self, (number, run): Tag, answer: Answer) -> Result<(), Error> {
         if run != self.backup.run {
@@ -295,66 +294,6 @@ impl Engine {
             Err(error) => self.fail_backup(error),
             Ok(()) => Ok(()),
         }
-    }
-
-    async fn manifest_answered(&mut self, then: Then, answer: Answer) -> Result<(), Error> {
-        let shown = match answer.map_err(CallError::into_error)? {
-            Response::Manifest(shown) => shown,
-            _ => return Err(unexpected()),
-        };
-        if then == Then::Off {
-            return self.manifest_for_off(&shown).await;
-        }
-        let State::Online(online) = &self.reach else { return Ok(()) };
-        let incarnation = online.connection.greeting.incarnation;
-        let checked = match backup::check(&self.db, &self.own, &shown, &incarnation) {
-            // Perhaps a device signed it that this one has not heard of yet.
-            Err(Error::BackupRefused(_)) => {
-                let own = self.own.username.clone();
-                self.meet(&own).await?;
-                backup::check(&self.db, &self.own, &shown, &incarnation)
-            }
-            checked => checked,
-        };
-        let checked = checked?;
-        if then == Then::Drill {
-            return self.begin_drill(checked).await;
-        }
-        self.take_over(&shown, &checked, &incarnation)?;
-        match then {
-            Then::Restore => Ok(()),
-            _ => self.begin_upload().await,
-        }
-    }
-
-    /// Takes over what the server shows, once it holds.
-    fn take_over(&mut self, shown: &Manifest, checked: &Shown, incarnation: &[u8; 16]) -> Result<(), Error> {
-        let (own, beginning) = (&self.own, self.backup.beginning);
-        store::in_transaction(&mut self.db, |tx| {
-            let off = match checked {
-                Shown::Some(manifest, body) => {
-                    backup::adopt(tx, own, manifest, body, incarnation)?;
-                    backup::is_off(body)
-                }
-                Shown::None => {
-                    // Deleted, or never made: everything has to go there (again).
-                    store::backup::replace(tx, &[], &[], |_| Ok(Restored::Yes), Restored::Yes)?;
-                    store::backup::clear_uploads(tx)?;
-                    false
-                }
-            };
-            store::backup::update(tx, |standing| {
-                if matches!(checked, Shown::None) {
-                    standing.version = shown.version;
-                    standing.state_digest = None;
-                }
-                // Another device of the account has switched it off.
-                standing.enabled = !off || beginning;
-                (standing.used, standing.quota) = (shown.used, shown.quota);
-            })
-        })?;
-        self.backup.restoring |= store::backup::count(&self.db, Some(Restored::Not))?.0 > 0;
-        Ok(())
     }
 
     /// Something went wrong with the backup, not with the connection: it is noted, and tried again later if that may help.
@@ -402,78 +341,6 @@ impl Engine {
         for waiting in self.backup.waiting_for_restored.drain(..) {
             drop(waiting.send(outcome.clone()));
         }
-    }
-
-    async fn begin_switch(&mut self, on: bool) -> Result<(), Error> {
-        if !on {
-            return self.ask_for_manifest(Then::Off).await;
-        }
-        let standing = store::backup::load(&self.db)?;
-        if !standing.enabled || standing.blocked {
-            // What was refused before is left behind: its user says so.
-            store::in_transaction(&mut self.db, |tx| {
-                store::backup::forget(tx)?;
-                store::backup::update(tx, |standing| standing.enabled = true)
-            })?;
-        }
-        if let Some((_, reply)) = self.backup.switch.take() {
-            self.backup.waiting.push(reply);
-        }
-        self.backup.failures = 0;
-        self.backup.beginning = true;
-        self.begin_run(true).await
-    }
-
-    /// Switching off: the manifest is deleted with everything, and its place taken by one that says so.
-    async fn manifest_for_off(&mut self, shown: &Manifest) -> Result<(), Error> {
-        // Whatever the server shows goes: the next version is behind its.
-        let hash = backup::hash_of(&self.own, shown)?;
-        store::backup::update(&self.db, |standing| {
-            standing.version = shown.version;
-            standing.hash = hash.or(standing.hash);
-        })?;
-        self.backup.work = Work::Delete;
-        self.backup.run += 1;
-        self.post_backup(Request::DeleteBackup, 0).await;
-        Ok(())
-    }
-
-    async fn deleted(&mut self, answer: Answer) -> Result<(), Error> {
-        match answer.map_err(CallError::into_error)? {
-            Response::Done => {}
-            _ => return Err(unexpected()),
-        }
-        let standing = store::in_transaction(&mut self.db, |tx| {
-            let before = store::backup::load(tx)?;
-            store::backup::forget(tx)?;
-            store::backup::update(tx, |standing| {
-                standing.enabled = false;
-                (standing.version, standing.hash) = (before.version, before.hash);
-            })
-        })?;
-        // The account's other devices read in it that there is to be none.
-        let generation = standing.generation.ok_or(Error::BackupLocked)?;
-        let (key, wrapped) = store::backup::key(&self.db, generation)?.ok_or(Error::BackupLocked)?;
-        let (signed, version) = self.sign_manifest(&key, &wrapped.ok_or(Error::BackupLocked)?, &mut Body::default())?;
-        let request = Request::PutManifest { version, manifest: signed.bytes.into(), segments: Vec::new() };
-        self.backup.work = Work::Off(version, signed.hash);
-        self.post_backup(request, 0).await;
-        Ok(())
-    }
-
-    /// The manifest that says so is there.
-    fn switched_off(&mut self, version: u64, hash: [u8; 32], answer: Answer) -> Result<(), Error> {
-        match answer.map_err(refusal)? {
-            Response::Done => {}
-            _ => return Err(unexpected()),
-        }
-        store::backup::update(&self.db, |standing| (standing.version, standing.hash) = (version, Some(hash)))?;
-        self.backup.restoring = false;
-        self.end_restore_waits(backup::progress(&self.db));
-        self.backup.work = Work::Nothing;
-        self.backup.due = None;
-        self.answer_backup(Ok(()));
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     backup,
     client::trust,
     directory::{Standing, VerifiedAccount},
-    store::{self, chats, contacts, messages, own::Own},
+    store::{self, chats, contacts, messages, outbox, own::Own},
     transport::{CallError, unexpected},
 };
 use rusqlite::Connection as Database;
@@ -127,7 +127,10 @@ impl Engine {
         let standing = account.standing(known.as_ref()).map_err(|error| match error {
             Error::Untrusted { username, reason } if own => Error::Untrusted {
                 username,
-                reason: format!("{reason}; it was restored from an older copy, or it hides a change of your devices"),
+                reason: format!(
+                    "{reason}; it was restored from an older copy, or it hides a change of \
+                                 your devices. 'waxwing devices repair' signs them again as this device knows them"
+                ),
             },
             error => error,
         })?;
@@ -222,6 +225,13 @@ impl Engine {
         let (newer, told) = newer;
         self.own = revised;
         self.dirty.extend(told);
+        if let State::Online(online) = &mut self.reach {
+            // What was held because the server had forgotten our devices can go.
+            let ours =
+                |error: &Error| matches!(error, Error::Untrusted { username, .. } if *username == self.own.username);
+            online.held.retain(|_, error| !ours(error));
+            self.dirty.extend(outbox::chats(&self.db)?);
+        }
         self.note_list(newer);
         self.renew_backup()?;
         self.ensure_notes()

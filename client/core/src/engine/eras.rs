@@ -56,12 +56,13 @@ impl Engine {
             commits::delete(tx, chat)?;
             join_requests::clear(tx, chat)?;
             store::order::forget(tx, chat)?;
-            if row.cursor == 0 {
+            let newest = messages::newest_seq(tx, chat, row.era)?;
+            if row.cursor == 0 && newest.is_none() {
                 // It never was open here.
                 chats::set_new(tx, chat)?;
                 return Ok::<_, Error>(None);
             }
-            let mark = log::mark(tx, own, &row, row.cursor + 1, end.reason().to_owned())?;
+            let mark = log::mark(tx, own, &row, row.cursor.max(newest.unwrap_or(0)) + 1, end.reason().to_owned())?;
             chats::begin_era(tx, chat)?;
             outbox::carry_over(tx, chat)?;
             messages::carry_over(tx, chat)?;

@@ -20,7 +20,15 @@ impl Engine {
         let answer = online.connection.call(Request::Heads { after }).await.map_err(CallError::into_error)?;
         let Response::Heads(heads) = answer else { return Err(unexpected()) };
         for head in &heads {
-            if let Some(row) = chats::by_conversation(&self.db, &head.conversation.0)? {
+            let row = chats::by_conversation(&self.db, &head.conversation.0)?;
+            if row.is_none()
+                && head.sent > 0
+                && chats::by_former_conversation(&self.db, &head.conversation.0)?.is_none()
+            {
+                // A chat that this profile has never seen: a newer copy has written in it.
+                return Err(Error::OldCopy);
+            }
+            if let Some(row) = row {
                 if head.head < row.cursor {
                     // If its log says so, too, the chat is left; a head alone is a rumour.
                     online.behind.insert(row.chat);

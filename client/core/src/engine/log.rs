@@ -257,7 +257,7 @@ impl Reader<'_, '_> {
         let hash = match entry {
             Ahead::Own { number } => {
                 let hash = order::own_entry(self.tx, self.row.chat, number)?;
-                self.own_entry(seq, number)?;
+                self.own_entry(before, seq, number)?;
                 hash
             }
             Ahead::Application { payload } => {
@@ -286,7 +286,7 @@ impl Reader<'_, '_> {
     }
 
     /// The server has what we sent under this number.
-    fn own_entry(&mut self, seq: u64, number: u64) -> Result<(), Error> {
+    fn own_entry(&mut self, before: u64, seq: u64, number: u64) -> Result<(), Error> {
         let creation = number == 0 && seq == 1;
         if let (Some(group), true) = (&mut self.group, commits::is(self.tx, self.row.chat, number)?) {
             self.row.commits += 1;
@@ -304,6 +304,12 @@ impl Reader<'_, '_> {
         } else if creation || outbox::contains(self.tx, self.row.chat, number)? {
             self.effects.confirmed = self.effects.confirmed.max(number);
             self.effects.sent.extend(settle(self.tx, self.row.chat, number, seq)?);
+            return Ok(());
+        } else if number == 0 {
+            // This device has let itself in there, with a state that this profile does not have: an older copy of it was
+            // put back, or a welcome came in between. The keys that are here are of no use; others are made.
+            self.row.cursor = before;
+            self.effects.outside = true;
             return Ok(());
         }
         // Whoever wrote it, the server hides it from us.

@@ -205,6 +205,12 @@ pub(crate) fn set_restored(db: &Connection, id: &[u8; 16], restored: Restored) -
     Ok(())
 }
 
+/// This device is another one: the account's state is fetched once more, for what it does not know.
+pub(crate) fn want_state(db: &Connection) -> Result<(), Error> {
+    db.execute_batch("UPDATE backup_state SET restored = 0; UPDATE backup SET state_digest = NULL;")?;
+    Ok(())
+}
+
 /// What was refused is tried once more.
 pub(crate) fn retry_refused(db: &Connection) -> Result<(), Error> {
     db.execute_batch(

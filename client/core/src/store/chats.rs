@@ -213,6 +213,11 @@ pub(crate) fn update_due(db: &Connection, now_ms: u64) -> Result<Vec<ChatId>, Er
     ids(db, "SELECT chat FROM chats WHERE phase = 3 AND update_at <= ?1", [now_ms])
 }
 
+/// The chats that this device can read.
+pub(crate) fn active(db: &Connection) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase = 3", ())
+}
+
 /// The chats that this device cannot read (yet).
 pub(crate) fn outside(db: &Connection) -> Result<Vec<ChatId>, Error> {
     ids(db, "SELECT chat FROM chats WHERE phase IN (2, 4)", ())
@@ -232,6 +237,19 @@ fn ids(db: &Connection, query: &str, parameters: impl rusqlite::Params) -> Resul
     let mut query = db.prepare_cached(query)?;
     let rows = query.query_map(parameters, |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// This device is another one from now on, in no group yet: every chat that exists waits to be let in. What was read stays
+/// read.
+pub(crate) fn begin_as_new_device(db: &Connection) -> Result<(), Error> {
+    db.execute_batch(
+        "UPDATE chats SET conversation = CASE WHEN phase IN (0, 1) THEN NULL ELSE conversation END,
+                          phase = CASE WHEN phase IN (0, 1) THEN 0 ELSE 2 END,
+                          cursor = 0, commits = 0, number = 0, others = 0, receipted = 0, introduced = 0, creation = NULL,
+                          gap = 0, unsettled = 1, update_at = 0;
+         DELETE FROM log_digests; DELETE FROM history_asks; DELETE FROM history_owed;",
+    )?;
+    Ok(())
 }
 
 /// The chat's conversation is over: what comes belongs to the next one.

@@ -38,6 +38,12 @@ pub(crate) fn chats(db: &Connection) -> Result<Vec<ChatId>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// None of this device's commits counts any more.
+pub(crate) fn clear(db: &Connection) -> Result<(), Error> {
+    db.execute_batch("DELETE FROM commits; DELETE FROM asked_to_join;")?;
+    Ok(())
+}
+
 pub(crate) fn delete(db: &Connection, chat: ChatId) -> Result<(), Error> {
     db.execute("DELETE FROM commits WHERE chat = ?1", [chat])?;
     Ok(())

@@ -168,6 +168,12 @@ pub(crate) fn newest(db: &Connection, chat: ChatId, limit: usize) -> Result<Vec<
     Ok(messages)
 }
 
+/// The last place of an era that is taken.
+pub(crate) fn newest_seq(db: &Connection, chat: ChatId, era: u64) -> Result<Option<u64>, Error> {
+    let mut query = db.prepare_cached("SELECT max(seq) FROM messages WHERE chat = ?1 AND era = ?2")?;
+    Ok(query.query_row((chat, era), |row| row.get(0))?)
+}
+
 /// Others' messages after the receive cursor.
 pub(crate) fn unreceived(db: &Connection, limit: usize) -> Result<Vec<Message>, Error> {
     let mut query = db.prepare_cached(&format!(

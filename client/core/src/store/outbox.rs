@@ -119,6 +119,14 @@ pub(crate) fn carry_over(db: &Connection, chat: ChatId) -> Result<(), Error> {
     unseal(db, chat, 0)
 }
 
+/// Every seal is void, and what only spoke of what this device had read goes.
+pub(crate) fn begin_as_new_device(db: &Connection) -> Result<(), Error> {
+    db.execute_batch(
+        "DELETE FROM outbox WHERE message IS NULL; UPDATE outbox SET number = NULL, commits = NULL, wire = NULL;",
+    )?;
+    Ok(())
+}
+
 /// Removes what was sent under this number; returns the message that it showed as.
 pub(crate) fn take(db: &Connection, chat: ChatId, number: u64) -> Result<Option<i64>, Error> {
     let mut query = db.prepare_cached("DELETE FROM outbox WHERE chat = ?1 AND number = ?2 RETURNING message")?;

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use rusqlite::{Connection, OptionalExtension, named_params};
+use waxwing_e2ee::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList};
 use zeroize::Zeroizing;
 
 /// Who this profile is.
@@ -72,9 +73,44 @@ pub(crate) fn username(db: &Connection) -> Result<String, Error> {
     Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or_default())
 }
 
+/// This profile is another device from now on.
+pub(crate) fn replace(db: &Connection, own: &Own) -> Result<(), Error> {
+    db.execute(
+        "UPDATE own SET full_name = :full_name, server = :server, device = :device, authentication_key = :authentication_key,
+             mls_key = :mls_key, credential = :credential, identity_key = :identity_key, device_list = :device_list,
+             account_key = :account_key, incarnation = :incarnation, enrolling = NULL",
+        named_params! {
+            ":full_name": own.full_name, ":server": own.server, ":device": own.device,
+            ":authentication_key": *own.authentication_key, ":mls_key": own.mls_key, ":credential": own.credential,
+            ":identity_key": own.identity_key, ":device_list": own.device_list,
+            ":account_key": own.account_key.as_deref(), ":incarnation": own.incarnation,
+        },
+    )?;
+    Ok(())
+}
+
+/// The device that this profile was about to become, if that is uncertain.
+pub(crate) fn enrolling(db: &Connection) -> Result<Option<[u8; 16]>, Error> {
+    let mut query = db.prepare_cached("SELECT enrolling FROM own WHERE enrolling IS NOT NULL")?;
+    Ok(query.query_row([], |row| super::array(row, "enrolling")).optional()?)
+}
+
+/// This profile is about to become that device.
+pub(crate) fn set_enrolling(db: &Connection, device: &[u8; 16]) -> Result<(), Error> {
+    db.execute("UPDATE own SET enrolling = ?1", [device])?;
+    Ok(())
+}
+
 /// The newest signed list.
 pub(crate) fn device_list(db: &Connection) -> Result<Option<Vec<u8>>, Error> {
     Ok(db.query_row("SELECT device_list FROM own", [], |row| row.get(0)).optional()?)
+}
+
+/// The newest list that this profile knows, as its identity has signed it.
+pub(crate) fn verified_list(own: &Own) -> Result<VerifiedDeviceList, Error> {
+    let damaged = |error: &dyn std::fmt::Display| Error::Storage(format!("this account's device list: {error}"));
+    let identity = IdentityPublicKey::from_der(&own.identity_key).map_err(|error| damaged(&error))?;
+    DeviceList::verify(&own.device_list, &identity, &own.username).map_err(|error| damaged(&error))
 }
 
 pub(crate) fn set_device_list(db: &Connection, signed: &[u8]) -> Result<(), Error> {

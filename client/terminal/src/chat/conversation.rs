@@ -4,7 +4,7 @@
 //! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
 
 use crate::{
-    output::{SERVER_KEY_REPLACED, announcement, failure, mark, notice, time_of_day, told_by, words},
+    output::{ENROLLED_ANEW, SERVER_KEY_REPLACED, announcement, failure, mark, notice, time_of_day, told_by, words},
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -161,6 +161,7 @@ impl Conversation {
             }
             Event::DeviceAdded { username, name, .. } => self.device_added(&username, name.as_deref()),
             Event::DeviceRemoved { username, .. } => self.device_removed(&username),
+            Event::EnrolledAnew { .. } => vec![notice(ENROLLED_ANEW)],
             Event::ServerKeyReplaced => vec![notice(SERVER_KEY_REPLACED)],
             Event::Profile { username, full_name: Some(full_name) } if username == self.chat => {
                 let (username, full_name) = (sanitise(&username, Breaks::Spaces), sanitise(&full_name, Breaks::Spaces));

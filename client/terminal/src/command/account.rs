@@ -1,5 +1,7 @@
 //! `signup`, `login`, `ping`: what needs no profile yet.
 
+mod again;
+
 use crate::{
     Failure,
     cli::{LogInArgs, Options, Remember, SignUpArgs, parse_link},
@@ -11,7 +13,8 @@ use crate::{
     sanitise::{Breaks, sanitise},
 };
 use serde::Serialize;
-use waxwing_core::{Admission, Error, LogIn, ProfilePath, SignUp, Unlock, Zeroizing, check_username};
+use std::path::PathBuf;
+use waxwing_core::{Admission, Error, LogIn, ProfilePath, Remembered, SignUp, Unlock, Zeroizing, check_username};
 
 #[derive(Serialize)]
 struct SignedUpObject<'a> {
@@ -93,14 +96,35 @@ struct LoggedInObject<'a> {
     /// Why the backup, or a part of it, was not restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     backup_error: Option<String>,
+    /// Where the damaged profile is now that was in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    set_aside: Option<String>,
 }
 
 pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<(), Failure> {
-    let profile = free_profile(options)?;
-    let link = options.required_server()?;
+    let profile = options.profile()?;
     let username = check_username(&arguments.username)?;
     let question = format!("Password of {username}");
-    let password = password::existing(options.password_file.as_deref(), options.json, &question).await?;
+    let ask = || password::existing(options.password_file.as_deref(), options.json, &question);
+    let (link, password, set_aside) = match profile.exists() {
+        false => (options.required_server()?, ask().await?, None),
+        true => {
+            let password = ask().await?;
+            match again::log_in(options, &profile, &username, &password).await? {
+                again::Outcome::NewDevice(device) => {
+                    return say_logged_in(
+                        options,
+                        &profile,
+                        (&username, &device.id),
+                        &device.remembered,
+                        device.restored,
+                        None,
+                    );
+                }
+                again::Outcome::Damaged(folder) => (options.required_server()?, password, Some(folder)),
+            }
+        }
+    };
     let remember = stay_logged_in(options, arguments.remember).await?;
 
     let spinner = Spinner::new(!options.json);
@@ -108,24 +132,44 @@ pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<()
         LogIn { link, username, password: password.clone(), device_name: arguments.device.device_name, remember };
     let account = waxwing_core::log_in(&profile, request, &|step| spinner.step(step)).await?;
     drop(spinner);
-    if !options.json {
-        print(&format!("Logged in as {}. This device is {}.", account.username, account.device))?;
-        print(&output::remembered_words(&account.remembered))?;
-    }
     // The device is there, whatever becomes of this.
     let outcome = backup::restore(&profile, Unlock::Password(password), !options.json).await;
+    let (username, device) = (account.username.as_str(), account.device.as_str());
+    say_logged_in(options, &profile, (username, device), &account.remembered, Some(outcome), set_aside)
+}
+
+/// What a login has done. `restored` is none where the process that holds the profile restores the backup.
+fn say_logged_in(
+    options: &Options,
+    profile: &ProfilePath,
+    (username, device): (&str, &str),
+    remembered: &Remembered,
+    restored: Option<backup::Restored>,
+    set_aside: Option<PathBuf>,
+) -> Result<(), Failure> {
+    let set_aside = set_aside.map(|folder| folder.display().to_string());
     if options.json {
-        let (username, device) = (account.username.as_str(), account.device.as_str());
-        let remembered = output::remembered_name(&account.remembered);
-        let (restored, backup_error) = match outcome {
-            Ok((restored, error)) => (Some(restored), error),
-            Err(error) => (None, Some(error.to_string())),
+        let remembered = output::remembered_name(remembered);
+        let (restored, backup_error) = match restored {
+            Some(Ok((restored, error))) => (Some(restored), error),
+            Some(Err(error)) => (None, Some(error.to_string())),
+            None => (None, None),
         };
-        print_json(&LoggedInObject { username, device, remembered, restored, backup_error })?;
-    } else {
-        print(&backup::restored_words(&outcome))?;
+        return Ok(print_json(&LoggedInObject { username, device, remembered, restored, backup_error, set_aside })?);
     }
-    Ok(())
+    if let Some(folder) = set_aside {
+        print(&format!(
+            "The profile '{}' was damaged; it is kept as {}.",
+            profile.name(),
+            sanitise(&folder, Breaks::Spaces)
+        ))?;
+    }
+    print(&format!("Logged in as {username}. This device is {device}."))?;
+    print(&output::remembered_words(remembered))?;
+    match restored {
+        Some(outcome) => Ok(print(&backup::restored_words(&outcome))?),
+        None => Ok(()),
+    }
 }
 
 /// The profile, where there is none yet: found out before anything is asked.
@@ -187,8 +231,14 @@ mod tests {
             json!({ "username": "alice", "device": "00ff", "recovery_code": "ABCD-EFGH", "remembered": "no" })
         );
         let restored = None;
-        let object =
-            LoggedInObject { username: "alice", device: "00ff", remembered: "keyring", restored, backup_error: None };
+        let object = LoggedInObject {
+            username: "alice",
+            device: "00ff",
+            remembered: "keyring",
+            restored,
+            backup_error: None,
+            set_aside: None,
+        };
         let expected = json!({ "username": "alice", "device": "00ff", "remembered": "keyring", "restored": null });
         assert_eq!(serde_json::to_value(&object).unwrap(), expected);
     }

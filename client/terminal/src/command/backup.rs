@@ -59,14 +59,17 @@ fn show(options: &Options, status: &BackupObject) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How much came back, and what is wrong with the rest.
+pub(crate) type Restored = Result<(RestoredObject, Option<String>), Failure>;
+
 /// After a login: waits until the backup is restored, with a bar, and returns what became of it.
-pub(crate) async fn restore(
-    profile: &ProfilePath,
-    unlock: Unlock,
-    shown: bool,
-) -> Result<(RestoredObject, Option<String>), Failure> {
+pub(crate) async fn restore(profile: &ProfilePath, unlock: Unlock, shown: bool) -> Restored {
     let client = Client::open(profile, unlock).await?;
-    let backend = Backend::own(profile, client, None, Purpose::Once);
+    restore_with(Backend::own(profile, client, None, Purpose::Once), shown).await
+}
+
+/// The same with a profile that is open already; closes it.
+pub(crate) async fn restore_with(backend: Backend, shown: bool) -> Restored {
     let bar = RestoreBar::new(shown);
     let restored = backend
         .call_with_progress::<Restore>(Nothing {}, |progress| bar.show(progress.done, progress.total.unwrap_or(0)))
@@ -78,7 +81,7 @@ pub(crate) async fn restore(
 }
 
 /// What became of it, for people.
-pub(crate) fn restored_words(outcome: &Result<(RestoredObject, Option<String>), Failure>) -> String {
+pub(crate) fn restored_words(outcome: &Restored) -> String {
     match outcome {
         Ok((restored, None)) if restored.total == 0 => "The backup has no messages yet.".into(),
         Ok((restored, error)) => {

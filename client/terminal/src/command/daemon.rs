@@ -3,7 +3,7 @@
 use crate::{
     Failure,
     cli::Options,
-    output::{self, print},
+    output::{self, ENROLLED_ANEW, print},
     prompt::Interrupts,
     rpc::{Backend, Happening, Nothing, Purpose, profile::Whoami},
     sanitise::{Breaks, sanitise},
@@ -62,6 +62,7 @@ async fn serve(backend: &Backend, interrupts: &mut Interrupts) -> Result<(), Fai
             Happening::Event(Event::DeviceAdded { username, .. }) if username == me => {
                 log("this account has a new device: if that was not you, sign it out and change your password");
             }
+            Happening::Event(Event::EnrolledAnew { .. }) => log(ENROLLED_ANEW),
             Happening::Event(Event::Announcement { text, .. }) => log(&output::announcement(&text)),
             Happening::Ended => return Err(Error::Closed.into()),
             _ => {}

@@ -1,4 +1,4 @@
-//! `devices`, `devices rename`, `devices revoke`.
+//! `devices`, `devices rename`, `devices revoke`, `devices repair`.
 
 use super::owner::{OwnerCall, say_settled};
 use crate::{
@@ -8,7 +8,9 @@ use crate::{
     prompt,
     rpc::{
         Backend, Nothing, Purpose,
-        account::{DeviceObject, Devices, RenameDevice, RenameParams, RevokeDevices, RevokeParams},
+        account::{
+            DeviceObject, Devices, OwnerParams, RenameDevice, RenameParams, RepairDevices, RevokeDevices, RevokeParams,
+        },
         profile::CatchUp,
     },
     sanitise::{Breaks, sanitise},
@@ -23,6 +25,7 @@ pub(crate) async fn devices(options: &Options, command: Option<DevicesCommand>) 
         None => list(options).await,
         Some(DevicesCommand::Rename { device, name }) => rename(options, device, name).await,
         Some(DevicesCommand::Revoke { devices, lost, yes }) => revoke(options, devices, lost, yes).await,
+        Some(DevicesCommand::Repair) => repair(options).await,
     }
 }
 
@@ -94,6 +97,17 @@ async fn revoke(options: &Options, devices: Vec<String>, lost: bool, yes: bool) 
         print("The account has new keys; your contacts are told, and that the old ones vouch for them.")?;
     }
     say_settled(revoked.out_of_all_chats)
+}
+
+async fn repair(options: &Options) -> Result<(), Failure> {
+    let call = OwnerCall::begin(options).await?;
+    let password = call.password.clone();
+    let devices = call.run::<RepairDevices>(options, OwnerParams { password }).await?.devices;
+    if options.json {
+        return devices.iter().try_for_each(|device| Ok(print_json(device)?));
+    }
+    print(&table(&devices))?;
+    Ok(print("These are the account's devices now. One that is missing here comes back with 'waxwing login' on it.")?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
     Failure,
     cli::{Acknowledge, Options, ReceiveArgs},
     command::{PATIENCE, ask, may_recover},
-    output::{self, AnnouncementObject, SERVER_KEY_REPLACED, print, print_json},
+    output::{self, AnnouncementObject, ENROLLED_ANEW, SERVER_KEY_REPLACED, print, print_json},
     prompt::Interrupts,
     rpc::{
         Backend, Happening, Happenings, Purpose,
@@ -223,6 +223,7 @@ impl Receiving<'_> {
                         .say(&format!("{username} has a new identity, which the former one vouches for{again}"));
                 }
                 Happening::Event(Event::Announcement { text, time_ms }) => self.printer.announce(&text, time_ms)?,
+                Happening::Event(Event::EnrolledAnew { .. }) => self.printer.say(ENROLLED_ANEW),
                 Happening::Event(Event::ServerKeyReplaced) => self.printer.say(SERVER_KEY_REPLACED),
                 Happening::Event(_) => {}
                 Happening::Locked => return Err(Error::Locked.into()),

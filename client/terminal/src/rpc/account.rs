@@ -1,11 +1,11 @@
-//! The account and its devices: `devices`, `devices.rename`, `devices.revoke`, `password.change`, `identity.rotate`,
+//! The account and its devices: `login`, `devices`, `devices.rename`, `devices.revoke`, `devices.repair`, `password.change`, `identity.rotate`,
 //! `account.delete`. All that change something take the password.
 
 use super::{Context, Method, Nothing, Secret};
 use crate::{Failure, output::rfc3339, prompt::words};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waxwing_core::{Device, Step};
+use waxwing_core::{Device, Error, Step};
 
 /// A device of this account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -176,6 +176,22 @@ pub(crate) struct OwnerParams {
     pub(crate) password: Secret,
 }
 
+/// `devices.repair`
+pub(crate) struct RepairDevices;
+
+impl Method for RepairDevices {
+    const NAME: &'static str = "devices.repair";
+    const SUMMARY: &'static str =
+        "Signs the devices again as this one knows them, where a restored server has forgotten some";
+    type Params = OwnerParams;
+    type Result = DevicesObject;
+
+    async fn run(context: &Context, params: OwnerParams) -> Result<DevicesObject, Failure> {
+        let on_step = |step| tell(context, step);
+        Ok(context.client.repair_devices(params.password.reveal(), &on_step).await?.into())
+    }
+}
+
 /// `identity.rotate`
 pub(crate) struct RotateIdentity;
 
@@ -198,6 +214,55 @@ impl Method for RotateIdentity {
         // The chats learn it as they can; nothing is held meanwhile.
         let _ = context.client.settled(SETTLING).await;
         Ok(RotatedObject { identity })
+    }
+}
+
+/// `login`
+pub(crate) struct LogInAgain;
+
+/// Who logs in.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogInParams {
+    /// The username of this profile.
+    pub(crate) username: String,
+    /// The account's password.
+    pub(crate) password: Secret,
+}
+
+/// The device that the profile is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct LoggedInAgainObject {
+    /// The username.
+    pub(crate) username: String,
+    /// 32 hexadecimal digits.
+    pub(crate) device: String,
+}
+
+impl Method for LogInAgain {
+    const NAME: &'static str = "login";
+    const SUMMARY: &'static str =
+        "Makes a profile that is signed out, or an old copy of itself, a new device of its account";
+    type Params = LogInParams;
+    type Result = LoggedInAgainObject;
+
+    async fn run(context: &Context, params: LogInParams) -> Result<LoggedInAgainObject, Failure> {
+        let exists = || Failure::from(Error::ProfileExists(context.profile.name().to_owned()));
+        let before = context.client.whoami().await?;
+        if before.username != params.username {
+            return Err(exists());
+        }
+        context.client.go_online();
+        let after = match context.client.caught_up(SETTLING).await {
+            // It has mended itself, with the password that opened it.
+            Ok(()) => context.client.whoami().await?,
+            Err(Error::OldCopy | Error::SignedOut) => context.client.log_in_again(params.password.reveal()).await?,
+            Err(error) => return Err(error.into()),
+        };
+        match after.device == before.device {
+            true => Err(exists()),
+            false => Ok(LoggedInAgainObject { username: after.username, device: after.device }),
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use super::{
     Context, Method, Nothing, Progress, connection::Connection, objects::EventObject, server::Serving,
     subscription::Subscribe,
 };
-use crate::{Failure, cli::Options, password};
-use std::{path::Path, sync::Arc, time::Duration};
+use crate::{Failure, cli::Options, output::ENROLLED_ANEW, password};
+use std::{io::Write as _, path::Path, sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep},
@@ -100,7 +100,13 @@ impl Backend {
             match password::open(profile, password_file, quiet).await {
                 // Somebody was faster, perhaps while the password was typed: go through them.
                 Err(Failure::Core(Error::ProfileInUse(_))) if tries > 0 => {}
-                opened => return Ok(Self::own(profile, opened?, auto_lock, purpose)),
+                opened => {
+                    let client = opened?;
+                    if purpose == Purpose::Once {
+                        tokio::spawn(say_if_enrolled_anew(client.events()));
+                    }
+                    return Ok(Self::own(profile, client, auto_lock, purpose));
+                }
             }
         }
     }
@@ -256,6 +262,16 @@ async fn find(profile: &ProfilePath) -> Result<Option<Connection>, Failure> {
             return Err(Error::ProfileInUse(profile.name().to_owned()).into());
         }
         sleep(LOOK).await;
+    }
+}
+
+/// A command that listens to nothing says at least this one thing, on standard error.
+async fn say_if_enrolled_anew(mut events: Events) {
+    while let Some(event) = events.recv().await {
+        if let Event::EnrolledAnew { .. } = event {
+            // Where standard error is closed, 'waxwing devices' still shows it.
+            let _ = writeln!(std::io::stderr(), "waxwing: {ENROLLED_ANEW}");
+        }
     }
 }
 

@@ -377,6 +377,11 @@ pub(crate) enum EventObject {
         /// Who.
         username: String,
     },
+    /// This profile could not go on as the device that it was, and is another one now. Its history stays.
+    EnrolledAnew {
+        /// The new device's id, 32 hexadecimal digits.
+        device: String,
+    },
     /// A user has a new identity, which the one that was known vouched for. Nothing is held.
     IdentityRenewed {
         /// Who.
@@ -472,6 +477,7 @@ impl From<&Event> for EventObject {
             Event::IdentityRenewed { username, verified } => {
                 Self::IdentityRenewed { username: username.clone(), verified: *verified }
             }
+            Event::EnrolledAnew { device } => Self::EnrolledAnew { device: device.clone() },
             Event::ServerKeyReplaced => Self::ServerKeyReplaced,
             Event::Profile { username, full_name } => {
                 Self::Profile { username: username.clone(), full_name: full_name.clone() }
@@ -516,6 +522,7 @@ impl EventObject {
             }
             Self::IdentityChanged { username } => Event::IdentityChanged { username },
             Self::IdentityRenewed { username, verified } => Event::IdentityRenewed { username, verified },
+            Self::EnrolledAnew { device } => Event::EnrolledAnew { device },
             Self::ServerKeyReplaced => Event::ServerKeyReplaced,
             Self::Profile { username, full_name } => Event::Profile { username, full_name },
             Self::DeviceAdded { username, device, name, since } => {
@@ -598,6 +605,7 @@ mod tests {
             Event::Profile { username: "bob".into(), full_name: None },
             Event::DeviceAdded { username: "bob".into(), device: "00".into(), name: Some("laptop".into()), since: 5 },
             Event::DeviceRemoved { username: "bob".into(), device: "00".into() },
+            Event::EnrolledAnew { device: "00".into() },
             Event::ServerKeyReplaced,
             Event::Group {
                 chat: "#birds".into(),

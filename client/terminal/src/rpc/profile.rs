@@ -32,7 +32,7 @@ impl Method for Whoami {
     type Result = WhoamiObject;
 
     async fn run(context: &Context, _: Nothing) -> Result<WhoamiObject, Failure> {
-        let waxwing_core::Whoami { username, full_name, device, server, identity } = context.client.whoami().clone();
+        let waxwing_core::Whoami { username, full_name, device, server, identity } = context.client.whoami().await?;
         Ok(WhoamiObject { username, full_name, device, server, identity })
     }
 }

@@ -78,6 +78,34 @@ fn a_flipped_byte_anywhere_is_that_same_error() {
     assert!(locked(open(&vec![1; 1 << 20], password_wrap)));
 }
 
+/// Damage of every kind, by a fixed sequence: bits, bytes, cuts, additions, pieces of other wraps. Always the one error, at
+/// once: nothing here derives or tries a second time.
+#[test]
+fn a_thousand_corrupt_wraps_are_that_same_error() {
+    let Sealed { password, recovery: _, sealed } = sealed();
+    let SealedVault { vault, password_wrap, recovery_wrap } = &sealed;
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) as usize % below.max(1)
+    };
+    for round in 0..1000 {
+        let mut bad = password_wrap.clone();
+        let place = next(bad.len());
+        match round % 5 {
+            0 => bad[place] ^= 1 << next(8),
+            1 => bad.iter_mut().skip(place).for_each(|byte| *byte = !*byte),
+            2 => bad.truncate(place),
+            3 => bad.splice(place..place, (0..=next(40)).map(|byte| byte as u8)).for_each(drop),
+            _ => bad.splice(..=place, recovery_wrap[..=place].iter().copied()).for_each(drop),
+        }
+        if bad != *password_wrap {
+            assert!(locked(AccountKeys::open("alice", vault, &bad, WrapKind::Password, &password)), "round {round}");
+        }
+    }
+    assert!(AccountKeys::open("alice", vault, password_wrap, WrapKind::Password, &password).is_ok());
+}
+
 #[test]
 fn sealing_anew_gives_new_bytes_and_nothing_in_clear() {
     let one = sealed().sealed;

@@ -1,9 +1,11 @@
 //! Accounts, devices, invites.
 
-use super::{FreshDatabase, START_MS, Stage, device_id, message, new_account, new_device, username};
-use crate::store::{AccountId, DeviceRow, EnrolOutcome, NewInvite, SealedEmail, SignUpOutcome, StoreError};
+use super::{FreshDatabase, START_MS, Stage, device_id, enrolment, message, new_account, new_device, username};
+use crate::store::{
+    AccountId, AppendOutcome, DeviceRow, EnrolOutcome, Enrolment, NewInvite, SealedEmail, SignUpOutcome, StoreError,
+};
 use std::collections::HashSet;
-use waxwing_protocol::{AccountRecord, ConversationId, limits::DEVICES_PER_ACCOUNT};
+use waxwing_protocol::{AccountRecord, ConversationId, InboxNotice, limits::DEVICES_PER_ACCOUNT};
 
 /// Everything that was given at sign-up comes back.
 pub async fn sign_up_then_look_up(database: &dyn FreshDatabase) {
@@ -85,7 +87,7 @@ pub async fn enrolment_takes_the_next_version_only(database: &dyn FreshDatabase)
     let alice = stage.person("alice", 1).await;
     let enrol = |device, version| {
         let (store, account) = (stage.store.clone(), alice.account);
-        async move { store.enrol_device(account, new_device(device), version, vec![device], START_MS).await.unwrap() }
+        async move { store.enrol_device(enrolment(account, new_device(device), version, vec![device])).await.unwrap() }
     };
     for version in [0, 1, 3, u64::MAX] {
         assert_eq!(enrol(2, version).await, EnrolOutcome::Conflict, "version {version}");
@@ -112,9 +114,43 @@ pub async fn an_account_has_a_limited_number_of_devices(database: &dyn FreshData
     for device in 2..=limit {
         stage.enrol(&alice, device, device.into()).await;
     }
-    let one_more = stage.store.enrol_device(alice.account, new_device(99), u64::from(limit) + 1, vec![], START_MS);
+    let one_more = stage.store.enrol_device(enrolment(alice.account, new_device(99), u64::from(limit) + 1, vec![]));
     assert_eq!(one_more.await.unwrap(), EnrolOutcome::Conflict);
     assert_eq!(stage.store.device(device_id(99)).await.unwrap(), None);
+}
+
+/// A profile whose keys must not be used again comes back as another device: the old one is gone in the same step, also
+/// where the account is full.
+pub async fn a_device_takes_the_place_of_another(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    let replacing = |device: u8, version: u64, replaced: u8| {
+        let new = enrolment(bob.account, new_device(device), version, vec![device]);
+        stage.store.enrol_device(Enrolment { replaces: Some(device_id(replaced)), ..new })
+    };
+    assert_eq!(replacing(3, 2, alice.device.0[0]).await.unwrap(), EnrolOutcome::UnknownDevice);
+    assert_eq!(replacing(3, 2, 77).await.unwrap(), EnrolOutcome::UnknownDevice);
+    assert_eq!(stage.store.device(device_id(3)).await.unwrap(), None, "nothing of a refused one stays");
+    assert_eq!(replacing(3, 3, bob.device.0[0]).await.unwrap(), EnrolOutcome::Conflict);
+    assert!(stage.store.device(bob.device).await.unwrap().is_some());
+
+    let limit = u8::try_from(DEVICES_PER_ACCOUNT).unwrap();
+    for (device, version) in (100..100 + limit - 1).zip(2..) {
+        stage.enrol(&bob, device, version).await;
+    }
+    let version = u64::from(limit) + 1;
+    assert_eq!(replacing(3, version, bob.device.0[0]).await.unwrap(), EnrolOutcome::Enrolled);
+    assert_eq!(stage.store.device(bob.device).await.unwrap(), None);
+    assert_eq!(stage.send(bob.device, id, 1, 1).await, AppendOutcome::UnknownConversation);
+    assert_eq!(stage.store.account(&bob.name).await.unwrap().unwrap().device_list.0, [3]);
+    let notices = stage.store.fetch_inbox(alice.device, 0).await.unwrap();
+    let newest = InboxNotice::DeviceListChanged { username: bob.name.clone(), version };
+    assert_eq!(notices.last().map(|item| &item.notice), Some(&newest));
+    let new = device_id(3);
+    assert!(stage.store.fetch_inbox(new, 0).await.unwrap().is_empty(), "it knows of itself");
+    let joined = stage.join(new, id, ("join", 1), 9000).await;
+    assert_eq!(joined, AppendOutcome::Accepted { seq: 2, time_ms: START_MS + 9000 });
+    assert_eq!(stage.send(new, id, 1, 2).await, AppendOutcome::Accepted { seq: 3, time_ms: START_MS });
 }
 
 fn invite(uses: u32, expires_ms: Option<u64>) -> NewInvite {

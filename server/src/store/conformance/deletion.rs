@@ -1,6 +1,8 @@
 //! The end of accounts.
 
-use super::{FreshDatabase, START_MS, Stage, handshake, message, new_account, new_device, revision, username};
+use super::{
+    FreshDatabase, START_MS, Stage, enrolment, handshake, message, new_account, new_device, revision, username,
+};
 use crate::store::{
     AppendOutcome, CreateOutcome, EnrolOutcome, NewSegment, ReviseOutcome, SegmentOutcome, SignUpOutcome,
 };
@@ -36,9 +38,10 @@ pub async fn a_deleted_account_is_like_one_that_never_was(database: &dyn FreshDa
         assert_eq!(stage.join(device, id, ("join", 1), 5000).await, AppendOutcome::UnknownConversation);
     }
     assert_eq!(stage.store.put_segment(segment).await.unwrap(), SegmentOutcome::UnknownDevice);
-    let enrolled = stage.store.enrol_device(bob.account, new_device(9), 3, vec![], START_MS).await.unwrap();
-    assert_eq!(enrolled, EnrolOutcome::Conflict);
-    assert_eq!(stage.store.enrol_device(bob.account, new_device(9), 1, vec![], START_MS).await.unwrap(), enrolled);
+    for version in [1, 3] {
+        let enrolled = stage.store.enrol_device(enrolment(bob.account, new_device(9), version, vec![])).await;
+        assert_eq!(enrolled.unwrap(), EnrolOutcome::Conflict);
+    }
     for version in [1, 3] {
         let revised = stage.store.revise_account(revision(&bob, version)).await.unwrap();
         assert_eq!(revised, ReviseOutcome::Conflict);

@@ -1,6 +1,6 @@
 //! Inboxes.
 
-use super::{FreshDatabase, START_MS, Stage, handshake};
+use super::{FreshDatabase, START_MS, Stage, enrolment, handshake};
 use crate::store::CreateOutcome;
 use std::slice;
 use waxwing_protocol::{ConversationId, DeviceId, InboxItem, InboxNotice, NewDevice, limits::PAGE_ENTRIES};
@@ -87,7 +87,7 @@ pub async fn inbox_pages_are_limited(database: &dyn FreshDatabase) {
                 id: DeviceId([[number; 8], [device; 8]].concat().try_into().unwrap()),
                 authentication_key: vec![0; 32].into(),
             };
-            stage.store.enrol_device(friend.account, device, version, vec![], START_MS).await.unwrap();
+            stage.store.enrol_device(enrolment(friend.account, device, version, vec![])).await.unwrap();
         }
     }
     let page = stage.store.fetch_inbox(bob.device, 4).await.unwrap();

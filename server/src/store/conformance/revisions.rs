@@ -1,8 +1,11 @@
 //! Changes of an account by its owner, and what becomes of removed devices.
 
-use super::{FreshDatabase, START_MS, Stage, device_id, handshake, message, new_account, new_device, revision};
+use super::{
+    FreshDatabase, START_MS, Stage, device_id, enrolment, handshake, message, new_account, new_device, revision,
+};
 use crate::store::{
-    AccountRevision, AppendOutcome, CreateOutcome, EnrolOutcome, ReviseOutcome, RevisedCredentials, SealedVault,
+    AccountRevision, AppendOutcome, CreateOutcome, EnrolOutcome, Enrolment, ReviseOutcome, RevisedCredentials,
+    SealedVault,
 };
 use waxwing_protocol::{ConversationId, InboxItem, InboxNotice, KdfParameters, NewIdentity, limits::ROTATIONS};
 
@@ -70,7 +73,7 @@ pub async fn a_revision_takes_the_next_version_only(database: &dyn FreshDatabase
 
     let (revised, enrolled) = tokio::join!(
         stage.store.revise_account(revision(&alice, 2)),
-        stage.store.enrol_device(alice.account, new_device(2), 2, b"list of two".to_vec(), START_MS),
+        stage.store.enrol_device(enrolment(alice.account, new_device(2), 2, b"list of two".to_vec())),
     );
     match (revised.unwrap(), enrolled.unwrap()) {
         (ReviseOutcome::Revised, EnrolOutcome::Conflict) | (ReviseOutcome::Conflict, EnrolOutcome::Enrolled) => {}
@@ -105,6 +108,24 @@ pub async fn new_identities_are_vouched_for(database: &dyn FreshDatabase) {
     let statements: Vec<_> = (2..ROTATIONS + 2).map(|number| identity(number).statement).collect();
     assert_eq!(record.rotations, statements);
     assert_eq!(stage.store.login_record(&alice.name).await.unwrap().unwrap().record.rotations, statements);
+}
+
+/// After a restore the account's devices know of versions that the database has lost: the next list goes on behind theirs,
+/// still only in the place of the one that it was made from.
+pub async fn a_list_may_skip_versions_that_the_database_has_forgotten(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let alice = stage.person("alice", 1).await;
+    let skipping =
+        |follows, version| stage.store.revise_account(AccountRevision { follows, ..revision(&alice, version) });
+    for (follows, version) in [(0, 5), (2, 5), (1, 1), (1, 0), (5, 5), (1, u64::MAX)] {
+        assert_eq!(skipping(follows, version).await.unwrap(), ReviseOutcome::Conflict, "{follows} to {version}");
+    }
+    assert_eq!(skipping(1, 5).await.unwrap(), ReviseOutcome::Revised);
+    assert_eq!(stage.store.account(&alice.name).await.unwrap().unwrap().device_list.0, b"list 5");
+    assert_eq!(skipping(1, 7).await.unwrap(), ReviseOutcome::Conflict);
+    let new = Enrolment { follows: 5, ..enrolment(alice.account, new_device(2), 9, vec![9]) };
+    assert_eq!(stage.store.enrol_device(new).await.unwrap(), EnrolOutcome::Enrolled);
+    assert_eq!(stage.remove(&alice, 10, &[device_id(2)]).await, ReviseOutcome::Revised);
 }
 
 /// Bob's lost tablet is gone at once, everywhere; who shares a conversation with Bob hears of the new list.

@@ -8,8 +8,8 @@ use super::inbox::{Notice, announce, empty_inboxes, post};
 use super::log::{drop_until, lock};
 use super::row::{bytes, push_list, signed, unsigned};
 use crate::store::{
-    AccountId, AccountRevision, DeviceRow, EnrolOutcome, ReviseOutcome, RevisedCredentials, StoreError,
-    account::add_rotation,
+    AccountId, AccountRevision, DeviceRow, EnrolOutcome, Enrolment, ReviseOutcome, RevisedCredentials, StoreError,
+    account::{add_rotation, may_follow},
 };
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::BTreeSet;
@@ -23,30 +23,34 @@ struct Listed {
 }
 
 impl Database {
-    pub(super) async fn enrol_device(
-        &self,
-        account: AccountId,
-        device: &NewDevice,
-        version: u64,
-        device_list: &[u8],
-        now_ms: u64,
-    ) -> Result<EnrolOutcome, StoreError> {
+    pub(super) async fn enrol_device(&self, new: &Enrolment) -> Result<EnrolOutcome, StoreError> {
+        let (account, version) = (new.account, new.version);
         let mut transaction = self.begin().await?;
         let Some(current) = listed(&mut transaction, account).await? else { return Ok(EnrolOutcome::Conflict) };
         let devices = devices_of(&mut transaction, account).await?;
-        let full = devices.len() >= limits::DEVICES_PER_ACCOUNT;
-        if full || version.checked_sub(1) != Some(current.version) {
+        let replaced: BTreeSet<DeviceId> = new.replaces.into_iter().collect();
+        let full = devices.len() >= limits::DEVICES_PER_ACCOUNT + replaced.len();
+        if full || !may_follow(current.version, new.follows, version) {
             return Ok(EnrolOutcome::Conflict);
         }
-        set_list(&mut transaction, account, version, device_list).await?;
-        match insert_device(&mut transaction, account, device, now_ms).await {
+        if !replaced.is_subset(&devices) {
+            return Ok(EnrolOutcome::UnknownDevice);
+        }
+        set_list(&mut transaction, account, version, &new.device_list).await?;
+        match insert_device(&mut transaction, account, &new.device, new.now_ms).await {
             Err(error) if is_duplicate(&error) => return Ok(EnrolOutcome::Conflict),
             done => done?,
         }
-        let mut devices = concerned(&mut transaction, account).await?;
-        devices.remove(&device.id);
-        let notices = [list_notice(current.username, version, devices, now_ms)];
+        leave_conversations(&mut transaction, account, &replaced).await?;
+        let concerned = concerned(&mut transaction, account).await?;
+        let new_one = BTreeSet::from([new.device.id]);
+        let others = &(&concerned - &replaced) - &new_one;
+        let notices = [list_notice(current.username, version, others, new.now_ms)];
         let _order = self.inbox_order.lock().await;
+        if !replaced.is_empty() {
+            lock_devices(&mut transaction, &concerned).await?;
+            delete_devices(&mut transaction, &replaced).await?;
+        }
         let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
         transaction.commit().await?;
         announce(&*self.publish, &notices, &posted);
@@ -57,7 +61,7 @@ impl Database {
         let account = revision.account;
         let mut transaction = self.begin().await?;
         let Some(current) = listed(&mut transaction, account).await? else { return Ok(ReviseOutcome::Conflict) };
-        if revision.version.checked_sub(1) != Some(current.version) {
+        if !may_follow(current.version, revision.follows, revision.version) {
             return Ok(ReviseOutcome::Conflict);
         }
         let removed: BTreeSet<DeviceId> = revision.removed.iter().copied().collect();

@@ -6,8 +6,8 @@
 use super::accounts::stored_name;
 use super::batch::Batch;
 use crate::store::{
-    AccountId, AccountRevision, DeviceRow, EnrolOutcome, ReviseOutcome, RevisedCredentials, StoreError,
-    account::add_rotation,
+    AccountId, AccountRevision, DeviceRow, EnrolOutcome, Enrolment, ReviseOutcome, RevisedCredentials, StoreError,
+    account::{add_rotation, may_follow},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
@@ -22,25 +22,23 @@ struct Listed {
 
 impl Batch<'_> {
     /// See [`crate::store::Store::enrol_device`].
-    pub(super) fn enrol_device(
-        &mut self,
-        account: AccountId,
-        device: &NewDevice,
-        version: u64,
-        device_list: &[u8],
-        now_ms: u64,
-    ) -> Result<EnrolOutcome, StoreError> {
+    pub(super) fn enrol_device(&mut self, new: &Enrolment) -> Result<EnrolOutcome, StoreError> {
+        let (account, version) = (new.account, new.version);
         let Some(current) = self.listed(account)? else { return Ok(EnrolOutcome::Conflict) };
         let devices: usize = self
             .statement("SELECT count(*) FROM device WHERE account = ?1")?
             .query_row([account.0], |row| row.get(0))?;
-        let full = devices >= DEVICES_PER_ACCOUNT;
-        if full || version.checked_sub(1) != Some(current.version) || self.device_exists(device.id)? {
+        let full = devices >= DEVICES_PER_ACCOUNT + usize::from(new.replaces.is_some());
+        if full || !may_follow(current.version, new.follows, version) || self.device_exists(new.device.id)? {
             return Ok(EnrolOutcome::Conflict);
         }
-        self.set_list(account, version, device_list)?;
-        let enrolled = self.insert_device(account.0, device, now_ms)?;
-        self.announce_list(account, &current.name, version, Some(enrolled), now_ms)?;
+        if let Some(replaced) = new.replaces {
+            let Some(row) = self.device_of(account, replaced)? else { return Ok(EnrolOutcome::UnknownDevice) };
+            self.remove_device(row, replaced)?;
+        }
+        self.set_list(account, version, &new.device_list)?;
+        let enrolled = self.insert_device(account.0, &new.device, new.now_ms)?;
+        self.announce_list(account, &current.name, version, Some(enrolled), new.now_ms)?;
         Ok(EnrolOutcome::Enrolled)
     }
 
@@ -48,16 +46,12 @@ impl Batch<'_> {
     pub(super) fn revise_account(&mut self, revision: &AccountRevision) -> Result<ReviseOutcome, StoreError> {
         let account = revision.account;
         let Some(current) = self.listed(account)? else { return Ok(ReviseOutcome::Conflict) };
-        if revision.version.checked_sub(1) != Some(current.version) {
+        if !may_follow(current.version, revision.follows, revision.version) {
             return Ok(ReviseOutcome::Conflict);
         }
         let mut removed = BTreeMap::new();
         for device in &revision.removed {
-            let row = self
-                .statement("SELECT id FROM device WHERE public_id = ?1 AND account = ?2")?
-                .query_row(params![device.0, account.0], |row| row.get(0))
-                .optional()?;
-            let Some(row) = row else { return Ok(ReviseOutcome::UnknownDevice) };
+            let Some(row) = self.device_of(account, *device)? else { return Ok(ReviseOutcome::UnknownDevice) };
             removed.insert(row, *device);
         }
         self.set_list(account, revision.version, &revision.device_list)?;
@@ -72,6 +66,12 @@ impl Batch<'_> {
         }
         self.announce_list(account, &current.name, revision.version, None, revision.now_ms)?;
         Ok(ReviseOutcome::Revised)
+    }
+
+    /// The row of a device, if it is one of the account's.
+    fn device_of(&self, account: AccountId, device: DeviceId) -> Result<Option<i64>, StoreError> {
+        let mut find = self.statement("SELECT id FROM device WHERE public_id = ?1 AND account = ?2")?;
+        Ok(find.query_row(params![device.0, account.0], |row| row.get(0)).optional()?)
     }
 
     fn listed(&self, account: AccountId) -> Result<Option<Listed>, StoreError> {

@@ -227,6 +227,7 @@ async fn a_database_of_the_first_version_is_upgraded_with_all_that_is_in_it() {
     let removed = crate::store::AccountRevision {
         account: crate::store::AccountId(2),
         version: 2,
+        follows: 1,
         device_list: Vec::new(),
         removed: vec![two],
         credentials: None,
@@ -235,7 +236,10 @@ async fn a_database_of_the_first_version_is_upgraded_with_all_that_is_in_it() {
     };
     assert_eq!(store.revise_account(removed).await.unwrap(), crate::store::ReviseOutcome::Revised);
     let new = crate::store::conformance::new_device(3);
-    store.enrol_device(crate::store::AccountId(2), new, 3, Vec::new(), START_MS).await.unwrap();
+    store
+        .enrol_device(crate::store::conformance::enrolment(crate::store::AccountId(2), new, 3, Vec::new()))
+        .await
+        .unwrap();
     store.close().await;
     let row = |sql: &str| Connection::open(&path).unwrap().query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(row("SELECT max(id) FROM device"), 10);
