@@ -544,7 +544,7 @@ impl Engine {
             heads_due: Some(None),
             caught_up: false,
             receipts_at: Some(Instant::now()),
-            gaps: chats::active(&self.db)?,
+            gaps: chats::active(&self.db)?.into_iter().collect(),
             telling_at: Some(Instant::now()),
             ping_at: Instant::now() + PING,
         }));

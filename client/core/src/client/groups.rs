@@ -49,7 +49,7 @@ impl Client {
 
     /// A group or room as this device knows it.
     pub async fn group(&self, chat: &str) -> Result<GroupInfo, Error> {
-        let (chat, own) = (chat.to_owned(), self.whoami().username.clone());
+        let (chat, own) = (chat.to_owned(), self.whoami().await?.username);
         self.database(move |db| {
             let name = address::resolve(db, &chat)?;
             let row = chats::by_name(db, &name)?.ok_or_else(|| Error::UnknownChat(name.clone()))?;

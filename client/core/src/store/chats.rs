@@ -2,7 +2,6 @@
 
 use crate::{Error, backup::Range};
 use rusqlite::{Connection, OptionalExtension, Row};
-use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 /// A chat's row id.
@@ -309,13 +308,6 @@ pub(crate) fn set_receipted(db: &Connection, chat: ChatId, seq: u64) -> Result<(
 pub(crate) fn set_introduced(db: &Connection, chat: ChatId) -> Result<(), Error> {
     db.execute("UPDATE chats SET introduced = 1 WHERE chat = ?1", [chat])?;
     Ok(())
-}
-
-/// The chats that this device is in.
-pub(crate) fn active(db: &Connection) -> Result<BTreeSet<ChatId>, Error> {
-    let mut query = db.prepare_cached("SELECT chat FROM chats WHERE phase = 3")?;
-    let rows = query.query_map([], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Chats with entries of others that nobody was told about yet. In groups that would be too much to tell.

@@ -41,6 +41,8 @@ fn write(db: &mut Connection, count: u64, text: &str) -> Vec<i64> {
                 seq: Some(number),
                 sent_at: 1,
                 received_at: 1,
+                reply_to: None,
+                lifetime: None,
                 content: &Content::Text(format!("{text} {number}")),
                 state: &MessageState::Received,
             };
