@@ -43,6 +43,8 @@ pub use response::{
 pub use room_name::{RoomName, RoomNameError};
 pub use username::{Username, UsernameError};
 
+use sha2::{Digest as _, Sha256};
+
 /// Application-Layer Protocol Negotiation name of the protocol (RFC 7301).
 pub const ALPN: &[u8] = b"waxwing/1";
 
@@ -53,10 +55,25 @@ pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=1;
 /// the device id, in this order, each of fixed length (`SPEC.md` §5).
 pub const AUTHENTICATION_LABEL: &[u8] = b"waxwing device authentication v1";
 
+/// What a device signs for a ticket: this label, the server's pin, SHA-256 of the challenge and the device id (`SPEC.md` §10).
+pub const TICKET_LABEL: &[u8] = b"waxwing ticket authentication v1";
+
+/// The WebSocket's subprotocol that carries the pinned TLS (`SPEC.md` §10).
+pub const TUNNEL_PROTOCOL: &str = "waxwing-tunnel";
+
+/// What stands in front of a ticket that is sent as a subprotocol (`SPEC.md` §10).
+pub const TICKET_PROTOCOL: &str = "waxwing-ticket.";
+
 /// Label of the TLS exporter (RFC 8446 §7.5) that binds an authentication to its connection; 32 bytes, no context.
 pub const EXPORTER_LABEL: &[u8] = b"EXPERIMENTAL waxwing channel binding v1";
 
 /// The bytes that a device signs with its authentication key on one connection.
 pub fn authentication_message(server: &Pin, exporter: &[u8; 32], device: &DeviceId) -> Vec<u8> {
     [AUTHENTICATION_LABEL, &server.0, exporter, &device.0].concat()
+}
+
+/// The bytes that a device signs with its authentication key for a ticket.
+pub fn ticket_message(server: &Pin, challenge: &str, device: &DeviceId) -> Vec<u8> {
+    let challenge: [u8; 32] = Sha256::digest(challenge).into();
+    [TICKET_LABEL, &server.0, &challenge, &device.0].concat()
 }

@@ -208,7 +208,7 @@ fn limits_are_as_the_code_has_them() {
 
 #[test]
 fn the_text_names_the_constants_of_the_code() {
-    for constant in [ALPN, AUTHENTICATION_LABEL, EXPORTER_LABEL, KEY_STATEMENT_LABEL] {
+    for constant in [ALPN, AUTHENTICATION_LABEL, EXPORTER_LABEL, KEY_STATEMENT_LABEL, TICKET_LABEL] {
         let text = format!("`{}`", std::str::from_utf8(constant).unwrap());
         assert!(SPEC.contains(&text), "SPEC.md does not mention {text}");
     }
@@ -223,4 +223,14 @@ fn a_device_signs_label_pin_exporter_and_id() {
     let message = authentication_message(&Pin([1; 32]), &[2; 32], &DeviceId([3; 16]));
     assert_eq!(message, [b"waxwing device authentication v1".as_slice(), &[1; 32], &[2; 32], &[3; 16]].concat());
     assert_eq!(message.len(), 112);
+}
+
+#[test]
+fn a_device_signs_another_label_for_a_ticket() {
+    let message = ticket_message(&Pin([1; 32]), "abc", &DeviceId([3; 16]));
+    assert_eq!(message[..64], [b"waxwing ticket authentication v1".as_slice(), &[1; 32]].concat());
+    // SHA-256 of "abc".
+    assert_eq!(message[64..68], [0xba, 0x78, 0x16, 0xbf]);
+    assert_eq!((message.len(), &message[96..]), (112, [3; 16].as_slice()));
+    assert!([TUNNEL_PROTOCOL, TICKET_PROTOCOL].iter().all(|text| SPEC.contains(text)));
 }

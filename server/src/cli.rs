@@ -8,6 +8,7 @@ mod check;
 mod doctor;
 mod failure;
 mod invite;
+mod notify;
 mod operate;
 mod password;
 mod print;
@@ -24,7 +25,7 @@ pub use failure::Failure;
 pub use invite::{create_invite, qr_code};
 
 use crate::install::{Config, Folder, InstallError, Installation, Lock, database, password as password_source};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use serde_json::json;
 use std::{
     ffi::OsString,
@@ -33,6 +34,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use waxwing_manual::{Completions, Man, ManualError};
 use zeroize::Zeroizing;
 
 /// Waxwing's server: it carries sealed letters and cannot open them.
@@ -83,6 +85,10 @@ enum Command {
     /// Backups of the whole server: make one, check it, restore it.
     #[command(subcommand)]
     Backup(backup::BackupCommand),
+    /// Print completions for a shell.
+    Completions(Completions),
+    /// Print a manual page, or write all of them.
+    Man(Man),
 }
 
 #[derive(Args)]
@@ -104,6 +110,12 @@ struct Overrides {
     /// Listen here instead of where the configuration says.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
+    /// A certificate (PEM, with its chain) for whoever speaks HTTPS, instead of the server's own.
+    #[arg(long, value_name = "FILE", value_parser = absolute, requires = "http_key")]
+    http_certificate: Option<String>,
+    /// Its private key (PEM).
+    #[arg(long, value_name = "FILE", value_parser = absolute, requires = "http_certificate")]
+    http_key: Option<String>,
     /// How log lines look: text or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -117,7 +129,13 @@ struct Overrides {
 
 impl Overrides {
     fn settings(&self) -> Vec<(&str, &str)> {
-        let all = [("listen", &self.listen), ("log.format", &self.log_format), ("log.level", &self.log_level)];
+        let all = [
+            ("listen", &self.listen),
+            ("http.certificate", &self.http_certificate),
+            ("http.key", &self.http_key),
+            ("log.format", &self.log_format),
+            ("log.level", &self.log_level),
+        ];
         let open = self.yes_open_to_the_world.then_some(("yes_open_to_the_world", "yes"));
         all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).chain(open).collect()
     }
@@ -193,6 +211,8 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::Run(command) => (command.common.json, run::run(&command)),
         Command::Check(command) => (command.common.json, check::check(&command)),
         Command::Upgrade(command) => (command.common.json, upgrade(&command)),
+        Command::Completions(wanted) => (false, manual(wanted.print(&Cli::command()))),
+        Command::Man(wanted) => (false, manual(wanted.print(&Cli::command()))),
         Command::RotateKey(common) => (common.json, rotate_key::rotate_key(&common)),
         Command::Invite(command) => (command.json(), invite::invite(&command)),
         Command::SignUpSecret(command) => (command.json(), sign_up_secret::sign_up_secret(&command)),
@@ -208,6 +228,14 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::Gc(command) => (command.common.json, report::gc(&command)),
     };
     result.unwrap_or_else(|failure| failure.report(json))
+}
+
+/// How a command of the manual's ended.
+pub fn manual(done: Result<(), ManualError>) -> Result<ExitCode, Failure> {
+    done.map(|()| ExitCode::SUCCESS).map_err(|error| match error.is_users() {
+        true => Failure::user("usage", error.to_string(), error.next()),
+        false => Failure::unexpected(error),
+    })
 }
 
 fn upgrade(command: &Upgrade) -> Result<ExitCode, Failure> {
@@ -277,6 +305,12 @@ pub fn server_password(flag: Option<&Path>) -> Result<Zeroizing<String>, Failure
 /// A variable of the process, if it is set and UTF-8.
 pub fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// A path that stays the same wherever it is read: settings take no other.
+fn absolute(text: &str) -> Result<String, String> {
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".into())
 }
 
 fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {

@@ -20,13 +20,13 @@ use outbox::{End, Outbox};
 use std::{pin::Pin, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 use waxwing_protocol::{
-    ALPN, ClientFrame, DecodeError, EXPORTER_LABEL, ErrorCode, Event, Refusal, Request, Response, ServerFrame,
-    ServerHello, limits,
+    ALPN, ClientFrame, DecodeError, DeviceId, EXPORTER_LABEL, ErrorCode, Event, Refusal, Request, Response,
+    ServerFrame, ServerHello, limits,
 };
 
 /// How long a write may make no progress.
@@ -47,24 +47,65 @@ pub(crate) struct Summary {
     pub(crate) refused: u64,
 }
 
-/// Serves one connection to its end. `draining` turns true when the relay shuts down.
-pub(crate) async fn serve(
+impl Summary {
+    /// Of a connection that ended before its first request.
+    pub(crate) fn ended(end: End) -> Self {
+        Self { end, answered: 0, refused: 0 }
+    }
+}
+
+/// What a connection runs on once TLS is open. Boxed, since it passes through the states of several futures, each of which
+/// would keep room for it.
+pub(crate) type Tls<S> = Box<tokio_rustls::server::TlsStream<S>>;
+
+/// How a connection came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Arrival {
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+    /// The device whose ticket was shown: no other may authenticate.
+    pub(crate) ticket: Option<DeviceId>,
+    /// Until when a device must be signed in.
+    pub(crate) login: Instant,
+}
+
+/// Opens TLS inside a tunnel, then serves the connection to its end.
+pub(crate) async fn serve_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     context: &Context,
-    tcp: TcpStream,
-    origin: Origin,
+    stream: S,
+    arrival: Arrival,
     mut draining: watch::Receiver<bool>,
 ) -> Summary {
-    let login = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
-    let outbox = Arc::new(Outbox::default());
+    let current = context.current();
+    let accepting = TlsAcceptor::from(Arc::clone(&current.tls)).accept(stream);
     let opened = tokio::select! {
-        opened = handshake(context, tcp, origin, login) => opened,
-        () = drained(&mut draining) => Err(End::Draining),
+        opened = timeout_at(arrival.login, accepting) => opened,
+        () = drained(&mut draining) => return Summary::ended(End::Draining),
     };
-    let end = match opened {
+    match opened {
+        Ok(Ok(tls)) => serve(context, Box::new(tls), current.pin, arrival, draining).await,
+        Ok(Err(_)) => Summary::ended(End::Handshake),
+        Err(_) => Summary::ended(End::LoginDeadline),
+    }
+}
+
+/// Serves one connection, to which the key with this pin was shown, to its end. `draining` turns true when the relay shuts
+/// down.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    context: &Context,
+    tls: Tls<S>,
+    pin: waxwing_protocol::Pin,
+    arrival: Arrival,
+    draining: watch::Receiver<bool>,
+) -> Summary {
+    let outbox = Arc::new(Outbox::default());
+    let end = match exporter(&tls) {
         Err(end) => end,
-        Ok((stream, peer)) => {
-            let (read, write) = tokio::io::split(stream);
+        Ok(exporter) => {
+            let (read, write) = tokio::io::split(tls);
             let mut writing = pin!(write_out(write, &outbox, WRITE));
+            let Arrival { origin, ticket, login } = arrival;
+            let peer = Peer { exporter, pin, origin, ticket };
             let conversing = converse(context, Frames::new(read, login), &outbox, peer, draining);
             tokio::select! {
                 // Before the writer, so that the answers of one round leave in one write.
@@ -83,22 +124,14 @@ pub(crate) async fn serve(
     Summary { end, answered, refused }
 }
 
-type Tls = tokio_rustls::server::TlsStream<TcpStream>;
-
-/// Opens TLS; gives the stream and who is at its other end, as far as is known.
-async fn handshake(context: &Context, tcp: TcpStream, origin: Origin, deadline: Instant) -> Result<(Tls, Peer), End> {
-    let current = context.current();
-    let stream = match timeout_at(deadline, current.tls.accept(tcp)).await {
-        Ok(accepted) => accepted.map_err(|_| End::Handshake)?,
-        Err(_) => return Err(End::LoginDeadline),
-    };
-    let connection = stream.get_ref().1;
-    // A client that offers other protocols has failed in the handshake; one that offers none comes this far.
+/// What ties an authentication to this connection.
+fn exporter<S>(tls: &Tls<S>) -> Result<[u8; 32], End> {
+    let connection = tls.get_ref().1;
+    // A client that offers other protocols has failed in the handshake; inside a tunnel, one that offers none comes this far.
     if connection.alpn_protocol() != Some(ALPN) {
         return Err(End::Alpn);
     }
-    let exporter = connection.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(|_| End::Handshake)?;
-    Ok((stream, Peer { exporter, pin: current.pin, origin }))
+    connection.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(|_| End::Handshake)
 }
 
 async fn converse<R: AsyncRead + Unpin>(
@@ -242,7 +275,7 @@ async fn running(slot: &mut Option<Running<'_>>) -> (u32, Answer) {
     }
 }
 
-async fn drained(draining: &mut watch::Receiver<bool>) {
+pub(crate) async fn drained(draining: &mut watch::Receiver<bool>) {
     // An error means that the relay is gone altogether.
     let _ = draining.wait_for(|draining| *draining).await;
 }

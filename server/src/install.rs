@@ -13,12 +13,14 @@ mod identity;
 pub mod password;
 mod rotation;
 mod sealed;
+mod web;
 
-pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, Policy, SignUp, TlsMode, YesNo};
+pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, Policy, SignUp, Tickets, TlsMode, Web, YesNo};
 pub use error::{DatabaseFault, InstallError, Status};
 pub use folder::{Folder, Lock, private_file};
 pub use identity::{Identity, pem, pin};
 pub use sealed::{SealError, Secrets, open, seal};
+pub use web::certificate as web_certificate;
 
 use waxwing_protocol::{Link, Pin};
 use zeroize::Zeroizing;

@@ -20,3 +20,4 @@ pub mod rules;
 pub mod sealing;
 mod session;
 pub mod store;
+mod web;

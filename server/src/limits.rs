@@ -49,6 +49,7 @@ pub(crate) struct Limiter {
     failures: Table,
     account_failures: Table,
     probes: Table,
+    tunnels: Table,
     pairs: Table,
     accounts: Accounts,
     pub(crate) sessions: Arc<Sessions>,
@@ -83,6 +84,7 @@ impl Limiter {
             failures: Table::new(),
             account_failures: Table::new(),
             probes: Table::new(),
+            tunnels: Table::new(),
             pairs: Table::new(),
             accounts: Accounts::default(),
             sessions: Arc::default(),
@@ -91,7 +93,8 @@ impl Limiter {
 
     /// Begins to count anew: what was counted by other limits means nothing.
     pub(crate) fn forget(&self) {
-        for table in [&self.sign_ups, &self.failures, &self.account_failures, &self.probes, &self.pairs] {
+        for table in [&self.sign_ups, &self.failures, &self.account_failures, &self.probes, &self.tunnels, &self.pairs]
+        {
             table.forget();
         }
         self.accounts.forget();
@@ -117,6 +120,11 @@ impl Limiter {
     /// Something is asked that needs no account.
     pub(crate) fn probe(&self, limits: &Limits, from: Origin) -> Result<(), Refusal> {
         self.by_origin(&self.probes, limits.probes, limits, from)
+    }
+
+    /// A WebSocket is opened without a ticket.
+    pub(crate) fn tunnel(&self, limits: &Limits, from: Origin) -> Result<(), Refusal> {
+        self.by_origin(&self.tunnels, limits.tunnels, limits, from)
     }
 
     /// A login begins. `guessable` names the account where what proves it could be guessed; whether there is such an account

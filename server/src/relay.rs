@@ -4,13 +4,14 @@
 //! time, and the store is closed. It must not know what travels on the connections.
 
 mod admission;
+mod door;
 mod tls;
 
 pub use crate::{hub::Hub, sealing::DataKey};
 pub use admission::{SignUpRule, invite_hash, new_invite_code};
 
 use crate::{
-    connection::{self, Summary},
+    connection::{self, Arrival, Summary, outbox::End},
     handler::account::Decoy,
     limits::Limiter,
     metrics::METRICS,
@@ -18,10 +19,13 @@ use crate::{
     retention,
     rules::Rules,
     store::SharedStore,
+    web::{self, Tickets},
 };
+use door::Opened;
+use rustls::ServerConfig;
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
@@ -30,10 +34,9 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
-use tokio_rustls::TlsAcceptor;
-use waxwing_protocol::Pin;
+use waxwing_protocol::{Pin, limits};
 use zeroize::Zeroizing;
 
 /// How long connections have to finish when the relay shuts down.
@@ -90,6 +93,9 @@ pub enum RelayError {
 pub(crate) struct Context {
     current: RwLock<Arc<Current>>,
     pub(crate) limiter: Limiter,
+    pub(crate) tickets: Tickets,
+    /// How many speak HTTP.
+    pub(crate) visits: web::Visits,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: SharedStore,
     pub(crate) passwords: PasswordPool,
@@ -99,14 +105,22 @@ pub(crate) struct Context {
 
 /// What a reload replaces. A connection keeps the certificate that it began with; rules count from its next request on.
 pub(crate) struct Current {
-    pub(crate) tls: TlsAcceptor,
+    /// For our protocol.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// For HTTP.
+    pub(crate) http: Arc<ServerConfig>,
     pub(crate) pin: Pin,
     pub(crate) rules: Rules,
 }
 
 impl Current {
     fn new(identity: &ServerIdentity, rules: Rules) -> Result<Self, RelayError> {
-        Ok(Self { pin: identity.pin()?, tls: TlsAcceptor::from(Arc::new(tls::configuration(identity)?)), rules })
+        Ok(Self {
+            pin: identity.pin()?,
+            tls: Arc::new(tls::configuration(identity)?),
+            http: Arc::new(tls::http(identity, rules.http.certificate.as_deref())?),
+            rules,
+        })
     }
 }
 
@@ -120,6 +134,8 @@ impl Context {
 /// A relay that is ready to serve.
 pub struct Relay {
     context: Arc<Context>,
+    /// Where proxies that end the outer TLS hand on plain HTTP.
+    behind_proxy: Option<TcpListener>,
 }
 
 /// Gives a relay that serves other rules, or another certificate.
@@ -161,6 +177,8 @@ impl Relay {
         let decoy = password::decoy().map_err(|_| RelayError::Randomness)?;
         let decoy = Decoy::new(&config.data_key, &decoy).map_err(|_| RelayError::Randomness)?;
         let context = Context {
+            tickets: Tickets::new(&config.identity.pin()?).map_err(|_| RelayError::Randomness)?,
+            visits: web::Visits::default(),
             current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
             limiter: Limiter::new(),
             hub,
@@ -169,12 +187,17 @@ impl Relay {
             decoy,
             data_key: config.data_key,
         };
-        Ok(Self { context: Arc::new(context) })
+        Ok(Self { context: Arc::new(context), behind_proxy: None })
     }
 
     /// Changes the rules while it serves.
     pub fn reloader(&self) -> Reloader {
         Reloader(Arc::clone(&self.context))
+    }
+
+    /// Takes plain HTTP there too, from trusted proxies alone.
+    pub fn behind_proxy(self, listener: TcpListener) -> Self {
+        Self { behind_proxy: Some(listener), ..self }
     }
 
     /// Serves until `shutdown`, then stops accepting, tells the peers, lets begun requests finish and closes the store.
@@ -190,15 +213,19 @@ impl Relay {
             loop {
                 tokio::select! {
                     () = &mut shutdown => break,
-                    accepted = listener.accept() => match accepted {
+                    (way, accepted) = accept(&listener, self.behind_proxy.as_ref()) => match accepted {
                         Ok(_) if connections.len() >= context.current().rules.max_connections => {
                             METRICS.turned_away.inc();
                             tracing::warn!(open = connections.len(), "too many connections: closed a new one");
                         }
+                        Ok((_, address)) if way == Way::Proxy && !context.current().rules.http.trusts(address.ip()) => {
+                            tracing::warn!("refused plain HTTP from an address that is not among http.trusted_proxies");
+                        }
                         Ok((tcp, address)) => {
                             number += 1;
                             tracing::debug!(connection = number, %address, "accepted");
-                            connections.spawn(attend(self.context.clone(), tcp, address, draining.clone(), number));
+                            let attended = attend(self.context.clone(), (way, tcp, address.ip()), draining.clone(), number);
+                            connections.spawn(attended);
                         }
                         Err(error) => {
                             tracing::warn!(%error, "could not accept a connection");
@@ -214,7 +241,7 @@ impl Relay {
                 }
             }
         }
-        drop(listener);
+        drop((listener, self.behind_proxy));
         tracing::info!(connections = connections.len(), "draining");
         let _ = drain.send(true);
         let finished = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
@@ -228,10 +255,34 @@ impl Relay {
     }
 }
 
+/// Where a connection came in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// On the server's port: TLS, and in it our protocol or HTTP.
+    Port,
+    /// On the one for proxies: plain HTTP.
+    Proxy,
+}
+
+async fn accept(
+    listener: &TcpListener,
+    behind_proxy: Option<&TcpListener>,
+) -> (Way, io::Result<(TcpStream, SocketAddr)>) {
+    let from_proxy = async {
+        match behind_proxy {
+            Some(listener) => listener.accept().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        accepted = listener.accept() => (Way::Port, accepted),
+        accepted = from_proxy => (Way::Proxy, accepted),
+    }
+}
+
 async fn attend(
     context: Arc<Context>,
-    tcp: TcpStream,
-    address: SocketAddr,
+    (way, tcp, peer): (Way, TcpStream, IpAddr),
     draining: watch::Receiver<bool>,
     connection: u64,
 ) {
@@ -242,9 +293,37 @@ async fn attend(
     METRICS.open.inc();
     // Counted down however the task ends.
     let _open = Open;
-    let Summary { end, answered, refused } = connection::serve(&context, tcp, address.ip().into(), draining).await;
+    let login = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
+    let Summary { end, answered, refused } = match way {
+        Way::Port => enter(&context, tcp, peer, login, draining).await,
+        Way::Proxy => Box::pin(web::serve(&context, tcp, peer, login, draining)).await,
+    };
     METRICS.ended.with_label_values(&[&end.to_string()]).inc();
     tracing::info!(connection, answered, refused, reason = %end, "connection closed");
+}
+
+/// Finds out which of the two protocols it is. Whoever it is has until `login` to sign in.
+async fn enter(
+    context: &Arc<Context>,
+    tcp: TcpStream,
+    peer: IpAddr,
+    login: Instant,
+    mut draining: watch::Receiver<bool>,
+) -> Summary {
+    let opened = tokio::select! {
+        // Boxed: what the handshake needs is given back after it.
+        opened = Box::pin(door::open(context, tcp, login)) => opened,
+        () = connection::drained(&mut draining) => Err(End::Draining),
+    };
+    match opened {
+        Ok(Opened::Waxwing(tls, pin)) => {
+            let arrival = Arrival { origin: peer.into(), ticket: None, login };
+            connection::serve(context, tls, pin, arrival, draining).await
+        }
+        // Boxed, so that the tasks of plain connections do not grow by what only this way needs.
+        Ok(Opened::Http(tls)) => Box::pin(web::serve(context, tls, peer, login, draining)).await,
+        Err(end) => Summary::ended(end),
+    }
 }
 
 /// A connection that counts as open.

@@ -3,9 +3,11 @@
 //! Invariant: they are replaced as a whole, so nobody sees half of a change. It must not know where they were written down, or
 //! who keeps count.
 
+mod http;
 mod rate;
 mod usernames;
 
+pub use http::HttpRules;
 pub use rate::Rate;
 pub use usernames::Usernames;
 
@@ -34,6 +36,8 @@ pub struct Rules {
     pub rooms: RoomRule,
     /// Connections beyond this many are closed at once.
     pub max_connections: usize,
+    /// Of the HTTP door.
+    pub http: HttpRules,
 }
 
 impl Default for Rules {
@@ -49,6 +53,7 @@ impl Default for Rules {
             backup_quota: 1 << 30,
             rooms: RoomRule::default(),
             max_connections: 10_000,
+            http: HttpRules::default(),
         }
     }
 }
@@ -81,6 +86,8 @@ pub struct Limits {
     pub account_login_failures: Option<Rate>,
     /// What is asked before signing in, by address.
     pub probes: Option<Rate>,
+    /// WebSockets that are opened without a ticket, by address.
+    pub tunnels: Option<Rate>,
     /// Records of accounts that an account looks up.
     pub look_ups: Option<Rate>,
     /// Key packages that an account asks for.
@@ -101,6 +108,7 @@ impl Default for Limits {
             login_failures: Some(Rate::per_hour(60, 60)),
             account_login_failures: Some(Rate::per_hour(30, 60)),
             probes: Some(Rate::per_second(600, 5)),
+            tunnels: Some(Rate::per_minute(60, 20)),
             look_ups: Some(Rate::per_second(5000, 10)),
             key_packages: Some(Rate::per_second(5000, 5)),
             key_packages_of_one: Some(Rate::per_hour(100, 60)),

@@ -20,6 +20,8 @@ pub(crate) struct Peer {
     pub(crate) pin: Pin,
     /// Where it comes from.
     pub(crate) origin: Origin,
+    /// The device whose ticket was shown at the HTTP door: no other may authenticate.
+    pub(crate) ticket: Option<DeviceId>,
 }
 
 /// Before the hello.
@@ -80,6 +82,9 @@ impl Anonymous {
                 (Session::Anonymous(self), answer)
             }
             Request::SignUp(request) => self.device(account::sign_up(context, peer, *request).await.map_err(refusal)),
+            Request::Authenticate { device, .. } if peer.ticket.is_some_and(|only| only != device) => {
+                (Session::Anonymous(self), Err(ErrorCode::BadCredentials.into()))
+            }
             Request::Authenticate { device, signature } => {
                 let device = authentication::authenticate(context, peer, device, &signature.0).await;
                 self.device(device.map_err(refusal))

@@ -9,7 +9,7 @@ use crate::{
     plan::{self, Answers, Plan, WrongAnswer},
     wizard::{self, Asked},
 };
-use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, builder::BoolishValueParser};
 use serde_json::json;
 use std::{
     ffi::OsString,
@@ -19,8 +19,9 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
+use waxwing_manual::{Completions, Man};
 use waxwing_server::{
-    cli::{Failure, environment},
+    cli::{Failure, environment, manual},
     install::{Finished, Folder, password},
 };
 use zeroize::Zeroizing;
@@ -43,6 +44,10 @@ enum Command {
         #[arg(long)]
         scripted: bool,
     },
+    /// Print completions for a shell.
+    Completions(Completions),
+    /// Print a manual page, or write all of them.
+    Man(Man),
     /// The server itself, for `try`.
     #[command(hide = true, disable_help_flag = true)]
     Server {
@@ -108,16 +113,22 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Err(error) => return Failure::usage(&error, json),
     };
     match cli.command {
-        Some(Command::Init(flags)) => init(&flags).unwrap_or_else(|failure| failure.report(json)),
+        Some(Command::Init(flags)) => ended(init(&flags), json),
         Some(Command::Try { scripted }) => demonstration::run(scripted).unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
         }),
+        Some(Command::Completions(wanted)) => ended(manual(wanted.print(&Cli::command())), json),
+        Some(Command::Man(wanted)) => ended(manual(wanted.print(&Cli::command())), json),
         Some(Command::Server { arguments }) => {
             waxwing_server::cli::run(std::iter::once("waxwing-server".into()).chain(arguments))
         }
         None => Failure::user("usage", "no command was given", "see --help").report(json),
     }
+}
+
+fn ended(done: Result<ExitCode, Failure>, json: bool) -> ExitCode {
+    done.unwrap_or_else(|failure| failure.report(json))
 }
 
 impl From<WrongAnswer> for Failure {

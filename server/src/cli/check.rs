@@ -4,7 +4,7 @@ use super::{
     Failure, block_on,
     run::{bind, refuse_oversight, secret_missing},
 };
-use crate::install::{Database, Installation, SignUp, database};
+use crate::install::{Database, Installation, SignUp, Web, database, web_certificate};
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc};
 
@@ -77,6 +77,9 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
         .map(|opened| (opened, format!("it opens {}", folder.sealed().display())));
     let Some(installation) = report.note("password", opened) else { return Ok(()) };
     report.note("identity", Ok(((), format!("pin {}", installation.pin))));
+    if let Some(certificate) = certificate(&config.web) {
+        report.note("web", certificate.map(|detail| ((), detail)));
+    }
 
     let lock = folder.lock();
     match (&lock, config.database) {
@@ -86,11 +89,21 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
     match &lock {
         Err(_) => report.skip("port", "a server is running on this folder"),
         Ok(_) => {
-            let free = block_on(bind(config.listen))?;
-            report.note("port", free.map(|_| ((), format!("{} is free", config.listen))));
+            for (name, address) in [("port", Some(config.listen)), ("proxies", config.web.listen)] {
+                let Some(address) = address else { continue };
+                let free = block_on(bind(address))?;
+                report.note(name, free.map(|_| ((), format!("{address} is free"))));
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the operator's own certificate can be used, if there is one, and which it is.
+fn certificate(config: &Web) -> Option<Result<String, Failure>> {
+    let file = config.certificate.as_ref()?;
+    let read = web_certificate(config).map_err(Failure::from);
+    Some(read.map(|_| format!("HTTPS shows {}", file.display())))
 }
 
 /// Whether the database answers, and where it is.

@@ -6,7 +6,7 @@
 use super::{Common, Failure, block_on, check::reach_database, print, reach, run::bind};
 use crate::{
     admin::{self, Answer, Reply, Request, Stats},
-    install::{Config, Database, Folder, Installation, password},
+    install::{Config, Database, Folder, Installation, Web, password, web_certificate},
 };
 use rustix::fs::statvfs;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -25,6 +25,8 @@ const LITTLE_SPACE: u64 = 1 << 30;
 const NO_SPACE: u64 = 64 << 20;
 /// More than this between two clocks disturbs people.
 const SKEW_MS: u64 = 30_000;
+/// A certificate that ends sooner should have been renewed by now.
+const RENEWAL: Duration = Duration::from_hours(14 * 24);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +103,7 @@ fn examine(common: &Common) -> Result<Vec<Finding>, Failure> {
         }
     };
     findings.push(ok("configuration", folder.config().display().to_string()));
+    findings.extend(web(&config.web));
     let stats = running(&folder);
     findings.push(match &stats {
         Ok(Some(stats)) => ok("server", format!("version {} is running", stats.version)),
@@ -176,21 +179,55 @@ fn certificate(folder: &Folder) -> Finding {
     let read = fs::read(&path).map_err(|error| error.to_string());
     let parsed = read.and_then(|bytes| {
         let der = CertificateDer::from_pem_slice(&bytes).map_err(|error| error.to_string())?;
-        let certificate = Certificate::from_der(&der).map_err(|error| error.to_string())?;
-        let validity = certificate.tbs_certificate().validity();
-        let (begin, end) =
-            (validity.not_before.to_date_time().to_system_time(), validity.not_after.to_date_time().to_system_time());
-        let now = SystemTime::now();
-        Ok((begin <= now && now <= end, validity.not_after.to_string()))
+        Validity::read(&der)
     });
     match parsed {
-        Ok((true, until)) => ok("certificate", format!("valid until {until}")),
+        Ok(Validity { begun: true, left: Some(_), until }) => ok("certificate", format!("valid until {until}")),
         // Clients pin the key and do not look at dates.
-        Ok((false, until)) => {
+        Ok(Validity { until, .. }) => {
             let detail = format!("valid until {until} only; clients go by its key and do not mind");
             warn("certificate", detail, "check the clock")
         }
         Err(reason) => fail("certificate", format!("{} cannot be read: {reason}", path.display()), restore),
+    }
+}
+
+/// The operator's own certificate, if there is one: browsers and proxies look at its dates.
+fn web(config: &Web) -> Option<Finding> {
+    let file = config.certificate.as_ref()?.display();
+    let chain = match web_certificate(config) {
+        Ok(certificate) => certificate?.cert,
+        Err(error) => return Some(failed("web", error.into())),
+    };
+    let next = "renew it, then reload the server (SIGHUP)";
+    Some(match Validity::read(chain.first()?) {
+        Ok(Validity { begun: true, left: Some(left), until }) if left > RENEWAL => {
+            ok("web", format!("{file} is valid until {until}"))
+        }
+        Ok(Validity { begun: true, left: Some(_), until }) => warn("web", format!("{file} ends on {until}"), next),
+        Ok(Validity { until, .. }) => fail("web", format!("{file} is not valid now (until {until})"), next),
+        Err(reason) => fail("web", format!("{file} cannot be read: {reason}"), next),
+    })
+}
+
+/// When a certificate is valid.
+struct Validity {
+    begun: bool,
+    /// None after its end.
+    left: Option<Duration>,
+    until: String,
+}
+
+impl Validity {
+    fn read(der: &[u8]) -> Result<Self, String> {
+        let certificate = Certificate::from_der(der).map_err(|error| error.to_string())?;
+        let validity = certificate.tbs_certificate().validity();
+        let now = SystemTime::now();
+        Ok(Self {
+            begun: validity.not_before.to_date_time().to_system_time() <= now,
+            left: validity.not_after.to_date_time().to_system_time().duration_since(now).ok(),
+            until: validity.not_after.to_string(),
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{Common, Failure, environment, operate::operate_live, print, run::rules};
 use crate::{
     admin::{Answer, Hidden, Problem, Reload, Request},
-    install::{Config, Folder, Installation, Secrets, SignUp, password as password_source},
+    install::{Config, Folder, Installation, Secrets, SignUp, Web, password as password_source},
     relay::{Reloader, ServerIdentity, SignUpRule},
 };
 use serde_json::json;
@@ -18,7 +18,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// What is made once: sockets, the database, the link, the log.
-const AFTER_RESTART: [&str; 4] = ["listen", "public", "health.", "database."];
+const AFTER_RESTART: [&str; 5] = ["listen", "public", "health.", "http.listen", "database."];
 
 pub(super) fn reload(common: &Common) -> Result<ExitCode, Failure> {
     let Answer::Reloaded { changed, after_restart, secrets } = operate_live(common, &Request::Reload)? else {
@@ -97,6 +97,7 @@ impl Source {
             public: now.config.public.clone(),
             health: now.config.health,
             health_beyond_loopback: now.config.health_beyond_loopback,
+            web: Web { listen: now.config.web.listen, ..config.web },
             database: now.config.database,
             mysql: now.config.mysql.clone(),
             ..config

@@ -1,17 +1,17 @@
 //! `waxwing-server run`.
 
 use super::{
-    Failure, block_on,
+    Failure, block_on, notify,
     reload::{Reloading, Source, identity},
 };
 use crate::{
     admin::{Door, Live, Operator},
     health,
-    install::{Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, database},
+    install::{Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, database, web_certificate},
     log,
     relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
     retention,
-    rules::{RoomRule, Rules},
+    rules::{HttpRules, RoomRule, Rules},
     store::SharedStore,
 };
 use std::{
@@ -67,6 +67,10 @@ async fn serve(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
+    let listener_for_proxies = match config.web.listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let address = listener.local_addr().map_err(Failure::unexpected)?;
     let hub = Hub::new();
     let password = installation.secrets.database_password.as_deref();
@@ -98,24 +102,31 @@ async fn serve(
             None => std::future::pending().await,
         }
     };
+    let relay = match listener_for_proxies {
+        Some(listener) => relay.behind_proxy(listener),
+        None => relay,
+    };
     let sessions = retention::sign_out_stale(store, hub, || reloader.rules().sessions);
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unexpected)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::unexpected)?;
     let hangup = signal(SignalKind::hangup()).map_err(Failure::unexpected)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::unexpected)?;
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        notify::stopping();
         let _ = drain.send(true);
     };
     // Whoever started this may have closed the pipe; the server serves all the same.
     let _ = writeln!(io::stdout(), "waxwing-server listening on {address}");
+    notify::ready();
     // The relay closes the store; the operator's door closes with it.
     let served = tokio::select! {
         served = relay.serve(listener, shutdown) => served,
         never = door.serve(Arc::clone(&operator)) => match never {},
+        never = notify::stay_alive() => match never {},
         never = health => match never {},
         never = sessions => match never {},
         never = hear_hangups(hangup, &operator) => match never {},
@@ -155,6 +166,11 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         rooms: RoomRule { members: config.members_limit, default: config.default_room.clone() },
         max_connections: config.max_connections,
+        http: HttpRules {
+            certificate: web_certificate(&config.web)?.map(Arc::new),
+            trusted_proxies: config.web.trusted_proxies.clone(),
+            tickets_only: config.web.tickets == Tickets::Required,
+        },
     })
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum End {
     Handshake,
     #[error("not this protocol")]
     Alpn,
+    #[error("too many connections speak HTTP")]
+    Overcrowded,
     #[error("no common version")]
     Version,
     #[error("malformed frame")]

@@ -19,12 +19,7 @@ pub(crate) async fn authenticate(
 ) -> Result<SignedIn, Failure> {
     let row = context.store.device(device).await?;
     let message = authentication_message(&peer.pin, &peer.exporter, &device);
-    let proven = row.and_then(|row| {
-        let key = VerifyingKey::from_bytes(&row.authentication_key).ok()?;
-        let signature = Signature::from_slice(signature).ok()?;
-        // Strict: no small-order keys or points, so that one signature fits one key and one message.
-        key.verify_strict(&message, &signature).ok().map(|()| row)
-    });
+    let proven = row.filter(|row| is_signed(&row.authentication_key, &message, signature));
     match proven {
         // Told only to whoever has the device's key.
         Some(row) if row.disabled => Err(ErrorCode::AccountDisabled.into()),
@@ -56,3 +51,12 @@ pub(crate) async fn admit(context: &Context, device: Device) -> Result<(), End> 
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Whether a device's key has signed a message.
+pub(crate) fn is_signed(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    let (Ok(key), Ok(signature)) = (VerifyingKey::from_bytes(key), Signature::from_slice(signature)) else {
+        return false;
+    };
+    // Strict: no small-order keys or points, so that one signature fits one key and one message.
+    key.verify_strict(message, &signature).is_ok()
+}

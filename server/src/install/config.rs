@@ -4,8 +4,10 @@
 //! holds no secret and must not know where it is stored.
 
 mod policy;
+mod web;
 
 pub use policy::Policy;
+pub use web::Web;
 
 use super::InstallError;
 use std::{
@@ -31,6 +33,11 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
     ("health.listen", "WAXWING_HEALTH_LISTEN"),
     ("health.beyond_loopback", "WAXWING_HEALTH_BEYOND_LOOPBACK"),
+    ("http.certificate", "WAXWING_HTTP_CERTIFICATE"),
+    ("http.key", "WAXWING_HTTP_KEY"),
+    ("http.listen", "WAXWING_HTTP_LISTEN"),
+    ("http.trusted_proxies", "WAXWING_HTTP_TRUSTED_PROXIES"),
+    ("http.tickets", "WAXWING_HTTP_TICKETS"),
     ("log.format", "WAXWING_LOG_FORMAT"),
     ("log.level", "WAXWING_LOG_LEVEL"),
     ("database.kind", "WAXWING_DATABASE_KIND"),
@@ -44,6 +51,7 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("limits.login_failures", "WAXWING_LIMITS_LOGIN_FAILURES"),
     ("limits.account_login_failures", "WAXWING_LIMITS_ACCOUNT_LOGIN_FAILURES"),
     ("limits.probes", "WAXWING_LIMITS_PROBES"),
+    ("limits.tunnels", "WAXWING_LIMITS_TUNNELS"),
     ("limits.look_ups", "WAXWING_LIMITS_LOOK_UPS"),
     ("limits.key_packages", "WAXWING_LIMITS_KEY_PACKAGES"),
     ("limits.key_packages_of_one", "WAXWING_LIMITS_KEY_PACKAGES_OF_ONE"),
@@ -112,6 +120,16 @@ words! {
         Yes = "yes",
         /// Rather not.
         No = "no"
+    }
+}
+
+words! {
+    /// Whom the WebSocket is opened for.
+    Tickets {
+        /// Everybody, a few at a time; devices with a ticket always.
+        Optional = "optional",
+        /// Devices with a ticket alone: nobody signs up or logs in there.
+        Required = "required"
     }
 }
 
@@ -213,6 +231,8 @@ pub struct Config {
     pub mysql: MysqlSettings,
     /// Who gets in, and how much.
     pub policy: Policy,
+    /// HTTP on the server's port.
+    pub web: Web,
 }
 
 impl Default for Config {
@@ -240,6 +260,7 @@ impl Default for Config {
                 tls: TlsMode::Preferred,
             },
             policy: Policy::default(),
+            web: Web::default(),
         }
     }
 }
@@ -321,7 +342,8 @@ impl Config {
             "database.schema" => self.mysql.schema = parse_schema(value)?,
             "database.tls" => self.mysql.tls = value.parse()?,
             _ => {
-                return self.policy.set(setting, value).unwrap_or_else(|| {
+                let set = self.policy.set(setting, value).or_else(|| self.web.set(setting, value));
+                return set.unwrap_or_else(|| {
                     let known: Vec<&str> = SETTINGS.iter().map(|(setting, _)| *setting).collect();
                     Err(format!("there is no setting {setting:?}; the settings are: {}", known.join(", ")))
                 });
@@ -333,6 +355,7 @@ impl Config {
     /// Checks what concerns several values.
     pub fn validate(&self) -> Result<(), String> {
         self.policy.validate()?;
+        self.web.validate()?;
         if let Some(health) = self.health.filter(|health| !health.ip().is_loopback())
             && self.health_beyond_loopback == YesNo::No
         {
@@ -426,6 +449,7 @@ impl Config {
             tls = self.mysql.tls,
         );
         text.push_str(&self.policy.render());
+        text.push_str(&self.web.render());
         text
     }
 }

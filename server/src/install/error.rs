@@ -124,6 +124,14 @@ pub enum InstallError {
     /// A key or certificate could not be made.
     #[error("the server's key could not be made: {0}")]
     Identity(String),
+    /// A certificate or key of the operator's that does not serve.
+    #[error("{}: {reason}", file.display())]
+    Certificate {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The certificate names as many former keys as it can.
     #[error(
         "the server's key was replaced too often: a certificate names {} former keys at most",
@@ -195,6 +203,7 @@ impl InstallError {
             },
             Self::Identity(_) => "unexpected",
             Self::KeyHistoryFull => "key-history-full",
+            Self::Certificate { .. } => "bad-certificate",
             Self::Io { .. } => "file",
         }
     }
@@ -228,6 +237,9 @@ impl InstallError {
             ),
             Self::Database { next, .. } => next.clone(),
             Self::Identity(_) => "try again, and report it if it stays".into(),
+            Self::Certificate { .. } => {
+                "name readable PEM files in http.certificate and http.key, or leave both empty".into()
+            }
             Self::KeyHistoryFull => "keep this key; only a new server, with a new link, can have another one".into(),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run it as the user that owns the folder".into(),

@@ -1,4 +1,5 @@
-//! The relay's TLS: version 1.3 only, post-quantum key exchange first, one protocol, nothing resumed.
+//! The relay's TLS: version 1.3 only, post-quantum key exchange first, one protocol, nothing resumed; and that of the HTTP
+//! door, which only carries it.
 
 use super::{RelayError, ServerIdentity};
 use rustls::{
@@ -6,6 +7,7 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer},
     server::NoServerSessionStorage,
+    sign::{CertifiedKey, SingleCertAndKey},
     version::TLS13,
 };
 use std::sync::Arc;
@@ -17,12 +19,34 @@ impl ServerIdentity {
         let certificate = ServerCertificate::read(&self.certificate_der).map_err(|_| RelayError::Certificate)?;
         Ok(certificate.pin())
     }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, RelayError> {
+        PrivateKeyDer::try_from(self.private_key_der.to_vec()).map_err(|_| RelayError::PrivateKey)
+    }
 }
 
-/// The configuration of all connections. The provider is named, so that nothing else in the process can replace it.
+/// TLS of the HTTP door, under the operator's own certificate if there is one. Nothing relies on it.
+pub(super) fn http(identity: &ServerIdentity, own: Option<&CertifiedKey>) -> Result<ServerConfig, RelayError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let shown = match own {
+        Some(own) => own.clone(),
+        None => {
+            let certificate = CertificateDer::from(identity.certificate_der.clone());
+            CertifiedKey::from_der(vec![certificate], identity.private_key()?, &provider)?
+        }
+    };
+    let mut configuration = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    configuration.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(configuration)
+}
+
+/// The configuration of connections that speak our protocol. The provider is named, so that nothing else in the process can replace it.
 pub(super) fn configuration(identity: &ServerIdentity) -> Result<ServerConfig, RelayError> {
     let certificate = CertificateDer::from(identity.certificate_der.clone());
-    let key = PrivateKeyDer::try_from(identity.private_key_der.to_vec()).map_err(|_| RelayError::PrivateKey)?;
+    let key = identity.private_key()?;
     let mut configuration = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()

@@ -29,6 +29,11 @@ impl Rate {
         Self { burst, amount, unit: Unit::Second }
     }
 
+    /// So many at once, and then so many each minute.
+    pub const fn per_minute(burst: u32, amount: u32) -> Self {
+        Self { burst, amount, unit: Unit::Minute }
+    }
+
     /// So many at once, and then so many each hour.
     pub const fn per_hour(burst: u32, amount: u32) -> Self {
         Self { burst, amount, unit: Unit::Hour }

@@ -38,14 +38,23 @@ async fn a_client_that_knows_tls_1_2_only_is_refused() {
 }
 
 #[tokio::test]
-async fn another_application_protocol_or_none_is_refused() {
+async fn only_our_protocol_is_served_to_who_asks_for_it_and_all_others_get_http() {
     let server = Server::start().await;
-    let error = server.tls(&[b"h2", b"http/1.1"]).await.unwrap_err();
+    let error = server.tls(&[b"h2"]).await.unwrap_err();
     assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
-    let mut peer = Peer::new(server.tls(&[]).await.unwrap(), server.pin);
     let hello = encode(&Hello { lowest: 1, highest: 1 }).0;
-    let _ = peer.stream.write_all(&[&(hello.len() as u32).to_be_bytes(), hello.as_slice()].concat()).await;
-    assert_eq!(peer.read().await, None);
+    let hello = [&(hello.len() as u32).to_be_bytes(), hello.as_slice()].concat();
+    for alpn in [vec![], vec![b"http/1.1".as_slice()], vec![b"h2", b"http/1.1"]] {
+        let mut stream = server.tls(&alpn).await.unwrap();
+        stream.write_all(&hello).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&answer));
+    }
+    // Offered beside ours, it does not count.
+    let mut peer = Peer::new(server.tls(&[b"http/1.1".as_slice(), ALPN]).await.unwrap(), server.pin);
+    peer.write(&encode(&Hello { lowest: 1, highest: 1 }).0).await;
+    assert!(decode_server_hello(&peer.read().await.unwrap()).is_ok());
 }
 
 #[tokio::test]
