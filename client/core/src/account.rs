@@ -139,6 +139,8 @@ pub enum Step {
 pub struct Pong {
     /// The address that answered.
     pub address: String,
+    /// The way to it: `direct` or `websocket`.
+    pub via: &'static str,
     /// From request to answer, on the open connection.
     pub round_trip: Duration,
     /// The protocol's version.
@@ -159,11 +161,12 @@ pub fn check_password(password: &str, user_inputs: &[&str]) -> Result<(), Error>
 
 /// Reaches a server and proves its key.
 pub async fn ping(link: &Link) -> Result<Pong, Error> {
-    let (connection, _events) = Connection::open(link).await?;
+    let (connection, _events) = Connection::open(link, None).await?;
     let started = Instant::now();
     connection.call(Request::Ping).await.map_err(CallError::into_error)?;
     Ok(Pong {
         address: connection.address.clone(),
+        via: connection.door.name(),
         round_trip: started.elapsed(),
         version: connection.greeting.version,
         sign_up: match connection.greeting.sign_up {
@@ -189,7 +192,7 @@ pub async fn sign_up(
     let (workshop, _lock) = profile.workshop()?;
 
     on_step(Step::Connecting);
-    let (connection, _events) = Connection::open(&request.link).await?;
+    let (connection, _events) = Connection::open(&request.link, None).await?;
     let admission = admission(&request, connection.greeting.sign_up)?;
 
     on_step(Step::DerivingKeys);

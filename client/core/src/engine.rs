@@ -32,7 +32,7 @@ use crate::{
     Connection as Reach, Content, Error, Event, Message, MessageId, key_packages,
     profile::ProfileLock,
     store::{self, chats, chats::ChatId, outbox, own, own::Own},
-    transport::{Answer, CallError, Connection, Incoming, Tag},
+    transport::{Answer, CallError, Connection, Door, Guest, Incoming, Tag},
 };
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use rusqlite::Connection as Database;
@@ -110,6 +110,8 @@ pub(crate) struct Engine {
     db: Database,
     own: Own,
     link: Link,
+    /// The way that the last connection went.
+    door: Door,
     commands: mpsc::UnboundedReceiver<Command>,
     listeners: Vec<mpsc::UnboundedSender<Event>>,
     reach: State,
@@ -228,6 +230,7 @@ impl Engine {
         let backup = backup::Keeper::new(&own.device);
         let engine = Self {
             dirty: outbox::chats(&db)?.into_iter().chain(store::commits::chats(&db)?).collect(),
+            door: own::door(&db)?,
             db,
             own,
             link,
@@ -476,11 +479,12 @@ impl Engine {
     fn connect(&mut self) {
         let (link, device) = (self.link.clone(), DeviceId(self.own.device));
         let key = AuthenticationKey::from_bytes(&self.own.authentication_key);
+        let guest = Guest { device, key, last: self.door };
         self.tell(&Event::Connection(Reach::Connecting));
         self.reach = State::Connecting(Box::pin(async move {
-            let (connection, incoming) = Connection::open(&link).await?;
+            let (connection, incoming) = Connection::open(&link, Some(&guest)).await?;
             let message = authentication_message(&connection.key.pin, &connection.exporter, &device);
-            let signature = key.sign(&message).to_vec().into();
+            let signature = guest.key.sign(&message).to_vec().into();
             match connection.call(Request::Authenticate { device, signature }).await.map_err(CallError::into_error) {
                 Err(Error::BadCredentials) => return Err(Error::SignedOut),
                 answer => answer?,
@@ -500,6 +504,10 @@ impl Engine {
             self.own.server = self.link.to_string();
             own::set_server(&self.db, &self.own.server)?;
             self.tell(&Event::ServerKeyReplaced);
+        }
+        if connection.door != self.door {
+            self.door = connection.door;
+            own::set_door(&self.db, self.door)?;
         }
         let incarnation = connection.greeting.incarnation;
         let restock = self.own.incarnation.is_some_and(|known| known != incarnation);
@@ -561,6 +569,8 @@ impl Engine {
                 | Error::AccountDisabled
                 | Error::OldCopy
                 | Error::Damaged(_)
+                // The environment names a proxy that cannot be used.
+                | Error::BadInput(_)
                 | Error::ServerRestored
                 | Error::WrongServer { .. }
         );

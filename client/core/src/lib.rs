@@ -46,6 +46,7 @@ pub use message::{
     Chat, Content, Doubt, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };
 pub use profile::{ProfilePath, Remembered};
+pub use transport::{Route, Via, set_route};
 /// The server's link.
 pub use waxwing_protocol::{Link, LinkError};
 /// A string that is wiped from memory when dropped.

@@ -94,7 +94,7 @@ impl Owner {
         on_step: &(dyn Fn(Step) + Send + Sync),
     ) -> Result<Self, Error> {
         on_step(Step::Connecting);
-        let (connection, _events) = Connection::open(link).await?;
+        let (connection, _events) = Connection::open(link, None).await?;
         let call = |request| async { connection.call(request).await.map_err(CallError::into_error) };
         let (secrets, kdf, kind) = match proof {
             Proof::Password(password) => {

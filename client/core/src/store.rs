@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0005_read_positions.sql"),
     include_str!("../../../migrations/client/0006_order.sql"),
     include_str!("../../../migrations/client/0007_messages.sql"),
+    include_str!("../../../migrations/client/0008_door.sql"),
     include_str!("../../../migrations/client/0010_groups.sql"),
     include_str!("../../../migrations/client/0013_enrolment.sql"),
 ];

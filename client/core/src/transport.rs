@@ -3,11 +3,16 @@
 //! Nothing is sent before the server has proven that it holds the pinned key, or one that the pinned key vouches for
 //! (`pin`). It must not know what requests mean.
 
+mod opening;
 mod pin;
+mod route;
+mod tunnel;
 
 use crate::Error;
 pub(crate) use pin::ServerKey;
-use rustls::pki_types::ServerName;
+pub use route::{Route, Via, set_route};
+use waxwing_e2ee::account::AuthenticationKey;
+
 use std::{
     collections::HashMap,
     io,
@@ -18,18 +23,16 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadHalf, WriteHalf},
     sync::{mpsc, oneshot},
     time::timeout,
 };
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::client::TlsStream;
 use waxwing_protocol::{
-    ALPN, Address, ClientFrame, DecodeError, EXPORTER_LABEL, ErrorCode, Event, Hello, Link, Pin, Refusal, Request,
-    Response, ServerFrame, ServerHello, VERSIONS, decode_server_frame, decode_server_hello, encode, limits,
+    ClientFrame, DecodeError, DeviceId, ErrorCode, Event, Hello, Refusal, Request, Response, ServerFrame, ServerHello,
+    VERSIONS, decode_server_frame, decode_server_hello, encode, limits,
 };
 
-const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(30);
 /// Events that may wait before we rather fetch than remember them.
 const EVENTS: usize = 4096;
@@ -58,6 +61,43 @@ pub(crate) enum Incoming {
     Closed(String),
 }
 
+/// An enrolled device, as it shows itself at the door.
+pub(crate) struct Guest {
+    pub(crate) device: DeviceId,
+    pub(crate) key: AuthenticationKey,
+    /// The door that it came in by the last time.
+    pub(crate) last: Door,
+}
+
+/// Which way a connection goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Straight.
+    Plain,
+    /// Through a WebSocket.
+    Websocket,
+}
+
+impl Door {
+    /// As [`Via`] has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "direct",
+            Self::Websocket => "websocket",
+        }
+    }
+}
+
+/// What TLS runs over.
+type Stream = Box<dyn Duplex>;
+
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// What a connection attempt gives.
+type Opened = (Connection, mpsc::Receiver<Incoming>);
+
 /// What the server said first.
 #[derive(Clone, Debug)]
 pub(crate) struct Greeting {
@@ -73,6 +113,8 @@ pub(crate) struct Connection {
     pub(crate) address: String,
     /// The key that the server has proven.
     pub(crate) key: ServerKey,
+    /// The door that it came in by.
+    pub(crate) door: Door,
     shared: Arc<Shared>,
     outgoing: mpsc::Sender<Vec<u8>>,
     tasks: [tokio::task::JoinHandle<()>; 2],
@@ -117,60 +159,13 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Connects to the first address of the link that answers.
-    pub(crate) async fn open(link: &Link) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
-        let mut failure = None;
-        for address in &link.addresses {
-            let name = address.to_string();
-            let attempt = timeout(CONNECT, Self::open_one(address, link.pin)).await;
-            match attempt {
-                Ok(Ok(connection)) => return Ok(connection),
-                // Another address would not make this server honest.
-                Ok(Err(error @ (Error::WrongServer { .. } | Error::ServerMisbehaves(_)))) => return Err(error),
-                Ok(Err(error)) => failure = Some(error),
-                Err(_) => {
-                    failure = Some(Error::Unreachable { address: name, reason: "no answer in 10 seconds".into() });
-                }
-            }
-        }
-        Err(failure.unwrap_or_else(|| Error::Unreachable { address: link.to_string(), reason: "no address".into() }))
-    }
-
-    async fn open_one(address: &Address, pin: Pin) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
-        let name = address.to_string();
-        let unreachable = |reason: String| Error::Unreachable { address: address.to_string(), reason };
-        let tcp = TcpStream::connect((address.host.as_str(), address.port));
-        let tcp = tcp.await.map_err(|error| unreachable(plain_reason(&error)))?;
-        tcp.set_nodelay(true).map_err(|error| unreachable(error.to_string()))?;
-
-        // The name is not verified (the pin is) and not sent.
-        let server = ServerName::try_from("waxwing.invalid").map_err(|error| unreachable(error.to_string()))?;
-        let (config, verifier) = pin::tls(pin)?;
-        let tls = TlsConnector::from(Arc::new(config)).connect(server, tcp).await;
-        let tls = tls.map_err(|error| match pin::refusal(&error) {
-            Some(pin::Untrusted::Key) => Error::WrongServer { address: address.to_string() },
-            Some(pin::Untrusted::History) => {
-                Error::ServerMisbehaves("its statements about its former keys do not hold. Nothing was sent".into())
-            }
-            None => unreachable(format!("no secure connection: {error}")),
-        })?;
-        let key = verifier.key().ok_or_else(|| Error::ServerMisbehaves("it showed no key".into()))?;
-        let (_, session) = tls.get_ref();
-        if session.alpn_protocol() != Some(ALPN) {
-            return Err(Error::ServerMisbehaves("it does not speak Waxwing's protocol".into()));
-        }
-        let exporter = session
-            .export_keying_material([0; 32], EXPORTER_LABEL, None)
-            .map_err(|error| Error::ServerMisbehaves(error.to_string()))?;
-        Self::greet(tls, exporter, name, key).await
-    }
-
     async fn greet(
-        tls: TlsStream<TcpStream>,
+        tls: TlsStream<Stream>,
         exporter: [u8; 32],
         address: String,
         key: ServerKey,
-    ) -> Result<(Self, mpsc::Receiver<Incoming>), Error> {
+        door: Door,
+    ) -> Result<Opened, Error> {
         let lost = |error: io::Error| Error::ConnectionLost(plain_reason(&error));
         let (read, mut write) = tokio::io::split(tls);
         let mut read = BufReader::with_capacity(16 * 1024, read);
@@ -192,7 +187,7 @@ impl Connection {
         let (events, incoming) = mpsc::channel(EVENTS);
         let tasks =
             [tokio::spawn(write_frames(write, queue)), tokio::spawn(read_frames(read, Arc::clone(&shared), events))];
-        Ok((Self { greeting, exporter, address, key, shared, outgoing, tasks }, incoming))
+        Ok((Self { greeting, exporter, address, key, door, shared, outgoing, tasks }, incoming))
     }
 
     /// Sends a request; the answer arrives in `queue` under the tag. Requests leave in the order of these calls. If the
@@ -276,7 +271,7 @@ async fn read_frame(read: &mut (impl AsyncRead + Unpin), body: &mut Vec<u8>) -> 
     read.read_exact(body).await.map(drop)
 }
 
-async fn write_frames(mut write: WriteHalf<TlsStream<TcpStream>>, mut queue: mpsc::Receiver<Vec<u8>>) {
+async fn write_frames(mut write: WriteHalf<TlsStream<Stream>>, mut queue: mpsc::Receiver<Vec<u8>>) {
     let mut batch = Vec::new();
     while queue.recv_many(&mut batch, 64).await > 0 {
         let bytes = batch.concat();

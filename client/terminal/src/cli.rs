@@ -3,7 +3,8 @@
 use crate::{Failure, config};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
-use waxwing_core::{ExportFormat, Link, MessageId, ProfilePath};
+use waxwing_core::{ExportFormat, Link, MessageId, ProfilePath, Via};
+use waxwing_manual::{Completions, Man};
 
 /// End-to-end encrypted messages over your own server.
 ///
@@ -36,6 +37,12 @@ pub(crate) struct Options {
     /// A file that holds the password, instead of asking for it
     #[arg(long, global = true, env = "WAXWING_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// The way to the server: auto, direct, or websocket (through HTTPS, where nothing else gets through)
+    #[arg(long, global = true, env = "WAXWING_VIA", value_name = "WAY", default_value = "auto")]
+    pub(crate) via: Via,
+    /// A proxy on the way, which also looks the server's name up: socks5h://HOST:PORT, http://HOST:PORT or off [default: $ALL_PROXY]
+    #[arg(long, global = true, value_name = "PROXY")]
+    pub(crate) proxy: Option<String>,
     /// Print JSON, one object a line; errors too, on standard error
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -195,6 +202,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AccountCommand,
     },
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Print a manual page, or write all of them
+    Man(Man),
 }
 
 /// Where a group is given: its id (`+` and digits, as `waxwing chats` shows it), or what it is called.

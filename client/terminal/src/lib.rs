@@ -19,10 +19,12 @@ mod sanitise;
 pub use failure::Failure;
 pub use prompt::{FoundTerminal, interrupted};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use cli::{AccountCommand, Cli, Command, IdentityCommand, Options};
 use std::{ffi::OsString, io, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
+use waxwing_core::{Route, set_route};
+use waxwing_manual::ManualError;
 
 /// Runs the program with these arguments, the program's name first, and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -78,6 +80,7 @@ fn trace(verbose: u8) {
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     let Cli { options, command } = cli;
+    set_route(Route::new(options.via, options.proxy.as_deref(), |name| std::env::var(name).ok()));
     let Some(command) = command else {
         if options.json {
             return Err(Failure::usage("the menu has no JSON", "give a command; see 'waxwing --help'"));
@@ -121,9 +124,18 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Lock => command::lock::lock(options).await,
         Command::Unlock { remember } => command::lock::unlock(options, remember).await,
         Command::RpcSchema => command::show::rpc_schema(),
+        Command::Completions(wanted) => manual(wanted.print(&Cli::command())),
+        Command::Man(wanted) => manual(wanted.print(&Cli::command())),
         Command::Backup(backup) => command::backup::run(options, backup).await,
         Command::Export(arguments) => command::transfer::export(options, arguments).await,
         Command::Import { file } => command::transfer::import(options, file).await,
         Command::Receive(_) | Command::Chat { .. } | Command::Daemon => Ok(()),
     }
+}
+
+fn manual(done: Result<(), ManualError>) -> Result<(), Failure> {
+    done.map_err(|error| match error {
+        error if error.is_users() => Failure::usage(error.to_string(), error.next()),
+        error => Failure::Io(io::Error::other(error)),
+    })
 }

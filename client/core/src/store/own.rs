@@ -1,6 +1,6 @@
 //! The one row that says who this profile is.
 
-use crate::Error;
+use crate::{Error, transport::Door};
 use rusqlite::{Connection, OptionalExtension, named_params};
 use waxwing_e2ee::account::{DeviceList, IdentityPublicKey, VerifiedDeviceList};
 use zeroize::Zeroizing;
@@ -139,6 +139,17 @@ pub(crate) fn set_revised(db: &Connection, own: &Own) -> Result<(), Error> {
 
 pub(crate) fn set_incarnation(db: &Connection, incarnation: &[u8; 16]) -> Result<(), Error> {
     db.execute("UPDATE own SET incarnation = ?1", [incarnation])?;
+    Ok(())
+}
+
+/// The way that the last connection went.
+pub(crate) fn door(db: &Connection) -> Result<Door, Error> {
+    let tunnelled = db.query_row("SELECT through_websocket FROM own", [], |row| row.get(0)).optional()?;
+    Ok(if tunnelled.unwrap_or(false) { Door::Websocket } else { Door::Plain })
+}
+
+pub(crate) fn set_door(db: &Connection, door: Door) -> Result<(), Error> {
+    db.execute("UPDATE own SET through_websocket = ?1", [door == Door::Websocket])?;
     Ok(())
 }
 

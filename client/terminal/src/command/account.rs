@@ -195,6 +195,7 @@ pub(super) async fn stay_logged_in(options: &Options, remember: Remember) -> Res
 #[derive(Serialize)]
 struct PongObject<'a> {
     address: &'a str,
+    via: &'static str,
     round_trip_ms: f64,
     version: u16,
     sign_up: &'static str,
@@ -209,10 +210,11 @@ pub(crate) async fn ping(options: &Options, link: Option<String>) -> Result<(), 
     let round_trip_ms = (pong.round_trip.as_secs_f64() * 1e6).round() / 1e3;
     let (version, sign_up) = (pong.version, pong.sign_up);
     if options.json {
-        print_json(&PongObject { address: &pong.address, round_trip_ms, version, sign_up })?;
+        print_json(&PongObject { address: &pong.address, via: pong.via, round_trip_ms, version, sign_up })?;
     } else {
         let address = sanitise(&pong.address, Breaks::Spaces);
-        print(&format!("{address} is the server that the link names and answered in {round_trip_ms} ms."))?;
+        let via = if pong.via == "websocket" { " through a WebSocket" } else { "" };
+        print(&format!("{address} is the server that the link names and answered{via} in {round_trip_ms} ms."))?;
         print(&format!("It speaks protocol version {version}; sign-up: {sign_up}."))?;
     }
     Ok(())
