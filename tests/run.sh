@@ -35,6 +35,7 @@ install_packages() {
   has cc || missing+=(build-essential)
   has make || missing+=(make)
   has perl || missing+=(perl)
+  has nginx || missing+=(nginx-light)
   [[ -n ${WAXWING_TEST_MYSQL:-} ]] || has mariadbd || missing+=(mariadb-server)
   ((${#missing[@]})) || return 0
   if ! has apt-get; then

@@ -4,7 +4,9 @@
 //! as a user does, by their command lines; beyond that it knows the wire language only, to play a misbehaving peer.
 
 mod database;
+mod gateway;
 mod impostor;
+mod nginx;
 mod process;
 mod programs;
 mod proxy;
@@ -13,7 +15,9 @@ mod server;
 mod user;
 
 pub use database::Database;
+pub use gateway::Gateway;
 pub use impostor::{Impostor, Met};
+pub use nginx::Nginx;
 pub use process::{Outcome, Running, run_with_deadline};
 pub use programs::program;
 pub use proxy::{Direction, Fault, Proxy};

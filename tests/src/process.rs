@@ -154,6 +154,14 @@ impl Running {
         self.signal(rustix::process::Signal::TERM)
     }
 
+    /// Sends SIGHUP.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::HUP)
+    }
+
     /// Sends SIGINT.
     ///
     /// # Errors

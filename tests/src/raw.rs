@@ -41,6 +41,14 @@ pub struct RawClient {
 }
 
 impl RawClient {
+    /// Connects as a browser does.
+    ///
+    /// # Errors
+    /// The server refuses it.
+    pub fn browse(port: u16) -> Result<Self> {
+        Self::connect(port, Tls { alpn: vec![b"http/1.1".to_vec()], ..Tls::default() })
+    }
+
     /// Connects and completes the TLS handshake.
     ///
     /// # Errors
@@ -77,6 +85,30 @@ impl RawClient {
     /// The key exchange that was agreed on.
     pub fn key_exchange(&self) -> Option<rustls::NamedGroup> {
         self.stream.conn.negotiated_key_exchange_group().map(|group| group.name())
+    }
+
+    /// The certificate that the server showed (DER).
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        self.stream.conn.peer_certificates().and_then(<[_]>::first).map(|certificate| certificate.to_vec())
+    }
+
+    /// Sends an HTTP request as it is written, and returns the head of the answer and as much of the body as it names.
+    ///
+    /// # Errors
+    /// The connection ends before that.
+    pub fn http(&mut self, request: &str) -> Result<(String, String)> {
+        self.write(request.as_bytes())?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).context("no answer")?;
+            head.extend(byte);
+        }
+        let head = String::from_utf8(head)?.to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(Ok(0), str::parse)?];
+        self.stream.read_exact(&mut body).context("half an answer")?;
+        Ok((head, String::from_utf8(body)?))
     }
 
     /// Asks, and waits for the answer; events that come before it are passed over.

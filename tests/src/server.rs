@@ -22,6 +22,7 @@ pub struct Server {
     further: Vec<Schema>,
     announced: Value,
     port: u16,
+    settings: Vec<(String, String)>,
 }
 
 /// A copy of a server's database.
@@ -58,8 +59,16 @@ impl Server {
             Database::Mysql => Some(Schema::fresh()?),
         };
         let (folder, further) = (place.path().join("server"), Vec::new());
-        let mut server =
-            Self { running: None, place, folder, schema, further, announced: Value::Null, port: free_port()? };
+        let mut server = Self {
+            running: None,
+            place,
+            folder,
+            schema,
+            further,
+            announced: Value::Null,
+            port: free_port()?,
+            settings: Vec::new(),
+        };
         let outcome = server.init(&["--signup", sign_up])?.expect_code(0)?;
         server.announced = outcome.json()?;
         Ok(server)
@@ -84,6 +93,7 @@ impl Server {
     pub fn command(&self, name: &str) -> Result<Command> {
         let mut command = bare(&program("waxwing-server")?);
         command.arg(name).arg("--dir").arg(self.folder()).arg("--password-file").arg(self.password_file());
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 
@@ -139,6 +149,11 @@ impl Server {
     /// A path in the server's temporary place, outside its folder.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
+    }
+
+    /// Sets an environment variable for its commands from now on.
+    pub fn set(&mut self, variable: &str, value: impl ToString) {
+        self.settings.push((variable.to_owned(), value.to_string()));
     }
 
     /// Starts it (again) on its port and waits until it listens.
@@ -212,6 +227,27 @@ impl Server {
 
     fn database_file(&self) -> PathBuf {
         self.folder().join("waxwing.db")
+    }
+
+    /// SIGHUP.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hang_up(&self) -> Result<()> {
+        self.running.as_ref().context("it does not run")?.hang_up()
+    }
+
+    /// Waits until it has logged a line that contains this.
+    ///
+    /// # Errors
+    /// It does not, before the deadline.
+    pub fn wait_for_log(&self, part: &str) -> Result<()> {
+        let begun = std::time::Instant::now();
+        while !self.log().contains(part) {
+            ensure!(begun.elapsed() < DEADLINE, "the log never says {part:?}: {}", self.log());
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// The link for sign-up and login.
