@@ -1,6 +1,6 @@
 //! What the server says unasked, after `Subscribe`. Events are hints: a lost one costs a fetch, never a message.
 
-use crate::{ConversationId, Entry, InboxItem};
+use crate::{Bytes, ConversationId, Entry, InboxItem};
 use minicbor::{Decode, Encode};
 
 /// An event.
@@ -34,5 +34,15 @@ pub enum Event {
         /// When it was made, milliseconds since 1970.
         #[n(1)]
         time_ms: u64,
+    },
+    /// Another device of a conversation has handed this over: a hint that nobody keeps.
+    #[n(20)]
+    Signal {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// The ciphertext.
+        #[n(1)]
+        payload: Bytes,
     },
 }

@@ -34,6 +34,8 @@ pub const PAGE_BYTES: usize = 512 * 1024;
 pub const SHORT_TEXT: usize = 256;
 /// The longest announcement of the operator, in UTF-8 bytes.
 pub const ANNOUNCEMENT: usize = 1024;
+/// The longest signal, in bytes.
+pub const SIGNAL: usize = 512;
 /// The most requests that one connection may have unanswered.
 pub const REQUESTS_IN_FLIGHT: usize = 256;
 /// The seconds after which either side ends a connection on which nothing was heard; the client pings at a third of it.

@@ -231,6 +231,16 @@ pub enum Request {
         #[n(1)]
         wish: Bytes,
     },
+    /// Hands something to the devices of a conversation that listen now. It is neither numbered nor kept. → `Done`
+    #[n(50)]
+    Signal {
+        /// Where.
+        #[n(0)]
+        conversation: ConversationId,
+        /// The ciphertext.
+        #[n(1)]
+        payload: Bytes,
+    },
 }
 
 /// What opens an account.
@@ -545,6 +555,7 @@ impl Request {
             | Self::Rooms { .. }
             | Self::JoinRoom(_) => true,
             Self::Leave { wish, .. } => wish.0.len() <= limits::LEAVE,
+            Self::Signal { payload, .. } => payload.0.len() <= limits::SIGNAL,
         }
     }
 }

@@ -120,6 +120,7 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
             conversation::join_room(store, device, name, context.current().rules.rooms.members).await
         }
         Request::Leave { conversation, wish } => conversation::leave(store, device, conversation, wish).await,
+        Request::Signal { conversation, payload } => conversation::signal(context, device, conversation, payload).await,
     }
     .map_err(refusal)
 }

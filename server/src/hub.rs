@@ -15,7 +15,7 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
-use waxwing_protocol::{ConversationId, DeviceId, Entry, Event, InboxItem, ServerFrame};
+use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, Event, InboxItem, ServerFrame};
 
 /// See the module. Made before the store, which publishes to it.
 #[derive(Debug, Default)]
@@ -99,6 +99,12 @@ impl Hub {
             earlier.close(End::Replaced);
         }
         Subscription { hub: Arc::clone(self), device, outbox: Arc::clone(outbox) }
+    }
+
+    /// Hands a signal to those of these devices that listen.
+    pub(crate) fn signal(&self, recipients: &[DeviceId], conversation: ConversationId, payload: Bytes) {
+        let event = ServerFrame::Event(Event::Signal { conversation, payload });
+        self.publish(recipients, |e| event.encode(e, &mut ()));
     }
 
     fn publish(&self, recipients: &[DeviceId], encode: impl FnOnce(&mut Encoder<Vec<u8>>) -> Encoded<()>) {

@@ -134,6 +134,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), StoreError>;
     /// Deletes a room with everything in it; false if there is none of that name.
     async fn delete_room(&self, name: &RoomName) -> Result<bool, StoreError>;
+    /// The other devices in a conversation; none if this one is not in it.
+    async fn others(&self, device: DeviceId, conversation: ConversationId)
+    -> Result<Option<Vec<DeviceId>>, StoreError>;
     /// Entries after a seq, within the page limits; none if the device is not in the conversation.
     async fn fetch(
         &self,

@@ -5,7 +5,9 @@ pub(crate) mod enrolment;
 pub use enrolment::default_device_name;
 
 use crate::{
-    Error, ProfilePath, Remembered, backup, key_packages,
+    Error, ProfilePath, Remembered, backup,
+    engine::settings,
+    key_packages,
     owner::{NewPassword, Owner, Proof, Revision},
     random, store,
     transport::{CallError, Connection, unexpected},
@@ -49,6 +51,8 @@ pub struct SignUp {
     pub device_name: Option<String>,
     /// Whether to stay logged in on this device.
     pub remember: bool,
+    /// Whether strangers' messages come without being accepted, as a program's account wants it.
+    pub accept_strangers: bool,
 }
 
 /// A new account.
@@ -214,6 +218,9 @@ pub async fn sign_up(
     let packages = store_device(&mut db, &own, &device)?;
     store::in_transaction(&mut db, |tx| {
         store::groups::set_default_room_due(tx, true)?;
+        if request.accept_strangers {
+            store::settings::set(tx, settings::REQUESTS, settings::OFF, now_ms())?;
+        }
         backup::begin(tx, &keys)
     })?;
 

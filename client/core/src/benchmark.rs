@@ -1,5 +1,9 @@
 //! A backup to measure restoring with: sealed and opened as the engine does it, without a server. Not part of the API.
 
+mod history;
+
+pub use history::History;
+
 use crate::{
     Error,
     backup::{Range, entry_of, pack, plan, unpack},

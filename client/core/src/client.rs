@@ -206,6 +206,8 @@ impl Client {
         self.database(move |db| {
             let name = address::resolve(db, &name)?;
             match chats::by_name(db, &name)? {
+                // Nothing of what a stranger wrote is shown before it is accepted.
+                Some(row) if settings::is_request(db, &row.name)? => Ok(Vec::new()),
                 Some(row) => history::newest(db, row.chat, limit),
                 None => Err(Error::UnknownChat(name)),
             }
@@ -244,7 +246,7 @@ impl Client {
         Ok(Status {
             online,
             queued: chats.iter().map(|chat| chat.queued).sum(),
-            unread: chats.iter().map(|chat| chat.unread).sum(),
+            unread: chats.iter().filter(|chat| !chat.request).map(|chat| chat.unread).sum(),
             chats: chats.len() as u64,
             held,
             doubts,
@@ -354,7 +356,6 @@ fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
     let request = settings::is_request(db, &row.name)?;
     let contact = contacts::load(db, &row.name)?;
     Ok(Chat {
-        // Nothing of what a stranger wrote is shown before it is accepted.
         last: if request { None } else { history::newest(db, row.chat, 1)?.pop() },
         unread,
         mentions,

@@ -23,6 +23,7 @@ mod order;
 mod roster;
 mod sending;
 pub(crate) mod settings;
+mod signals;
 mod sync;
 
 pub(crate) use backup::BackupCommand;
@@ -121,6 +122,8 @@ pub(crate) struct Engine {
     waiting_for_sent: HashMap<MessageId, Vec<Reply<Message>>>,
     waiting_for_caught_up: Vec<Reply<()>>,
     waiting_for_settled: Vec<Reply<()>>,
+    /// Chats of which everything is to be at the server.
+    waiting_for_flushed: Vec<(String, Reply<()>)>,
     /// Why messages failed that nobody has asked about yet.
     failures: HashMap<MessageId, Error>,
     /// Why there is no connection, if it was tried.
@@ -129,6 +132,7 @@ pub(crate) struct Engine {
     /// As its user has just given it, until it is certain that this profile is no old copy.
     password: Option<Zeroizing<String>>,
     backup: backup::Keeper,
+    signals: signals::Signals,
     /// When a message goes next.
     expiry: Option<Instant>,
     /// Whether something was deleted that the write-ahead log may still have.
@@ -241,11 +245,13 @@ impl Engine {
             waiting_for_sent: HashMap::new(),
             waiting_for_caught_up: Vec::new(),
             waiting_for_settled: Vec::new(),
+            waiting_for_flushed: Vec::new(),
             failures: HashMap::new(),
             trouble: None,
             closing: None,
             password,
             backup,
+            signals: signals::Signals::default(),
             expiry: None,
             wipe: false,
             wishes: groups::Wishes::default(),
@@ -271,6 +277,7 @@ impl Engine {
             if let Err(error) = self.work().await {
                 self.fail(error).await;
             }
+            self.note_flushed();
             if let Some(reply) = self.closed().await {
                 let done = store::checkpoint(&self.db);
                 // Whoever hears of it may open the profile again.
@@ -329,6 +336,7 @@ impl Engine {
                 self.keep_time().await?;
                 self.keep_history()?;
                 self.send_dirty().await?;
+                self.send_signals().await?;
                 self.note_settled()?;
                 match &self.reach {
                     // Sending has found something to fetch.
@@ -473,6 +481,10 @@ impl Engine {
             Event::Changed(message) => deleted(message),
             _ => false,
         };
+        if matches!(event, Event::Changed(_)) {
+            // The backup has it as it was.
+            self.backup.note_messages(1);
+        }
         self.listeners.retain(|listener| listener.send(event.clone()).is_ok());
     }
 
@@ -654,6 +666,9 @@ impl Engine {
                     }
                 }
                 Incoming::Event(WireEvent::Behind) => (online.inbox_due, online.heads_due) = (true, Some(None)),
+                Incoming::Event(WireEvent::Signal { conversation, payload }) => {
+                    self.take_signal(&conversation.0, &payload.0)?;
+                }
                 Incoming::Event(WireEvent::Inbox(_)) => online.inbox_due = true,
                 Incoming::Event(WireEvent::Entry { conversation, entry }) => {
                     // A chat that is not here yet begins with its welcome, which the inbox has.

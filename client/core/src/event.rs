@@ -32,6 +32,20 @@ pub enum Event {
         /// The chat.
         chat: String,
     },
+    /// Somebody is typing, or not any more. It is true for some six seconds, unless it is told again.
+    Typing {
+        /// The chat.
+        chat: String,
+        /// Who, as a member of the chat says.
+        username: String,
+        /// Whether they are.
+        typing: bool,
+    },
+    /// A stranger has written. Nothing of it is shown until the user accepts it ([`crate::Client::accept`]).
+    Request {
+        /// Who; the chat's name.
+        username: String,
+    },
     /// An own message came further (or failed).
     State {
         /// The chat.

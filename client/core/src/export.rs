@@ -160,6 +160,28 @@ fn words(content: &Content) -> (&str, bool) {
     }
 }
 
+/// What a message answers, for people.
+fn answers(message: &Message) -> Option<String> {
+    let reply = message.reply_to.as_ref()?;
+    Some(match &reply.excerpt {
+        Some(excerpt) => format!("in answer to {}: {}", reply.author, excerpt.replace('\n', " ")),
+        None => format!("in answer to {}", reply.author),
+    })
+}
+
+/// What was done to a message, for people.
+fn done(message: &Message) -> Option<String> {
+    let mut done = Vec::new();
+    if message.edited_at.is_some() && matches!(message.content, Content::Text(_)) {
+        done.push("edited".to_owned());
+    }
+    if message.pinned {
+        done.push("pinned".to_owned());
+    }
+    done.extend(message.reactions.iter().map(|one| format!("{} {}", one.emoji, one.by.join(", "))));
+    (!done.is_empty()).then(|| done.join(" · "))
+}
+
 fn state_name(state: &MessageState) -> &'static str {
     match state {
         MessageState::Queued => "queued",

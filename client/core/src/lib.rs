@@ -23,6 +23,7 @@ pub mod mentions;
 mod message;
 mod owner;
 mod profile;
+mod search;
 mod store;
 mod transport;
 
@@ -46,6 +47,7 @@ pub use message::{
     Chat, Content, Doubt, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };
 pub use profile::{ProfilePath, Remembered};
+pub use search::{Found, Hit, Snippet};
 pub use transport::{Route, Via, set_route};
 /// The server's link.
 pub use waxwing_protocol::{Link, LinkError};

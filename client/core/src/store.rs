@@ -17,6 +17,7 @@ pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod own;
 pub(crate) mod settings;
+pub(crate) mod words;
 
 use crate::Error;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -33,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0006_order.sql"),
     include_str!("../../../migrations/client/0007_messages.sql"),
     include_str!("../../../migrations/client/0008_door.sql"),
+    include_str!("../../../migrations/client/0008_search.sql"),
     include_str!("../../../migrations/client/0010_groups.sql"),
     include_str!("../../../migrations/client/0013_enrolment.sql"),
 ];
@@ -53,6 +55,12 @@ pub(crate) fn open(path: &Path, key: &LocalKey) -> Result<Connection, Error> {
 /// A database with the same tables that is gone when it is closed.
 pub(crate) fn open_in_memory(key: &LocalKey) -> Result<Connection, Error> {
     prepare(Connection::open_in_memory()?, key)
+}
+
+/// As [`open`], but what is written can be read in the file.
+#[cfg(test)]
+pub(crate) fn open_unencrypted(path: &Path) -> Result<Connection, Error> {
+    furnish(Connection::open(path)?)
 }
 
 fn prepare(db: Connection, key: &LocalKey) -> Result<Connection, Error> {

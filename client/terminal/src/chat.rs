@@ -2,7 +2,9 @@
 //!
 //! What was typed is queued on disk before it shows; leaving the chat or the process loses nothing.
 
+mod commands;
 mod conversation;
+mod known;
 mod line;
 mod typed;
 
@@ -221,6 +223,15 @@ impl Room<'_> {
                 self.print([notice("The people you have chats with (the server keeps no directory):")])?;
                 self.print(lines)?;
             }
+            Typed::Deed { .. }
+            | Typed::Last(_)
+            | Typed::Pins
+            | Typed::Timer(_)
+            | Typed::Mute(_)
+            | Typed::Block { .. }
+            | Typed::Requests
+            | Typed::Accept(_)
+            | Typed::Search(_) => self.command(typed).await?,
             Typed::Mistyped(why) => self.print([notice(&sanitise(&why, Breaks::Spaces))])?,
             Typed::Quit => return Ok(true),
         }
@@ -228,7 +239,8 @@ impl Room<'_> {
     }
 
     async fn say(&mut self, to: &str, text: &str) -> Result<(), Failure> {
-        match self.backend.call::<Queue>(QueueParams { chat: to.to_owned(), text: text.to_owned() }).await {
+        let params = QueueParams { chat: to.to_owned(), text: text.to_owned(), reply_to: None };
+        match self.backend.call::<Queue>(params).await {
             Ok(queued) => self.queued(queued.message.try_into()?),
             Err(failure @ Failure::Core(_)) => self.complain(&failure),
             Err(failure) => Err(failure),
@@ -279,6 +291,8 @@ impl Room<'_> {
             let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
             match self.backend.call::<Sent>(SentParams { id: id.to_string(), patience_ms }).await {
                 Ok(_) => {}
+                // It was sent, and its time has run out.
+                Err(Failure::Core(Error::BadMessageId)) => {}
                 Err(failure) if may_recover(&failure) => {
                     waiting += 1;
                     late = Some(failure);

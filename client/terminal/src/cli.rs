@@ -1,8 +1,8 @@
 //! The command line: what `waxwing` can be told. The help texts, completions and man pages come from here.
 
-use crate::{Failure, config};
+use crate::{Failure, config, rpc::preferences::Switch};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 use waxwing_core::{ExportFormat, Link, MessageId, ProfilePath, Via};
 use waxwing_manual::{Completions, Man};
 
@@ -114,6 +114,96 @@ pub(crate) enum Command {
     },
     /// Send a message; exits with 0 only when the server has it on disk
     Send(SendArgs),
+    /// Change the text of a message of yours, for everybody
+    Edit {
+        #[command(flatten)]
+        deed: DeedArgs,
+        /// What it says from now on
+        text: String,
+    },
+    /// Take a message of yours back, for everybody
+    Delete {
+        #[command(flatten)]
+        deed: DeedArgs,
+    },
+    /// Put an emoji under a message
+    React {
+        #[command(flatten)]
+        deed: DeedArgs,
+        /// The emoji
+        emoji: String,
+        /// Take it away
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Pin a message in its chat, for everybody
+    Pin {
+        #[command(flatten)]
+        deed: DeedArgs,
+        /// Take the pin away
+        #[arg(long)]
+        remove: bool,
+    },
+    /// List a chat's pinned messages
+    Pins {
+        /// The other user
+        chat: String,
+    },
+    /// Let a chat's new messages disappear so long after they were read, everywhere; or show its timer
+    Timer {
+        /// The other user
+        chat: String,
+        /// 30s, 5m, 8h, 1d, 1w; off: they stay
+        #[arg(value_name = "TIME|off")]
+        span: Option<Span>,
+    },
+    /// No notices of a chat, on all your devices
+    Mute {
+        /// The other user
+        chat: String,
+        /// For so long (30s, 5m, 8h, 1d, 1w) [default: until it is unmuted]
+        #[arg(value_name = "TIME")]
+        span: Option<Span>,
+    },
+    /// Notices of a chat again
+    Unmute {
+        /// The other user
+        chat: String,
+    },
+    /// Let nothing of a user arrive any more, on any of your devices
+    Block {
+        /// The user
+        user: String,
+    },
+    /// Let a user's messages arrive again
+    Unblock {
+        /// The user
+        user: String,
+    },
+    /// List the users that you have blocked
+    Blocked,
+    /// Search all messages on this device
+    ///
+    /// All words must be there: word, pre*, "a phrase", -without, from:USER, in:CHAT, after:2026-01-31 (that day and
+    /// later), before:2026-01-31 (earlier than that day). The best match comes first; of very many only the newest are
+    /// weighed.
+    Search {
+        /// What to search for
+        #[arg(required = true, value_name = "QUERY")]
+        query: Vec<String>,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// List the strangers whose messages wait until you accept them
+    Requests,
+    /// Accept a stranger: what they wrote comes, and they learn that it arrived
+    Accept {
+        /// The stranger
+        chat: String,
+    },
+    /// Show what is on or off on all your devices, or switch it
+    Settings(SettingsArgs),
     /// Fetch and print what is new since the last receive
     Receive(ReceiveArgs),
     /// Tell that all up to this received message is dealt with (after receive --ack manual)
@@ -557,6 +647,9 @@ pub(crate) struct SignUpArgs {
     pub(crate) device: DeviceName,
     #[command(flatten)]
     pub(crate) remember: Remember,
+    /// Let strangers' messages come without being accepted, as programs want it ('waxwing settings requests off')
+    #[arg(long)]
+    pub(crate) accept_strangers: bool,
 }
 
 #[derive(Args, Debug)]
@@ -583,6 +676,88 @@ pub(crate) struct SendArgs {
     /// If the server cannot be reached, keep the message for later and exit with 0
     #[arg(long)]
     pub(crate) offline_ok: bool,
+    /// The id of the message that this answers
+    #[arg(long, value_name = "ID")]
+    pub(crate) reply_to: Option<MessageId>,
+    /// Who wrote that message, should several have the id
+    #[arg(long, value_name = "USER", requires = "reply_to")]
+    pub(crate) reply_from: Option<String>,
+}
+
+/// Which message is meant.
+#[derive(Args, Debug)]
+pub(crate) struct DeedArgs {
+    /// The message's id, as history --json and receive --json print it
+    pub(crate) id: MessageId,
+    /// The chat that it is in, should several messages have the id
+    #[arg(long, value_name = "CHAT")]
+    pub(crate) chat: Option<String>,
+    /// Who wrote it, should several messages have the id
+    #[arg(long, value_name = "USER")]
+    pub(crate) from: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SettingsArgs {
+    /// What to switch
+    #[arg(requires = "state")]
+    pub(crate) switch: Option<Switch>,
+    /// Whether it is on
+    pub(crate) state: Option<OnOff>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    On,
+    Off,
+}
+
+impl OnOff {
+    pub(crate) fn is_on(self) -> bool {
+        self == Self::On
+    }
+}
+
+/// A time as people write it: `30s`, `5m`, `8h`, `1d`, `1w`, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(Option<u32>);
+
+impl Span {
+    /// None: off.
+    pub(crate) fn seconds(self) -> Option<u32> {
+        self.0
+    }
+}
+
+impl FromStr for Span {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WRONG: &str = "not a time: write 30s, 5m, 8h, 1d or 1w, at most 10 years; or off";
+        /// Ten years.
+        const LONGEST: u32 = 10 * 366 * 86400;
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit: u32 = match text.get(digits.len()..) {
+            Some("s") => 1,
+            Some("m") => 60,
+            Some("h") => 3600,
+            Some("d") => 86400,
+            Some("w") => 7 * 86400,
+            _ => return Err(WRONG),
+        };
+        let count: u32 = digits.parse().map_err(|_| WRONG)?;
+        let seconds = count.checked_mul(unit).filter(|seconds| (1..=LONGEST).contains(seconds));
+        seconds.map(|seconds| Self(Some(seconds))).ok_or(WRONG)
+    }
+}
+
+/// So many seconds from now: milliseconds since 1970.
+pub(crate) fn from_now(seconds: u32) -> u64 {
+    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+    now + u64::from(seconds) * 1000
 }
 
 #[derive(Args, Debug)]
@@ -654,6 +829,26 @@ mod tests {
         assert!(parse("waxwing receive --timeout inf").is_err());
         assert!(parse("waxwing ack 12").is_err());
         assert!(parse("waxwing ack 000102030405060708090a0b0c0d0e0f").is_ok());
+    }
+
+    #[test]
+    fn a_span_of_time_is_a_number_and_a_unit() {
+        let seconds = |text: &str| text.parse::<Span>().map(Span::seconds);
+        assert_eq!(seconds("30s"), Ok(Some(30)));
+        assert_eq!(seconds("8h"), Ok(Some(28_800)));
+        assert_eq!(seconds("1w"), Ok(Some(604_800)));
+        assert_eq!(seconds("off"), Ok(None));
+        for wrong in ["", "s", "0s", "-1h", "1", "1 h", "1x", "99999999w", "4000d", "1hh", "١s"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_shown_or_switched() {
+        assert!(parse("waxwing settings").is_ok());
+        assert!(parse("waxwing settings read-receipts off").is_ok());
+        assert!(parse("waxwing settings read-receipts").is_err());
+        assert!(parse("waxwing settings tea on").is_err());
     }
 
     #[test]

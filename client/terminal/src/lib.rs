@@ -9,6 +9,7 @@ mod command;
 mod config;
 mod failure;
 mod group_commands;
+mod markdown;
 pub mod menu;
 mod output;
 mod password;
@@ -107,6 +108,24 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Whoami => command::show::whoami(options).await,
         Command::Status => command::show::status(options).await,
         Command::Send(arguments) => command::send::run(options, arguments).await,
+        Command::Edit { deed, text } => command::deeds::edit(options, deed, text).await,
+        Command::Delete { deed } => command::deeds::delete(options, deed).await,
+        Command::React { deed, emoji, remove } => command::deeds::react(options, deed, emoji, remove).await,
+        Command::Pin { deed, remove } => command::deeds::pin(options, deed, remove).await,
+        Command::Pins { chat } => command::deeds::pins(options, chat).await,
+        Command::Timer { chat, span } => command::preferences::timer(options, chat, span).await,
+        Command::Mute { chat, span } => {
+            let until = span.and_then(cli::Span::seconds).map(cli::from_now);
+            command::preferences::mute(options, chat, until, true).await
+        }
+        Command::Unmute { chat } => command::preferences::mute(options, chat, None, false).await,
+        Command::Block { user } => command::preferences::block(options, user, true).await,
+        Command::Unblock { user } => command::preferences::block(options, user, false).await,
+        Command::Blocked => command::preferences::blocked(options).await,
+        Command::Search { query, limit } => command::search::run(options, &query, limit).await,
+        Command::Requests => command::preferences::requests(options).await,
+        Command::Accept { chat } => command::preferences::accept(options, chat).await,
+        Command::Settings(arguments) => command::preferences::settings(options, arguments).await,
         Command::Ack { id } => command::receive::acknowledge(options, id).await,
         Command::History { user, limit } => command::show::history(options, user, limit).await,
         Command::Chats => command::show::chats(options).await,

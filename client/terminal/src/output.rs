@@ -1,6 +1,7 @@
 //! What commands print: the JSON shapes, which are an API, and the texts for people. Every foreign text is sanitised.
 
 use crate::{
+    markdown,
     rpc::profile::StatusObject,
     sanitise::{self, Breaks, preview, sanitise},
 };
@@ -8,7 +9,7 @@ use dialoguer::console::{self, Alignment, style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::io::{self, Write};
-use waxwing_core::{Chat, ChatKind, Content, Message, MessageState, Remembered};
+use waxwing_core::{Chat, ChatKind, Content, Message, MessageState, Remembered, Reply};
 
 /// The server shows a new key that the known one vouches for.
 pub(crate) const ENROLLED_ANEW: &str =
@@ -99,12 +100,39 @@ pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
     }
 }
 
+/// The same with bold, italic, lists and the like where there are colours; as it was typed where there are none.
+pub(crate) fn formatted(content: &Content, indent: usize) -> String {
+    match content {
+        Content::Text(text) if console::colors_enabled() && !is_plain() => markdown::ansi(text, indent),
+        _ => words(content, Breaks::Indented(indent)),
+    }
+}
+
 /// Seconds, for people: the largest unit that divides them.
 pub(crate) fn duration(seconds: u32) -> String {
     let units = [(7 * 86400, "week"), (86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")];
     let (length, unit) = units.into_iter().find(|(length, _)| seconds.is_multiple_of(*length)).unwrap_or((1, "second"));
     let count = seconds / length;
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What stands behind a message's words: that it was changed, what readers have put under it.
+pub(crate) fn additions(message: &Message) -> String {
+    let mut more = String::new();
+    if message.edited_at.is_some() && matches!(message.content, Content::Text(_)) {
+        more.push_str(" (edited)");
+    }
+    if message.pinned {
+        more.push_str(" (pinned)");
+    }
+    for reaction in &message.reactions {
+        let emoji = sanitise(&reaction.emoji, Breaks::Spaces);
+        match reaction.by.len() {
+            1 => more.push_str(&format!(" [{emoji}]")),
+            count => more.push_str(&format!(" [{emoji} {count}]")),
+        }
+    }
+    more
 }
 
 /// A message as a line for people.
@@ -116,11 +144,19 @@ pub(crate) fn message_line(message: &Message, zone: &TimeZone, width: usize) -> 
         _ => sanitise(&message.from, Breaks::Spaces),
     };
     let indent = time.chars().count() + 2 + width.max(from.chars().count()) + 2;
-    let said = words(&message.content, Breaks::Indented(indent));
+    let said = formatted(&message.content, indent);
     let mark = mark(&message.state, is_plain());
     let told = told_by(message);
     let why = failure(&message.state).map(|reason| format!(" {reason}")).unwrap_or_default();
-    format!("{time}  {from:width$}  {said}{told}{}{mark}{why}", if mark.is_empty() { "" } else { " " })
+    let answers = match &message.reply_to {
+        Some(Reply { author, excerpt: Some(excerpt), .. }) => {
+            format!("(to {}: \"{}\") ", sanitise(author, Breaks::Spaces), preview(excerpt, 24))
+        }
+        Some(Reply { author, .. }) => format!("(to {}) ", sanitise(author, Breaks::Spaces)),
+        None => String::new(),
+    };
+    let more = additions(message);
+    format!("{time}  {from:width$}  {answers}{said}{more}{told}{}{mark}{why}", if mark.is_empty() { "" } else { " " })
 }
 
 /// Whose word a message is, if this device could not read it itself.
@@ -172,6 +208,8 @@ pub(crate) fn chat_lines(chats: &[Chat], zone: &TimeZone) -> Vec<String> {
         let time = chat.last.as_ref().map(|last| date_and_time(last.sent_at, zone)).unwrap_or_default();
         let last =
             chat.last.as_ref().map(|last| preview(&words(&last.content, Breaks::Spaces), 40)).unwrap_or_default();
+        // Nothing of what a stranger wrote is shown.
+        let last = if chat.request { "(a request: 'waxwing accept' shows it)".to_owned() } else { last };
         let warning = match (chat.identity_changed, chat.over) {
             (true, _) => "  ! identity changed: nothing is sent",
             (false, true) => "  (you are not in it any more)",

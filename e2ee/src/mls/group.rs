@@ -5,8 +5,10 @@
 
 mod change;
 mod join;
+mod signal;
 
 pub use change::{Amendment, Change, Newcomer, Outdated, Prepared};
+pub use signal::Signal;
 
 use super::{
     Device, GroupRules, Identities, JoinKey, Member, Mls, MlsError, Refused, SUITE, SignedList,

@@ -155,6 +155,22 @@ fn views_agree_within_an_epoch_and_change_with_it() {
 }
 
 #[test]
+fn a_signal_opens_for_members_of_its_epoch_only() {
+    let (mut alice, _, mut bob) = trio();
+    let sealed = alice.with(|group, _, _| group.seal_signal("alice", b"typing", &mut rng())).unwrap();
+    let signal = bob.with(|group, _, _| group.open_signal(&sealed)).unwrap().unwrap();
+    assert_eq!((signal.from.as_str(), signal.body.as_slice()), ("alice", &b"typing"[..]));
+    let mut damaged = sealed.clone();
+    damaged[20] ^= 1;
+    for garbage in [&damaged[..], &sealed[..40], b""] {
+        assert_eq!(bob.with(|group, _, _| group.open_signal(garbage)).unwrap(), None);
+    }
+    let commit = alice.update();
+    bob.receive(&commit).unwrap();
+    assert_eq!(bob.with(|group, _, _| group.open_signal(&sealed)).unwrap(), None);
+}
+
+#[test]
 fn notes_to_self_are_a_group_of_ones_own_devices() {
     let (mut phone, mut laptop) = (Phone::alice(1), Phone::alice(2));
     let rules = GroupRules::new(Kind::Direct, vec![participant("alice", &ALICE)], join_key()).unwrap();

@@ -165,6 +165,7 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::FetchSegment(segment(0x5e)),
         Request::PutManifest { version: 2, manifest: bytes(4, 0x3a), segments: vec![segment(0x5e)] },
         Request::FetchManifest,
+        Request::Signal { conversation: conversation(0xcc), payload: bytes(3, 0xe1) },
         Request::DeleteBackup,
         Request::Rooms { after: Some(room("birds")) },
         Request::JoinRoom(room("birds")),
@@ -244,6 +245,7 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Behind,
         Event::Draining,
         Event::Announcement { text: "Back at noon".into(), time_ms: 1_700_000_000_000 },
+        Event::Signal { conversation: conversation(0xcc), payload: bytes(3, 0xe1) },
     ]
 }
 
@@ -336,6 +338,7 @@ pub(crate) fn request_name(request: &Request) -> &'static str {
         Request::GroupInfo(_) => "GroupInfo",
         Request::Join { .. } => "Join",
         Request::AskToJoin(_) => "AskToJoin",
+        Request::Signal { .. } => "Signal",
         Request::PutSegment { .. } => "PutSegment",
         Request::FetchSegment(_) => "FetchSegment",
         Request::PutManifest { .. } => "PutManifest",
@@ -375,6 +378,7 @@ pub(crate) fn event_name(event: &Event) -> &'static str {
         Event::Behind => "Behind",
         Event::Draining => "Draining",
         Event::Announcement { .. } => "Announcement",
+        Event::Signal { .. } => "Signal",
     }
 }
 

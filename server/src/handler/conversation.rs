@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    relay::now_ms,
+    relay::{Context, now_ms},
     session::Device,
     store::{Append, AppendBody, AppendOutcome, CreateOutcome, Join, JoinRoomOutcome, NewConversation, Store},
 };
@@ -137,6 +137,19 @@ pub(super) async fn ask_to_join(
         true => Ok(Response::Done),
         false => Err(ErrorCode::UnknownConversation.into()),
     }
+}
+
+/// Hands a signal to the others who listen; nothing of it is kept.
+pub(super) async fn signal(
+    context: &Context,
+    device: Device,
+    conversation: ConversationId,
+    payload: Bytes,
+) -> Result<Response, Failure> {
+    let others = context.store.others(device.id, conversation).await?;
+    let others = others.ok_or(ErrorCode::UnknownConversation)?;
+    context.hub.signal(&others, conversation, payload);
+    Ok(Response::Done)
 }
 
 pub(super) async fn group_info(

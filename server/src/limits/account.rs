@@ -31,7 +31,11 @@ impl Account {
     ) -> Result<(), Refusal> {
         let now = limiter.now();
         match request {
-            Request::Send { .. } | Request::Commit { .. } | Request::Join { .. } | Request::CreateConversation(_) => {
+            Request::Send { .. }
+            | Request::Signal { .. }
+            | Request::Commit { .. }
+            | Request::Join { .. }
+            | Request::CreateConversation(_) => {
                 take(&self.messages, limits.messages, 1, now)?;
             }
             Request::Account(_) => take(&self.look_ups, limits.look_ups, 1, now)?,

@@ -236,6 +236,14 @@ impl Store for MysqlStore {
         error::retried(|| self.database.delete_room(name)).await
     }
 
+    async fn others(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        self.database.others(device, conversation).await
+    }
+
     async fn fetch(
         &self,
         device: DeviceId,

@@ -213,6 +213,14 @@ impl Store for SqliteStore {
         self.write(move |batch| batch.delete_room(&name)).await
     }
 
+    async fn others(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        self.readers.read(move |connection| log::others(connection, device, conversation)).await
+    }
+
     async fn fetch(
         &self,
         device: DeviceId,

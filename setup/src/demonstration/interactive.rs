@@ -52,6 +52,7 @@ async fn echo(server: &Throwaway) -> anyhow::Result<tokio::task::JoinHandle<()>>
         admission: Admission::Open,
         device_name: None,
         remember: false,
+        accept_strangers: true,
     };
     sign_up(&profile, request, &|_| {}).await.context("signing 'echo' up")?;
     let client = Client::open(&profile, Unlock::Password(password)).await?;

@@ -130,6 +130,7 @@ impl Person {
             admission: Admission::Open,
             device_name: None,
             remember: false,
+            accept_strangers: true,
         };
         sign_up(&self.profile, request, &|_| {}).await?;
         Ok(())

@@ -301,6 +301,14 @@ impl Store for Lying {
         self.honest.group_info(device, conversation).await
     }
 
+    async fn others(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        self.honest.others(device, conversation).await
+    }
+
     async fn ask_to_join(
         &self,
         device: DeviceId,

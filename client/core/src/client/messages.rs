@@ -3,21 +3,22 @@
 
 use super::Client;
 use crate::{
-    Error, Message, MessageRef,
+    Error, Found, Message, MessageRef,
     account::check_username,
     engine::{
         Command, Engine,
         messages::{Deed, resolve},
         settings,
     },
+    search,
     store::{
         changes, chats,
         messages::{self, At},
     },
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
-use tokio::sync::oneshot;
+use std::{fmt, time::Duration};
+use tokio::{sync::oneshot, time::timeout};
 
 /// A place in a chat's history, between which pages are read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,7 +146,12 @@ impl Client {
     pub async fn page(&self, chat: &str, from: Anchor, limit: usize) -> Result<Page, Error> {
         let chat = self.chat_name(chat).await?;
         self.database(move |db| {
-            let row = chats::by_name(db, &chat)?.ok_or(Error::UnknownChat(chat))?.chat;
+            let row = chats::by_name(db, &chat)?.ok_or(Error::UnknownChat(chat))?;
+            if settings::is_request(db, &row.name)? {
+                // Nothing of what a stranger wrote is shown before it is accepted.
+                return Ok(Page::default());
+            }
+            let row = row.chat;
             const END: At = (i64::MAX as u64, i64::MAX, i64::MAX);
             // One more tells whether there is more.
             let before = |at: At, limit: usize| messages::before(db, row, at, limit.saturating_add(1));
@@ -177,10 +183,23 @@ impl Client {
         .await
     }
 
+    /// Searches the whole history: `from:bob in:carol before:2026-01-31 after:2025-12-31 word pre* "a phrase" -not`. At most
+    /// `limit` messages, the best first.
+    pub async fn search(&self, query: &str, limit: usize) -> Result<Found, Error> {
+        let query = query.to_owned();
+        self.database(move |db| search::search(db, &query, limit, &jiff::tz::TimeZone::system())).await
+    }
+
     /// From now on the chat's messages are kept for so many seconds by everybody; none: for good.
     pub async fn set_timer(&self, chat: &str, seconds: Option<u32>) -> Result<Message, Error> {
         let chat = self.chat_name(chat).await?;
         self.engine(move |engine| engine.set_timer(&chat, seconds)).await
+    }
+
+    /// The user is typing in a chat, or not any more. May be called with every key: it is told now and then.
+    pub async fn typing(&self, chat: &str, typing: bool) -> Result<(), Error> {
+        let chat = self.chat_name(chat).await?;
+        self.engine(move |engine| engine.typing(&chat, typing)).await
     }
 
     /// What the user has begun to write, on this device; none: nothing.
@@ -222,6 +241,15 @@ impl Client {
         self.engine(move |engine| engine.switch(switch.name(), on)).await
     }
 
+    /// Waits until everything that was queued in a chat is at the server; or says why it is not. What is not stays queued.
+    pub async fn flushed(&self, chat: &str, limit: Duration) -> Result<(), Error> {
+        let chat = self.chat_name(chat).await?;
+        let late = || Error::TimedOut("the server did not confirm it in time".into());
+        let (reply, answer) = oneshot::channel();
+        self.command(Command::Engine(Box::new(move |engine| engine.await_flushed(chat, reply))))?;
+        timeout(limit, answer).await.map_err(|_| late())?.map_err(|_| Error::Closed)?
+    }
+
     /// Runs on the engine's thread.
     pub(super) async fn engine<T: Send + 'static>(
         &self,
@@ -233,10 +261,10 @@ impl Client {
     }
 }
 
-type Found = Vec<(At, Message)>;
+type Placed = Vec<(At, Message)>;
 
 /// Of one message too many, the oldest goes.
-fn older(mut found: Found, limit: usize, behind: bool) -> (Found, bool, bool) {
+fn older(mut found: Placed, limit: usize, behind: bool) -> (Placed, bool, bool) {
     let more = found.len() > limit;
     if more {
         found.remove(0);
@@ -245,7 +273,7 @@ fn older(mut found: Found, limit: usize, behind: bool) -> (Found, bool, bool) {
 }
 
 /// Of one message too many, the newest goes.
-fn newer(mut found: Found, limit: usize, before: bool) -> (Found, bool, bool) {
+fn newer(mut found: Placed, limit: usize, before: bool) -> (Placed, bool, bool) {
     let more = found.len() > limit;
     found.truncate(limit);
     (found, before, more)

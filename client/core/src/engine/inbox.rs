@@ -3,7 +3,7 @@
 use super::{
     Engine, State, creation,
     directory::{Entering, Pinned},
-    joining, roster,
+    joining, roster, settings,
 };
 use crate::{
     Error, Event,
@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         chats::{self, Phase},
-        groups,
+        groups, messages, outbox,
     },
     transport::{CallError, unexpected},
 };
@@ -37,7 +37,7 @@ struct Invitation<'a> {
 /// How joining went.
 enum Joined {
     /// The chat, and a mark for what was missed.
-    Yes(chats::ChatId, Option<Event>),
+    Yes(chats::ChatId, Option<Box<Event>>),
     /// It is no good; the text says why.
     No(String),
     /// There is another chat with this user.
@@ -136,7 +136,7 @@ impl Engine {
             }
         }
         match joined {
-            Joined::Yes(chat, gap) => self.note_inside(chat, gap),
+            Joined::Yes(chat, gap) => self.note_inside(chat, gap.map(|gap| *gap)),
             Joined::No(reason) => {
                 tracing::warn!(reason, "an invitation into a chat was refused");
                 self.ask_anew(invitation.conversation)?;
@@ -232,12 +232,18 @@ impl Engine {
                 (Phase::Creating, Some(ours)) if ours != id => creation::delete_group(tx, &ours)?,
                 _ => {}
             }
+            let begun_there = invitation.seq <= 1 && matches!(row.phase, Phase::New | Phase::Waiting) && row.era == 0;
+            let new_here = messages::newest(tx, row.chat, 1)?.is_empty() && outbox::is_empty(tx, row.chat)?;
+            let by_one = group.rules().kind() == Kind::Direct && name != own.username;
+            if begun_there && new_here && by_one {
+                settings::begin_request(tx, name)?;
+            }
             let gap = joining::came_in(tx, own, &row, &id, invitation.seq, invitation.commits)?;
             chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
             roster::set_about(tx, row.chat, group.rules())?;
             // Keys that a key package brought are replaced soon.
             chats::set_update_at(tx, row.chat, now_ms() + random().next_u64() % FIRST_UPDATE)?;
-            Ok(Joined::Yes(row.chat, gap))
+            Ok(Joined::Yes(row.chat, gap.map(Box::new)))
         });
         match outcome {
             Ok(joined) => Ok(joined),

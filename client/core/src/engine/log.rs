@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Content, Error, Event, Message, MessageId, MessageState,
     account::now_ms,
+    address::ChatKind,
     backup::Range,
     random,
     store::{
@@ -422,7 +423,10 @@ impl Reader<'_, '_> {
             }
             Body::Change(change) => {
                 let at = (seq, content.sent_at_ms);
-                self.effects.events.extend(changes::take(self.tx, self.row, &from.username, at, change)?);
+                let is_admin = self.group.as_ref().is_some_and(|group| group.rules().is_admin(&from.username));
+                let rights = changes::Rights::of(ChatKind::of(&self.row.name), is_admin);
+                let by = (from.username.as_str(), rights);
+                self.effects.events.extend(changes::take(self.tx, self.row, by, at, change)?);
                 return Ok(());
             }
             Body::Read { read } => {
@@ -500,7 +504,10 @@ impl Reader<'_, '_> {
         }
         let position = insert(self.tx, self.own, self.row, placed)?;
         self.effects.events.push(match settings::is_request(self.tx, &self.row.name)? {
-            true => Event::ChatChanged { chat: self.row.name.clone() },
+            true if messages::counts(self.tx, self.row.chat)?.0 > 1 => {
+                Event::ChatChanged { chat: self.row.name.clone() }
+            }
+            true => Event::Request { username: self.row.name.clone() },
             false => Event::Message(messages::load(self.tx, position)?),
         });
         Ok(())

@@ -3,15 +3,16 @@
 //! The invariant: a change counts only if its writer may make it: authors change their own messages, and nobody else's.
 //! It must not know how what it queues travels, nor how a change is shown.
 
-use super::Engine;
+use super::{Engine, Reply, State};
 use crate::{
     Content, Error, Event, Message, MessageId, MessageRef, MessageState,
     account::{now_ms, username},
-    address, random,
+    address::{self, ChatKind},
+    random,
     store::{
         self,
         changes::{self, Change, Kind, Target, WAITING},
-        chats::{self, ChatId, ChatRow},
+        chats::{self, ChatId, ChatRow, Phase},
         messages, outbox, own,
     },
 };
@@ -90,6 +91,7 @@ impl Engine {
     /// none if it never left and is gone.
     pub(crate) fn deed(&mut self, which: &MessageRef, deed: Deed) -> Result<Option<Message>, Error> {
         let own = self.own.username.clone();
+        let rights = self.rights_in(resolve(&self.db, which)?.0.chat)?;
         let (chat, before, after) = store::in_transaction(&mut self.db, |tx| {
             let (target, position) = resolve(tx, which)?;
             let message = messages::load(tx, position)?;
@@ -101,7 +103,9 @@ impl Engine {
                 messages::delete(tx, position)?;
                 return Ok((target.chat, message, None));
             }
-            let (change, value) = prepare(tx, &own, &target, &message, deed)?;
+            // Whoever is not in a group any more changes nothing there.
+            address::writable(tx, &message.chat)?;
+            let (change, value) = prepare(tx, (own.as_str(), rights), &target, &message, deed)?;
             let at = now_ms();
             let kind = kind_of(&change);
             let change_row = Change { kind, by: own.clone(), era: WAITING, seq: WAITING, at, value };
@@ -119,6 +123,45 @@ impl Engine {
             None => self.tell(&Event::Gone { chat: before.chat, id: before.id, from: before.from }),
         }
         Ok(after)
+    }
+
+    /// What this account may do with messages of others in a chat.
+    fn rights_in(&mut self, chat: ChatId) -> Result<Rights, Error> {
+        let row = chats::load(&self.db, chat)?;
+        if ChatKind::of(&row.name) == ChatKind::Direct || row.phase != Phase::Active {
+            return Ok(Rights::of(ChatKind::of(&row.name), false));
+        }
+        let is_admin = self.rules_of(&row)?.is_admin(&self.own.username);
+        Ok(Rights::of(ChatKind::of(&row.name), is_admin))
+    }
+
+    /// Answers once nothing waits in a chat any more, or it is clear that it will go on waiting.
+    pub(crate) fn await_flushed(&mut self, chat: String, reply: Reply<()>) {
+        self.waiting_for_flushed.push((chat, reply));
+        self.note_flushed();
+    }
+
+    pub(super) fn note_flushed(&mut self) {
+        for (chat, reply) in std::mem::take(&mut self.waiting_for_flushed) {
+            match self.flushed(&chat) {
+                Some(outcome) => drop(reply.send(outcome)),
+                None => self.waiting_for_flushed.push((chat, reply)),
+            }
+        }
+    }
+
+    fn flushed(&self, chat: &str) -> Option<Result<(), Error>> {
+        let waits = chats::by_name(&self.db, chat).and_then(|row| match row {
+            Some(row) => Ok(!outbox::is_empty(&self.db, row.chat)?),
+            None => Ok(false),
+        });
+        match (waits, &self.reach) {
+            (Err(error), _) => Some(Err(error)),
+            (Ok(false), _) => Some(Ok(())),
+            (Ok(true), State::Idle | State::Waiting(_)) => Some(Err(self.offline())),
+            (Ok(true), State::Online(online)) => online.held.get(chat).cloned().map(Err),
+            (Ok(true), State::Connecting(_)) => None,
+        }
     }
 
     /// Tells the others what the user has read, unless the user does not want that.
@@ -160,7 +203,7 @@ pub(crate) fn resolve(db: &Database, which: &MessageRef) -> Result<(Target, i64)
 /// What a deed is for the others, and the value that it has here.
 fn prepare(
     tx: &Database,
-    own: &str,
+    (own, rights): (&str, Rights),
     target: &Target,
     message: &Message,
     deed: Deed,
@@ -184,8 +227,11 @@ fn prepare(
             check_text(&text)?;
             Ok((content::Change::Edit { id: target.id.0, text: text.clone() }, text))
         }
-        Deed::Delete if !may_delete(own, &message.from) => refuse("only its author can delete a message for everybody"),
+        Deed::Delete if message.from != own && !rights.deletes => {
+            refuse("only its author, or an admin of the group, can delete a message for everybody")
+        }
         Deed::Delete => Ok((content::Change::Delete(to()), String::new())),
+        Deed::Pin(_) if !rights.pins => refuse("only admins pin messages in a public room"),
         Deed::Pin(pinned) => Ok((content::Change::Pin { to: to(), pinned }, if pinned { "1" } else { "0" }.to_owned())),
         Deed::React { emoji, .. } if !is_reaction(&emoji) => refuse("a reaction is one emoji, like 👍"),
         Deed::React { emoji, add } => {
@@ -210,7 +256,7 @@ fn prepare(
 pub(super) fn take(
     tx: &Database,
     row: &ChatRow,
-    from: &str,
+    (from, rights): (&str, Rights),
     (seq, sent_at): (u64, u64),
     change: content::Change,
 ) -> Result<Option<Event>, Error> {
@@ -218,7 +264,8 @@ pub(super) fn take(
     let (author, id, value) = match change {
         content::Change::Edit { text, .. } if text.trim().is_empty() => return Ok(None),
         content::Change::Edit { id, text } => (from.to_owned(), id, text),
-        content::Change::Delete(to) if !may_delete(from, &to.author) => return Ok(None),
+        content::Change::Delete(to) if to.author != from && !rights.deletes => return Ok(None),
+        content::Change::Pin { .. } if !rights.pins => return Ok(None),
         content::Change::Delete(to) => (to.author, to.id, String::new()),
         content::Change::Pin { to, pinned } => (to.author, to.id, if pinned { "1" } else { "0" }.to_owned()),
         content::Change::React { to, mut reactions } => {
@@ -266,9 +313,20 @@ pub(super) fn placed(tx: &Database, chat: ChatId, number: u64, seq: u64) -> Resu
     }
 }
 
-/// Whether a member may take back what this author wrote.
-fn may_delete(by: &str, author: &str) -> bool {
-    by == author
+/// What a member may do with messages of others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rights {
+    /// Take them back.
+    deletes: bool,
+    /// Pin them.
+    pins: bool,
+}
+
+impl Rights {
+    pub(super) fn of(kind: ChatKind, is_admin: bool) -> Self {
+        let is_admin = is_admin && kind != ChatKind::Direct;
+        Self { deletes: is_admin, pins: is_admin || kind != ChatKind::Room }
+    }
 }
 
 fn kind_of(change: &content::Change) -> Kind {

@@ -343,7 +343,7 @@ impl Engine {
 
     /// Tells the other side our full name, once per chat.
     fn introduce(&mut self, row: &chats::ChatRow) -> Result<(), Error> {
-        if row.introduced {
+        if row.introduced || settings::is_request(&self.db, &row.name)? {
             return Ok(());
         }
         let full_name = self.own.full_name.clone();

@@ -33,7 +33,7 @@ const BLOCKED: &str = "blocked/";
 const MUTED: &str = "muted/";
 const REQUEST: &str = "request/";
 const ON: &str = "on";
-const OFF: &str = "off";
+pub(crate) const OFF: &str = "off";
 
 /// A switch is on until it is switched off.
 pub(crate) fn is_on(db: &Database, name: &str) -> Result<bool, Error> {
@@ -69,6 +69,15 @@ pub(crate) fn muted_until(db: &Database, chat: &str, now: u64) -> Result<Option<
 pub(crate) fn is_quiet(db: &Database, chat: ChatId) -> Result<bool, Error> {
     let name = chats::load(db, chat)?.name;
     Ok(is_request(db, &name)? || is_blocked(db, &name)?)
+}
+
+/// A stranger has begun this chat: it waits until the user accepts it, if none of the user's devices has done so.
+pub(super) fn begin_request(tx: &Database, chat: &str) -> Result<(), Error> {
+    if is_on(tx, REQUESTS)? {
+        // Before everything that the user sets.
+        settings::set(tx, &format!("{REQUEST}{chat}"), ON, 0)?;
+    }
+    Ok(())
 }
 
 /// Takes in what the user has set on another device. Says which chat looks different now.
@@ -127,6 +136,7 @@ impl Engine {
             )
         })?;
         self.dirty.extend(told);
+        self.backup.note_messages(1);
         Ok(())
     }
 

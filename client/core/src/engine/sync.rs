@@ -29,6 +29,10 @@ impl Engine {
     /// The user has read a chat, up to what is there: the other devices are told, a little later, together.
     pub(super) fn mark_read(&mut self, name: &str) -> Result<(), Error> {
         let Some(row) = chats::by_name(&self.db, name)? else { return Ok(()) };
+        if super::settings::is_request(&self.db, &row.name)? {
+            // Nothing of it was shown.
+            return Ok(());
+        }
         store::in_transaction(&mut self.db, |tx| {
             chats::mark_read(tx, row.chat)?;
             messages::begin_expiry(tx, now_ms())

@@ -1,7 +1,7 @@
 //! HTML: one page with its style in it, for light and dark, on screen and paper. It runs no script and loads nothing; what
 //! people wrote is escaped and kept from turning the direction of anything around it.
 
-use super::{ExportCursor, ExportedChat, Format, Visible, author, rfc3339, visible, words};
+use super::{ExportCursor, ExportedChat, Format, Visible, answers, author, done, rfc3339, visible, words};
 use crate::Message;
 
 pub(super) struct Html;
@@ -61,9 +61,21 @@ impl Format for Html {
         if imported {
             out.push_str(" <i>imported</i>");
         }
-        out.push_str(&format!(" <time datetime=\"{time}\">{clock}</time></p><p class=\"text\" dir=\"auto\">"));
+        out.push_str(&format!(" <time datetime=\"{time}\">{clock}</time></p>"));
+        if let Some(answers) = answers(message) {
+            out.push_str("<p class=\"aside\" dir=\"auto\">");
+            escape(out, &answers);
+            out.push_str("</p>");
+        }
+        out.push_str("<p class=\"text\" dir=\"auto\">");
         escape(out, text);
-        out.push_str("</p></article>\n");
+        out.push_str("</p>");
+        if let Some(done) = done(message) {
+            out.push_str("<p class=\"aside\" dir=\"auto\">");
+            escape(out, &done);
+            out.push_str("</p>");
+        }
+        out.push_str("</article>\n");
     }
 
     fn end_chat(&mut self, out: &mut String) {

@@ -1,6 +1,6 @@
 //! Markdown: a heading per chat and day, a quotation per message. Nothing that somebody wrote works as markup.
 
-use super::{ExportCursor, ExportedChat, Format, Visible, author, rfc3339, visible, words};
+use super::{ExportCursor, ExportedChat, Format, Visible, answers, author, done, rfc3339, visible, words};
 use crate::Message;
 
 pub(super) struct Markdown;
@@ -41,11 +41,21 @@ impl Format for Markdown {
         }
         out.push_str(clock);
         out.push_str("\n\n> ");
+        if let Some(answers) = answers(message) {
+            out.push('*');
+            escape(out, &answers);
+            out.push_str("*  \n> ");
+        }
         let (text, is_mark) = words(&message.content);
         out.push_str(if is_mark { "*" } else { "" });
         // Two spaces keep the break.
         write(out, text, "  \n> ");
         out.push_str(if is_mark { "*\n" } else { "\n" });
+        if let Some(done) = done(message) {
+            out.push_str(">\n> *");
+            escape(out, &done);
+            out.push_str("*\n");
+        }
     }
 
     fn end_chat(&mut self, _: &mut String) {}

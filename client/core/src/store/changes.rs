@@ -205,3 +205,6 @@ pub(crate) fn pinned(db: &Connection, chat: ChatId) -> Result<Vec<Target>, Error
     }
     Ok(targets)
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,15 +64,18 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
         "INSERT INTO messages (chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state, failure,
                                reply_author, reply_id, lifetime, mention)
          VALUES (:chat, (SELECT era FROM chats WHERE chat = :chat), :id, :author, :mine, :seq, coalesce(:seq, :waiting),
-                 :sent_at, :received_at, :kind, :text, :state, :failure, :reply_author, :reply_id, :lifetime, :mention)",
+                 :sent_at, :received_at, :kind, :text, :state, :failure, :reply_author, :reply_id, :lifetime, :mention)
+         RETURNING position",
     )?;
-    query.execute(named_params! {
+    let position = query.query_row(
+        named_params! {
         ":chat": new.chat, ":id": new.id.0, ":author": new.author, ":mine": new.mine, ":seq": new.seq,
         ":sent_at": new.sent_at, ":received_at": new.received_at, ":kind": kind, ":text": text, ":state": state,
         ":failure": failure, ":waiting": WAITING, ":reply_author": new.reply_to.map(|(author, _)| author),
         ":reply_id": new.reply_to.map(|(_, id)| id.0), ":lifetime": new.lifetime, ":mention": mention,
-    })?;
-    let position = db.last_insert_rowid();
+        },
+        |row| row.get(0),
+    )?;
     changes::apply(db, &Target { chat: new.chat, author: new.author.to_owned(), id: new.id })?;
     Ok(position)
 }
@@ -92,14 +95,15 @@ pub(crate) fn insert_told(
         "INSERT OR IGNORE INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text,
                                          state, told_by)
          SELECT :position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :now, 0, :text, :state, :told_by
-         WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = :id AND chat = :chat AND author = :author)",
+         WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = :id AND chat = :chat AND author = :author)
+         RETURNING position",
     )?;
-    let inserted = query.execute(named_params! {
+    let values = named_params! {
         ":position": position, ":chat": row.chat, ":era": row.era, ":id": message.id, ":author": message.author,
         ":mine": mine, ":seq": message.seq, ":sent_at": message.sent_at_ms.min(LATEST), ":now": now_ms(),
         ":text": message.text, ":state": if mine { 1 } else { 4 }, ":told_by": told_by,
-    })?;
-    let position = (inserted > 0).then(|| db.last_insert_rowid());
+    };
+    let position = query.query_row(values, |row| row.get(0)).optional()?;
     if position.is_some() {
         changes::apply(db, &Target { chat: row.chat, author: message.author.clone(), id: MessageId(message.id) })?;
     }

@@ -3,8 +3,12 @@
 //! Each message becomes one line, in the order in which it was typed or came. An own message waits a moment for its
 //! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
 
+use super::known::{Known, Purpose, quote};
 use crate::{
-    output::{ENROLLED_ANEW, SERVER_KEY_REPLACED, announcement, failure, mark, notice, time_of_day, told_by, words},
+    output::{
+        ENROLLED_ANEW, SERVER_KEY_REPLACED, additions, announcement, failure, formatted, mark, notice, time_of_day,
+        told_by, words,
+    },
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -12,13 +16,16 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
-use waxwing_core::{Connection, Content, Event, Message, MessageId, MessageState};
+use waxwing_core::{Connection, Content, Event, Message, MessageId, MessageState, Reply};
 
 /// How long an own message waits for its first mark before it shows as queued.
 const MARK_PATIENCE: Duration = Duration::from_millis(400);
 
-/// How much of a message a notice quotes.
-const QUOTE: usize = 40;
+/// For how long somebody who is typing is taken to go on.
+const TYPING: Duration = Duration::from_secs(6);
+
+/// How much of the message that it answers an answer quotes.
+const QUOTE: usize = 24;
 
 /// How this chat is shown.
 #[derive(Clone, Debug)]
@@ -46,6 +53,12 @@ pub(crate) struct Conversation {
     newest: Option<(MessageId, MessageState)>,
     online: Option<bool>,
     unread: bool,
+    /// The other is typing, as far as is known.
+    typing_until: Option<Instant>,
+    /// Strangers who were told of.
+    requests: HashSet<String>,
+    /// What was shown of this chat.
+    known: Known,
 }
 
 impl Conversation {
@@ -60,6 +73,9 @@ impl Conversation {
             newest: None,
             online: None,
             unread: false,
+            typing_until: None,
+            requests: HashSet::new(),
+            known: Known::default(),
         }
     }
 
@@ -77,8 +93,9 @@ impl Conversation {
                 if message.state == MessageState::Queued {
                     self.unsettled.insert(message.id, quote(&message));
                 }
-                self.newest = Some((message.id, message.state));
+                self.newest = Some((message.id, message.state.clone()));
             }
+            self.known.add(message);
         }
         self.unread = true;
         lines
@@ -94,6 +111,7 @@ impl Conversation {
             return vec![notice(&line)];
         }
         self.newest = Some((message.id, message.state.clone()));
+        self.known.add(message.clone());
         let patience = if self.online == Some(false) { Duration::ZERO } else { MARK_PATIENCE };
         self.typed.push_back((now + patience, message));
         self.overdue(now)
@@ -101,11 +119,13 @@ impl Conversation {
 
     /// When [`Self::overdue`] has something to show.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.typed.front().map(|(deadline, _)| *deadline)
+        let typed = self.typed.front().map(|(deadline, _)| *deadline);
+        typed.into_iter().chain(self.typing_until).min()
     }
 
     /// The lines of own messages that waited long enough for their mark.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<String> {
+        self.typing_until = self.typing_until.filter(|until| *until > now);
         let mut lines = Vec::new();
         while let Some((deadline, message)) = self.typed.front() {
             if message.state == MessageState::Queued && now < *deadline {
@@ -171,7 +191,29 @@ impl Conversation {
             Event::Restored(progress) if progress.total > 0 => {
                 vec![notice(&format!("{} of {} messages restored", progress.done, progress.total))]
             }
-            Event::Changed(_) | Event::Gone { .. } | Event::ChatChanged { .. } => Vec::new(),
+            Event::Changed(message) if message.chat == self.chat => {
+                let mut lines = self.show_typed();
+                lines.extend(self.known.change(message, &self.me).iter().map(|line| notice(line)));
+                lines
+            }
+            Event::Gone { chat, id, from } if chat == self.chat => {
+                self.typed.retain(|(_, message)| message.id != id);
+                self.unsettled.remove(&id);
+                let gone = self.known.remove(id, &from);
+                gone.map(|message| notice(&format!("gone: {}", quote(&message)))).into_iter().collect()
+            }
+            Event::Request { username } if self.requests.insert(username.clone()) => {
+                let username = sanitise(&username, Breaks::Spaces);
+                let (accept, block) = (format!("/accept {username}"), format!("/block {username}"));
+                vec![notice(&format!("{username} wants to write to you: {accept} shows it, {block} ends it"))]
+            }
+            Event::Typing { chat, typing, .. } => {
+                if chat == self.chat {
+                    self.typing_until = typing.then_some(now + TYPING);
+                }
+                Vec::new()
+            }
+            Event::Request { .. } | Event::Changed(_) | Event::Gone { .. } | Event::ChatChanged { .. } => Vec::new(),
             // The chat has a line about it.
             Event::Group { .. } => Vec::new(),
             Event::Profile { .. } | Event::CaughtUp | Event::Restoring(_) | Event::Restored(_) => Vec::new(),
@@ -218,9 +260,11 @@ impl Conversation {
             }
             self.newest = Some((message.id, message.state.clone()));
         }
+        self.typing_until = None;
         let mut lines = self.show_typed();
         self.unread |= message.from != self.me;
         lines.push(self.line(&message));
+        self.known.add(message);
         lines
     }
 
@@ -283,7 +327,8 @@ impl Conversation {
         let offline = if self.online == Some(false) { " (offline)" } else { "" };
         let mark = self.newest.as_ref().map(|(_, state)| self.mark(state)).filter(|mark| !mark.is_empty());
         let mark = mark.map(|mark| format!(" {mark}")).unwrap_or_default();
-        format!("{}{offline}{mark}> ", sanitise(&self.chat, Breaks::Spaces))
+        let typing = if self.typing_until.is_some() { " is typing" } else { "" };
+        format!("{}{typing}{offline}{mark}> ", sanitise(&self.chat, Breaks::Spaces))
     }
 
     fn mark(&self, state: &MessageState) -> &'static str {
@@ -297,14 +342,32 @@ impl Conversation {
             return format!("{time} {}", notice(&words(&message.content, Breaks::Spaces)));
         }
         let from = if message.from == self.me { "you".to_owned() } else { sanitise(&message.from, Breaks::Spaces) };
-        let said = words(&message.content, Breaks::Indented(time.chars().count() + 1)) + &told_by(message);
+        let said = formatted(&message.content, time.chars().count() + 1);
+        let answers = message.reply_to.as_ref().map(|reply| self.answers(reply)).unwrap_or_default();
+        let more = additions(message) + &told_by(message);
         let mark = self.mark(&message.state);
-        format!("{time} {from}: {said}{}{mark}", if mark.is_empty() { "" } else { " " })
+        format!("{time} {from}{answers}: {said}{more}{}{mark}", if mark.is_empty() { "" } else { " " })
     }
-}
 
-fn quote(message: &Message) -> String {
-    preview(&words(&message.content, Breaks::Spaces), QUOTE)
+    /// What a message answers.
+    fn answers(&self, reply: &Reply) -> String {
+        let arrow = if self.style.ascii { "->" } else { "→" };
+        let author = if reply.author == self.me { "you".to_owned() } else { sanitise(&reply.author, Breaks::Spaces) };
+        match &reply.excerpt {
+            Some(excerpt) => format!(" {arrow} {author} \"{}\"", preview(excerpt, QUOTE)),
+            None => format!(" {arrow} {author}"),
+        }
+    }
+
+    /// The message that a command is about.
+    pub(crate) fn pick(&self, back: Option<usize>, purpose: Purpose) -> Option<&Message> {
+        self.known.pick(back, purpose, &self.me)
+    }
+
+    /// The newest messages with the numbers by which they are meant.
+    pub(crate) fn numbered(&self, count: usize) -> Vec<String> {
+        self.known.numbered(count).map(|(number, message)| format!("^{number}  {}", self.line(message))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let profile = free_profile(options)?;
     let link = options.required_server()?;
     let username = check_username(&arguments.username)?;
-    let SignUpArgs { name, email, secret, secret_file, invite, device, remember, .. } = arguments;
+    let SignUpArgs { name, email, secret, secret_file, invite, device, remember, accept_strangers, .. } = arguments;
     if let Some(email) = &email {
         check_email(email).map_err(|reason| Failure::usage(reason, "correct --email or leave it out"))?;
     }
@@ -43,7 +43,8 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let remember = stay_logged_in(options, remember).await?;
 
     let device_name = device.device_name;
-    let request = SignUp { link, username, full_name: name, email, password, admission, device_name, remember };
+    let request =
+        SignUp { link, username, full_name: name, email, password, admission, device_name, remember, accept_strangers };
     let spinner = Spinner::new(!options.json);
     let account = waxwing_core::sign_up(&profile, request, &|step| spinner.step(step)).await?;
     drop(spinner);

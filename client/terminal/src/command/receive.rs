@@ -207,6 +207,9 @@ impl Receiving<'_> {
                     return Err(Error::ConnectionLost(reason).into());
                 }
                 Happening::Event(Event::Connection(Connection::Offline { reason, .. })) => self.printer.say(&reason),
+                Happening::Event(Event::Request { username }) => {
+                    self.printer.say(&format!("{username} wants to write to you: 'waxwing accept {username}'"));
+                }
                 Happening::Event(Event::IdentityChanged { username }) => {
                     self.printer.say(&format!("the identity of {username} has changed: everything for them is held"));
                 }

@@ -5,7 +5,10 @@ use crate::{
     cli::{Options, SendArgs},
     command::ask,
     output::{print, print_json},
-    rpc::messages::{Send, SendParams},
+    rpc::{
+        deeds::Which,
+        messages::{Send, SendParams},
+    },
     sanitise::{Breaks, sanitise},
 };
 use std::io::Read as _;
@@ -22,7 +25,8 @@ pub(crate) async fn run(options: &Options, arguments: SendArgs) -> Result<(), Fa
     if text.is_empty() {
         return Err(Error::Empty.into());
     }
-    let params = SendParams { chat: arguments.user, text, offline_ok: arguments.offline_ok };
+    let reply_to = arguments.reply_to.map(|id| Which { id: id.to_string(), chat: None, from: arguments.reply_from });
+    let params = SendParams { chat: arguments.user, text, offline_ok: arguments.offline_ok, reply_to };
     let sent = ask::<Send>(options, params).await?;
     if options.json {
         print_json(&sent)?;

@@ -83,6 +83,7 @@ impl Form {
             admission,
             device_name: None,
             remember,
+            accept_strangers: false,
         };
         let account = waxwing_core::sign_up(profile, wanted, &|step| spinner.step(step)).await?;
         drop(spinner);

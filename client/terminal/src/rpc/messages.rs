@@ -3,6 +3,7 @@
 use super::{
     Context, Method,
     chats::{MessageList, find},
+    deeds::Which,
     objects::{MessageObject, state_name},
 };
 use crate::{Failure, command::may_pass};
@@ -28,6 +29,9 @@ pub(crate) struct SendParams {
     /// If the server cannot be reached, keep the message for later.
     #[serde(default)]
     pub(crate) offline_ok: bool,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<Which>,
 }
 
 /// A message that was sent, or waits.
@@ -39,7 +43,7 @@ pub(crate) struct SentObject {
     pub(crate) chat: String,
     /// Its place in the chat, once known.
     pub(crate) seq: Option<u64>,
-    /// queued, sent or delivered.
+    /// queued, sent, delivered or read.
     pub(crate) state: String,
 }
 
@@ -60,8 +64,8 @@ impl Method for Send {
         let client = &context.client;
         client.go_online();
         let message = match params.offline_ok {
-            true => send_or_queue(client, &params.chat, &params.text).await?,
-            false => send_now(client, &params.chat, &params.text).await?,
+            true => send_or_queue(client, &params).await?,
+            false => send_now(client, &params).await?,
         };
         context.tell_written(&message);
         Ok(SentObject::from(&message))
@@ -69,9 +73,9 @@ impl Method for Send {
 }
 
 /// Sends now or not at all: what did not leave is taken back, so that a script may safely try again.
-async fn send_now(client: &Client, user: &str, text: &str) -> Result<Message, Failure> {
-    let user = find(client, user).await?;
-    let message = client.send(&user, text).await?;
+async fn send_now(client: &Client, params: &SendParams) -> Result<Message, Failure> {
+    let user = find(client, &params.chat).await?;
+    let message = write(client, &user, &params.text, params.reply_to.as_ref()).await?;
     match client.sent(message.id, PATIENCE).await {
         Ok(message) => Ok(message),
         // Held until the user decides about the identity.
@@ -85,12 +89,20 @@ async fn send_now(client: &Client, user: &str, text: &str) -> Result<Message, Fa
 }
 
 /// Queues, and sends if the server is there.
-async fn send_or_queue(client: &Client, user: &str, text: &str) -> Result<Message, Failure> {
-    let message = client.send(user, text).await?;
+async fn send_or_queue(client: &Client, params: &SendParams) -> Result<Message, Failure> {
+    let message = write(client, &params.chat, &params.text, params.reply_to.as_ref()).await?;
     match client.sent(message.id, PATIENCE).await {
         Err(error) if may_pass(&error) => Ok(message),
         sent => Ok(sent?),
     }
+}
+
+/// Stores a text for sending, as an answer if it is one.
+async fn write(client: &Client, to: &str, text: &str, reply_to: Option<&Which>) -> Result<Message, Failure> {
+    Ok(match reply_to {
+        None => client.send(to, text).await?,
+        Some(which) => client.reply(to, text, &which.try_into()?).await?,
+    })
 }
 
 /// `queue`
@@ -104,6 +116,9 @@ pub(crate) struct QueueParams {
     pub(crate) chat: String,
     /// What.
     pub(crate) text: String,
+    /// The message that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<Which>,
 }
 
 /// One message.
@@ -120,7 +135,7 @@ impl Method for Queue {
     type Result = OneMessage;
 
     async fn run(context: &Context, params: QueueParams) -> Result<OneMessage, Failure> {
-        let message = context.client.send(&params.chat, &params.text).await?;
+        let message = write(&context.client, &params.chat, &params.text, params.reply_to.as_ref()).await?;
         context.tell_written(&message);
         Ok(OneMessage { message: MessageObject::with_state(&message) })
     }

@@ -359,6 +359,20 @@ pub(crate) enum EventObject {
         /// The chat.
         chat: String,
     },
+    /// Somebody is typing, or not any more; true for some six seconds.
+    Typing {
+        /// The chat.
+        chat: String,
+        /// Who.
+        username: String,
+        /// Whether they are.
+        typing: bool,
+    },
+    /// A stranger has written; nothing of it is shown until it is accepted.
+    Request {
+        /// Who; the chat's name.
+        username: String,
+    },
     /// An own message came further, or failed.
     State {
         /// The chat.
@@ -463,6 +477,10 @@ impl From<&Event> for EventObject {
             Event::Changed(message) => Self::Changed { message: MessageObject::with_state(message) },
             Event::Gone { chat, id, from } => Self::Gone { chat: chat.clone(), id: id.to_string(), from: from.clone() },
             Event::ChatChanged { chat } => Self::ChatChanged { chat: chat.clone() },
+            Event::Typing { chat, username, typing } => {
+                Self::Typing { chat: chat.clone(), username: username.clone(), typing: *typing }
+            }
+            Event::Request { username } => Self::Request { username: username.clone() },
             Event::State { chat, id, state, seq } => Self::State {
                 chat: chat.clone(),
                 id: id.to_string(),
@@ -517,6 +535,8 @@ impl EventObject {
             Self::Changed { message } => Event::Changed(message.try_into()?),
             Self::Gone { chat, id, from } => Event::Gone { chat, id: id.parse()?, from },
             Self::ChatChanged { chat } => Event::ChatChanged { chat },
+            Self::Typing { chat, username, typing } => Event::Typing { chat, username, typing },
+            Self::Request { username } => Event::Request { username },
             Self::State { chat, id, state: name, reason, seq } => {
                 Event::State { chat, id: id.parse()?, state: state(&name, reason)?, seq }
             }
@@ -599,6 +619,8 @@ mod tests {
             Event::Changed(message(Content::Deleted { by: "bob".into() }, MessageState::Received)),
             Event::Gone { chat: "bob".into(), id, from: "al".into() },
             Event::ChatChanged { chat: "bob".into() },
+            Event::Request { username: "bob".into() },
+            Event::Typing { chat: "bob".into(), username: "bob".into(), typing: true },
             Event::State { chat: "bob".into(), id, state: MessageState::Failed("r".into()), seq: None },
             Event::State { chat: "bob".into(), id, state: MessageState::Sent, seq: Some(3) },
             Event::IdentityChanged { username: "bob".into() },

@@ -1,7 +1,8 @@
 //! The methods that there are: one list, for the socket and for the OpenRPC document.
 
 use super::{
-    Context, Method, account, backup, chats, groups, messages, profile, subscription, transfer, trust, wire::WireError,
+    Context, Method, account, backup, chats, deeds, groups, messages, preferences, profile, search, subscription,
+    transfer, trust, wire::WireError,
 };
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
@@ -61,6 +62,23 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<messages::Unreceived>(),
     Entry::of::<messages::Acknowledge>(),
     Entry::of::<account::LogInAgain>(),
+    Entry::of::<deeds::Edit>(),
+    Entry::of::<deeds::Delete>(),
+    Entry::of::<deeds::React>(),
+    Entry::of::<deeds::Pin>(),
+    Entry::of::<deeds::ShowMessage>(),
+    Entry::of::<deeds::Pinned>(),
+    Entry::of::<deeds::Page>(),
+    Entry::of::<search::Search>(),
+    Entry::of::<preferences::SetTimer>(),
+    Entry::of::<preferences::SetDraft>(),
+    Entry::of::<preferences::Typing>(),
+    Entry::of::<preferences::Mute>(),
+    Entry::of::<preferences::Block>(),
+    Entry::of::<preferences::Blocked>(),
+    Entry::of::<preferences::Accept>(),
+    Entry::of::<preferences::Settings>(),
+    Entry::of::<preferences::SwitchSetting>(),
     Entry::of::<account::Devices>(),
     Entry::of::<account::RenameDevice>(),
     Entry::of::<account::RevokeDevices>(),

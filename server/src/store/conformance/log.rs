@@ -140,6 +140,7 @@ pub async fn strangers_see_and_send_nothing(database: &dyn FreshDatabase) {
         for conversation in [id, ConversationId([99; 16])] {
             assert_eq!(stage.send(device, conversation, 1, 1).await, AppendOutcome::UnknownConversation);
             assert_eq!(stage.store.fetch(device, conversation, 0).await.unwrap(), None);
+            assert_eq!(stage.store.others(device, conversation).await.unwrap(), None);
             stage.store.acknowledge(device, conversation, 2).await.unwrap();
         }
         assert_eq!(stage.store.heads(device, None).await.unwrap(), []);
@@ -147,6 +148,7 @@ pub async fn strangers_see_and_send_nothing(database: &dyn FreshDatabase) {
     assert_eq!(stage.store.fetch_inbox(carol.device, 0).await.unwrap(), []);
     stage.store.acknowledge_inbox(device_id(99), 1).await.unwrap();
     assert_eq!(stage.seqs(bob.device, id, 0).await, [2]);
+    assert_eq!(stage.store.others(bob.device, id).await.unwrap(), Some(vec![alice.device]));
 }
 
 /// Membership, known numbers, order, count of commits, pacing, recipients.

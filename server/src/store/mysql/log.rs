@@ -15,6 +15,22 @@ const EXPIRED_AT_ONCE: i64 = 1000;
 type PageRow = (i64, i64, i64, i64, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, Option<Vec<u8>>);
 
 impl Database {
+    pub(super) async fn others(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Vec<DeviceId>>, StoreError> {
+        let members: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT device FROM membership WHERE conversation = ? AND left_at IS NULL")
+                .bind(&conversation.0[..])
+                .fetch_all(&self.pool)
+                .await?;
+        let members = members.iter().map(|id| Ok(DeviceId(bytes(id, "membership")?)));
+        let members = members.collect::<Result<Vec<_>, StoreError>>()?;
+        let is_member = members.contains(&device);
+        Ok(is_member.then(|| members.into_iter().filter(|member| *member != device).collect()))
+    }
+
     pub(super) async fn fetch(
         &self,
         device: DeviceId,

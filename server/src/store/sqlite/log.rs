@@ -212,6 +212,22 @@ pub(super) fn expired(connection: &Connection, before_ms: u64) -> Result<Vec<Exp
 }
 
 /// See [`crate::store::Store::fetch`].
+/// See [`crate::store::Store::others`].
+pub(super) fn others(
+    connection: &Connection,
+    device: DeviceId,
+    conversation: ConversationId,
+) -> Result<Option<Vec<DeviceId>>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT d.public_id FROM conversation c JOIN member m ON m.conversation = c.id JOIN device d ON d.id = m.device
+         WHERE c.public_id = ?1 AND m.left_at IS NULL",
+    )?;
+    let members: Vec<DeviceId> =
+        query.query_map([conversation.0], |row| Ok(DeviceId(row.get(0)?)))?.collect::<Result<_, _>>()?;
+    let is_member = members.contains(&device);
+    Ok(is_member.then(|| members.into_iter().filter(|member| *member != device).collect()))
+}
+
 pub(super) fn fetch(
     connection: &Connection,
     device: DeviceId,

@@ -130,7 +130,8 @@ pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> 
              text = excluded.text, state = excluded.state,
              reply_author = excluded.reply_author, reply_id = excluded.reply_id WHERE messages.kind = 2",
     )?;
-    for row in rows {
+    // Backwards, so that newer ones stand higher.
+    for row in rows.iter().rev() {
         position -= 1;
         let state = match (row.mine, row.delivered) {
             (true, true) => 2,
