@@ -12,6 +12,7 @@ mod programs;
 mod proxy;
 mod raw;
 mod server;
+mod tty;
 mod user;
 
 pub use database::Database;
@@ -23,6 +24,7 @@ pub use programs::program;
 pub use proxy::{Direction, Fault, Proxy};
 pub use raw::{RawClient, Tls};
 pub use server::{Server, Snapshot, files, free_port};
+pub use tty::Tty;
 pub use user::{Chat, Follow, PASSWORD, User, texts};
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ mod commands;
 mod conversation;
 mod known;
 mod line;
-mod typed;
+pub(crate) mod typed;
 
 pub(crate) use line::Reading;
 
@@ -22,6 +22,7 @@ use crate::{
         messages::{Queue, QueueParams, Sent, SentParams},
         objects,
         profile::{Status, Whoami},
+        trust::{ShowIdentity, UserParams},
     },
     sanitise::{Breaks, sanitise},
 };
@@ -232,10 +233,29 @@ impl Room<'_> {
             | Typed::Requests
             | Typed::Accept(_)
             | Typed::Search(_) => self.command(typed).await?,
+            Typed::Verify(user) => self.verify(user).await?,
             Typed::Mistyped(why) => self.print([notice(&sanitise(&why, Breaks::Spaces))])?,
             Typed::Quit => return Ok(true),
         }
         Ok(false)
+    }
+
+    /// Shows the number to compare; that it was compared is said outside the chat.
+    async fn verify(&mut self, user: Option<String>) -> Result<(), Failure> {
+        let user = user.unwrap_or_else(|| self.conversation.chat().to_owned());
+        match self.backend.call::<ShowIdentity>(UserParams { user }).await {
+            Ok(identity) => {
+                let name = sanitise(&identity.username, Breaks::Spaces);
+                let line = format!("The safety number with {name}: {}", identity.safety_number);
+                let next = match identity.verification.as_str() {
+                    "verified" => "You have compared it.".to_owned(),
+                    _ => format!("If theirs is the same, 'waxwing verify {name} --confirm' marks it as compared."),
+                };
+                self.print([notice(&line), notice(&next)])
+            }
+            Err(failure @ (Failure::Core(_) | Failure::Holder { .. })) => self.complain(&failure),
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn say(&mut self, to: &str, text: &str) -> Result<(), Failure> {

@@ -55,7 +55,7 @@ pub(crate) struct Options {
         allow_negative_numbers = true
     )]
     pub(crate) auto_lock_minutes: Option<f64>,
-    /// Chat without a line editor: nothing moves the cursor (screen readers; by itself with TERM=dumb)
+    /// Chat line by line instead of in a screen: nothing moves the cursor (screen readers; by itself with TERM=dumb)
     #[arg(long, global = true)]
     pub(crate) plain: bool,
     /// Tell on standard error what happens; twice tells more
@@ -236,10 +236,10 @@ pub(crate) enum Command {
         /// The file
         file: PathBuf,
     },
-    /// Chat live, line by line
+    /// Chat live: the screen with all chats, or with --plain line by line
     Chat {
-        /// The other user
-        user: String,
+        /// The other user; without one the chat with the newest message opens
+        user: Option<String>,
     },
     /// Private groups: by invitation, their names known to their members alone
     Group {

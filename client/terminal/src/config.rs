@@ -2,26 +2,43 @@
 //!
 //! An unknown key or an unusable value is an error and never passed over.
 
-use crate::Failure;
+use crate::{
+    Failure, output,
+    screen::{KeyTable, ScreenTable, Settings},
+};
 use etcetera::{BaseStrategy as _, base_strategy::Xdg};
 use serde::Deserialize;
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The longest time without input, in minutes: a week.
 const LONGEST: f64 = 7.0 * 24.0 * 60.0;
 
 /// What the file may hold.
 #[derive(Debug, Default, Deserialize, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct Config {
     /// Lock the profile after so many minutes without the user's input; 0 never does.
     auto_lock_minutes: Option<f64>,
+    /// How the chat screen looks and behaves.
+    screen: ScreenTable,
+    /// Which keys do what in it.
+    keys: KeyTable,
 }
 
 /// After how long without input the profile is locked, if at all. What was `given` comes before the file.
 pub(crate) fn auto_lock(given: Option<f64>) -> Result<Option<Duration>, Failure> {
     let config = read()?;
     minutes(given.or(config.auto_lock_minutes))
+}
+
+/// How the chat screen looks and behaves.
+pub(crate) fn screen() -> Result<Settings, Failure> {
+    let (config, file) = located()?;
+    Settings::new(&config.screen, &config.keys, !output::is_plain()).map_err(|reason| unusable(&reason, &file))
 }
 
 fn minutes(minutes: Option<f64>) -> Result<Option<Duration>, Failure> {
@@ -36,13 +53,18 @@ fn minutes(minutes: Option<f64>) -> Result<Option<Duration>, Failure> {
 }
 
 fn read() -> Result<Config, Failure> {
+    Ok(located()?.0)
+}
+
+/// The settings, and the file that they are in.
+fn located() -> Result<(Config, PathBuf), Failure> {
     // Without a home there is no file either.
-    let Ok(folders) = Xdg::new() else { return Ok(Config::default()) };
+    let Ok(folders) = Xdg::new() else { return Ok((Config::default(), PathBuf::new())) };
     let file = folders.config_dir().join("waxwing").join("config.toml");
     match fs::read_to_string(&file) {
-        Ok(text) => parse(&text, file),
+        Ok(text) => Ok((parse(&text, &file)?, file)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(Config::default())
+            Ok((Config::default(), file))
         }
         Err(error) => Err(Failure::usage(
             format!("cannot read the settings in {}: {error}", file.display()),
@@ -51,13 +73,15 @@ fn read() -> Result<Config, Failure> {
     }
 }
 
-fn parse(text: &str, file: PathBuf) -> Result<Config, Failure> {
-    toml::from_str(text).map_err(|error| {
-        Failure::usage(
-            format!("the settings in {} cannot be used: {}", file.display(), error.to_string().trim_end()),
-            "correct the file; the README lists what it may hold",
-        )
-    })
+fn parse(text: &str, file: &Path) -> Result<Config, Failure> {
+    toml::from_str(text).map_err(|error| unusable(error.to_string().trim_end(), file))
+}
+
+fn unusable(reason: &str, file: &Path) -> Failure {
+    Failure::usage(
+        format!("the settings in {} cannot be used: {reason}", file.display()),
+        "correct the file; the README lists what it may hold",
+    )
 }
 
 #[cfg(test)]
@@ -65,7 +89,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Config, Failure> {
-        parse(text, "/c/config.toml".into())
+        parse(text, Path::new("/c/config.toml"))
     }
 
     #[test]

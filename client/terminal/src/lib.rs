@@ -11,11 +11,13 @@ mod failure;
 mod group_commands;
 mod markdown;
 pub mod menu;
+mod news;
 mod output;
 mod password;
 mod prompt;
 mod rpc;
 mod sanitise;
+mod screen;
 
 pub use failure::Failure;
 pub use prompt::{FoundTerminal, interrupted};
@@ -91,7 +93,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match command {
         // These wait for long, and end in order when interrupted.
         Command::Receive(arguments) => command::receive::run(&options, &arguments).await,
-        Command::Chat { user } => command::chat::run(&options, &user).await,
+        Command::Chat { user } => command::chat::run(&options, user.as_deref()).await,
         Command::Daemon => command::daemon::run(&options).await,
         command => tokio::select! {
             done = run_short(&options, command) => done,

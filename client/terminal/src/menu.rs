@@ -1,4 +1,4 @@
-//! The menu for people: sign up or log in, then the list of chats.
+//! The menu for people: sign up or log in, then the chat screen; where that is not possible, the list of chats.
 //!
 //! A refused sign-up (a taken name, a wrong password) returns to the questions; only what cannot go on ends the menu.
 
@@ -18,6 +18,7 @@ use crate::{
         profile::{CatchUp, Status, StatusObject, Whoami},
     },
     sanitise::{Breaks, sanitise},
+    screen::{self, Settings},
 };
 use dialoguer::Select;
 use jiff::tz::TimeZone;
@@ -39,21 +40,27 @@ const CONNECTING: Duration = Duration::from_secs(10);
 /// may still read the terminal on a thread of the runtime: shut it down with `shutdown_timeout`.
 pub async fn run(profile: ProfilePath, server: Option<Link>) -> Result<(), Failure> {
     let auto_lock = config::auto_lock(None)?;
-    Menu { profile, server, password_file: None, plain: false, auto_lock }.run().await
+    Menu { profile, server, password_file: None, screen: screen_settings(false)?, auto_lock }.run().await
 }
 
 /// The menu as the command line wants it.
 pub(crate) async fn open(options: &Options) -> Result<(), Failure> {
     let (profile, server) = (options.profile()?, options.server()?);
-    let (password_file, plain, auto_lock) = (options.password_file.clone(), options.plain, options.auto_lock()?);
-    Menu { profile, server, password_file, plain, auto_lock }.run().await
+    let (password_file, auto_lock) = (options.password_file.clone(), options.auto_lock()?);
+    Menu { profile, server, password_file, screen: screen_settings(options.plain)?, auto_lock }.run().await
+}
+
+fn screen_settings(plain: bool) -> Result<Option<Settings>, Failure> {
+    let settings = config::screen()?;
+    Ok(screen::is_possible(plain).then_some(settings))
 }
 
 struct Menu {
     profile: ProfilePath,
     server: Option<Link>,
     password_file: Option<PathBuf>,
-    plain: bool,
+    /// How the chat screen looks; none where the list of chats and a chat line by line take its place.
+    screen: Option<Settings>,
     auto_lock: Option<Duration>,
 }
 
@@ -78,7 +85,7 @@ impl Menu {
                 Ok(Ended::LockedInChat) => {
                     backend.finish::<()>(Err(Error::Locked.into())).await.or_else(stay_locked)?;
                     // Whoever knows the password may go on.
-                    hide(Reading::of_this_terminal(self.plain));
+                    hide();
                 }
                 done => return leave(backend, done.map(drop)).await,
             }
@@ -108,6 +115,12 @@ impl Menu {
     }
 
     async fn show(&self, backend: &Backend) -> Result<Ended, Failure> {
+        if let Some(settings) = &self.screen {
+            return match screen::run(backend, None, settings.clone()).await {
+                Err(Failure::Core(Error::Locked)) => Ok(Ended::LockedInChat),
+                done => done.map(|()| Ended::Quit),
+            };
+        }
         greet(backend).await?;
         let me = backend.call::<Whoami>(Nothing {}).await?.username;
         loop {
@@ -145,7 +158,7 @@ impl Menu {
     }
 
     async fn enter(&self, backend: &Backend, name: &str) -> Result<(), Failure> {
-        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal(self.plain)).await
+        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal(true)).await
     }
 }
 

@@ -339,7 +339,7 @@ impl Conversation {
         let time = time_of_day(message.sent_at, &self.style.zone);
         if let Content::Notice(_) = message.content {
             // Nobody has written it.
-            return format!("{time} {}", notice(&words(&message.content, Breaks::Spaces)));
+            return format!("{time} {}", notice(&crate::output::words(&message.content, Breaks::Spaces)));
         }
         let from = if message.from == self.me { "you".to_owned() } else { sanitise(&message.from, Breaks::Spaces) };
         let said = formatted(&message.content, time.chars().count() + 1);

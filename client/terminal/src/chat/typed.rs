@@ -50,6 +50,8 @@ pub(crate) enum Typed {
     Accept(Option<String>),
     /// `/search`
     Search(String),
+    /// `/verify`, of the chat's other user or of somebody else.
+    Verify(Option<String>),
     /// `/quit`
     Quit,
     /// A command, but not one of ours or not a whole one: what to tell the user.
@@ -95,9 +97,20 @@ pub(crate) const HELP: &str = "\
 /mute [TIME]       no notices of this chat; /unmute ends that
 /block [USER]      let nothing of them arrive; /unblock ends that
 /requests          strangers who wait; /accept [USER] lets them in
+/verify [USER]     the safety number to compare with them
 /quit              leave the chat (also Ctrl+D, or Ctrl+C twice)
 //TEXT             send a text that begins with a slash
 Everything else is sent when you press Enter.";
+
+/// The commands that there are, with the line of the help that tells of each: what completion offers. The help is the one
+/// list of them.
+pub(crate) fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
+    HELP.lines().flat_map(|line| {
+        let part = |c: char| !c.is_ascii_lowercase() && c != '/';
+        let words = line.split(part).filter(|word| word.rfind('/') == Some(0) && word.len() > 1);
+        words.map(move |word| (word, line))
+    })
+}
 
 impl Typed {
     pub(crate) fn parse(line: &str) -> Self {
@@ -143,9 +156,12 @@ impl Typed {
             },
             ("unmute", "") => "off".parse().map_or(Self::Empty, |off| Self::Mute(Some(off))),
             ("unmute", _) => wants("/unmute alone"),
-            ("block" | "unblock" | "accept", _) if rest.contains(char::is_whitespace) => wants(&format!("/{name} bob")),
+            ("block" | "unblock" | "accept" | "verify", _) if rest.contains(char::is_whitespace) => {
+                wants(&format!("/{name} bob"))
+            }
             ("block" | "unblock", _) => Self::Block { user: named(rest), blocked: name == "block" },
             ("accept", _) => Self::Accept(named(rest)),
+            ("verify", _) => Self::Verify(named(rest)),
             ("search", "") => wants("/search words"),
             ("search", _) => Self::Search(rest.to_owned()),
             _ if let Some(group) = GroupTyped::parse(name, rest) => group.map_or_else(Self::Mistyped, Self::Group),
@@ -260,6 +276,18 @@ mod tests {
             "/last few",
         ] {
             assert!(matches!(Typed::parse(line), Typed::Mistyped(_)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_names_each_command_once_and_each_has_a_meaning() {
+        let names: Vec<&str> = commands().map(|(name, _)| name).collect();
+        for name in ["/help", "/unreact", "/pins", "/accept", "/verify", "/quit"] {
+            assert!(names.contains(&name), "{name} is missing in {names:?}");
+        }
+        for name in names {
+            let unknown = matches!(Typed::parse(name), Typed::Mistyped(why) if why.contains("there is no command"));
+            assert!(!unknown && !matches!(Typed::parse(name), Typed::Say(_)), "{name}");
         }
     }
 }

@@ -1,35 +1,45 @@
-//! `chat`: the live chat with one user.
+//! `chat`: the chat screen, or with `--plain` the live chat with one user, line by line.
 
 use crate::{
     Failure,
     chat::{self, Reading},
     cli::Options,
-    output, prompt,
+    config, output, prompt,
     rpc::{
-        Backend, Purpose,
+        Backend, Nothing, Purpose,
         chats::{ChatName, OpenChat},
+        profile::Status,
     },
+    screen,
 };
-use dialoguer::console::Term;
 use std::io::Write as _;
 use waxwing_core::Error;
 
-pub(crate) async fn run(options: &Options, user: &str) -> Result<(), Failure> {
+pub(crate) async fn run(options: &Options, user: Option<&str>) -> Result<(), Failure> {
     if options.json {
         return Err(Failure::usage(
             "the chat has no JSON",
             "use 'waxwing send' and 'waxwing receive --follow --json', which are made for scripts",
         ));
     }
-    let reading = Reading::of_this_terminal(options.plain);
+    let screen = screen::is_possible(options.plain);
+    if user.is_none() && !screen {
+        return Err(Failure::usage(
+            "line by line there is one chat at a time",
+            "name the other user: 'waxwing chat bob'; 'waxwing chats' lists whom you have chats with",
+        ));
+    }
+    // Wrong settings are said before a password is asked.
+    let settings = config::screen()?;
     loop {
         let backend = Backend::open(options, Purpose::Hold).await?;
-        let chatted = enter(&backend, user, reading).await;
+        let chatted = match user {
+            Some(user) if !screen => enter(&backend, user, Reading::of_this_terminal(true)).await,
+            user => show(&backend, user, settings.clone()).await,
+        };
         match backend.finish(chatted).await {
             // Whoever knows the password may go on.
-            Err(Failure::Core(Error::Locked)) if options.password_file.is_none() && prompt::is_possible() => {
-                hide(reading);
-            }
+            Err(Failure::Core(Error::Locked)) if options.password_file.is_none() && prompt::is_possible() => hide(),
             left => return left,
         }
     }
@@ -42,11 +52,16 @@ async fn enter(backend: &Backend, user: &str, reading: Reading) -> Result<(), Fa
     chat::run(backend, happenings, &user, reading).await
 }
 
-/// Takes what was read off the screen, and says that the profile is locked.
-pub(crate) fn hide(reading: Reading) {
-    if reading == Reading::Editor && !output::is_plain() {
-        // Best effort: a terminal may keep what has scrolled away.
-        let _ = Term::stdout().clear_screen();
+/// The chat screen; whoever leaves is told what waits still.
+async fn show(backend: &Backend, user: Option<&str>, settings: screen::Settings) -> Result<(), Failure> {
+    screen::run(backend, user, settings).await?;
+    if let Some(waiting) = output::waiting(&backend.call::<Status>(Nothing {}).await?) {
+        let _ = writeln!(std::io::stderr(), "{waiting}");
     }
+    Ok(())
+}
+
+/// Says that the profile is locked. The screen has taken what was read with it.
+pub(crate) fn hide() {
     let _ = writeln!(std::io::stderr(), "waxwing: locked. The password opens the chat again; Ctrl+C leaves it.");
 }
