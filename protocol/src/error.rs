@@ -87,6 +87,25 @@ pub enum ErrorCode {
     /// The server's disk or memory is nearly full: it makes no new accounts until that changes.
     #[error("this server has no room for new accounts at the moment")]
     NoRoom,
+    /// Accounts of this server have an e-mail address.
+    #[error("this server needs an e-mail address, to send a code there")]
+    EmailNeeded,
+    /// Not an e-mail address, or not one of the domains that the operator allows.
+    #[error("this server does not take this e-mail address")]
+    EmailNotAllowed,
+    /// A one-time code of `number` digits was sent by e-mail: the same request again, with it, succeeds. Another one is sent
+    /// to who asks without a code after `retry_after_ms`.
+    #[error("a code is needed; it was sent by e-mail")]
+    CodeNeeded,
+    /// The one-time code is wrong, used, expired or for another request; `number` is how often it may still be tried.
+    #[error("the code is wrong, or not valid any more")]
+    BadCode,
+    /// The mail server does not take the mail with the code.
+    #[error("the server could not send the e-mail with the code")]
+    MailFailed,
+    /// The server keeps no messages, and no device that this one is for is connected: nothing was done.
+    #[error("nobody it is for is connected, and this server keeps nothing for later: it was not delivered")]
+    NobodyThere,
     /// No public room of that name.
     #[error("there is no such room")]
     UnknownRoom,
@@ -128,6 +147,12 @@ impl ErrorCode {
         (42, Self::UsernameLength),
         (43, Self::TooManySessions),
         (44, Self::NoRoom),
+        (45, Self::EmailNeeded),
+        (46, Self::EmailNotAllowed),
+        (47, Self::CodeNeeded),
+        (48, Self::BadCode),
+        (49, Self::MailFailed),
+        (50, Self::NobodyThere),
         (60, Self::UnknownRoom),
         (61, Self::TooManyMembers),
     ];

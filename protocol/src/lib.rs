@@ -33,7 +33,7 @@ pub use frame::{
 pub use id::{ConversationId, DeviceId, Incarnation, SegmentId};
 pub use link::{Address, DEFAULT_PORT, Link, LinkError, Pin};
 pub use request::{
-    Admission, Authenticator, ConversationKind, CreateConversation, EnrolDevice, Handshake, KdfParameters,
+    Admission, Authenticator, ConversationKind, CreateConversation, DeviceProof, EnrolDevice, Handshake, KdfParameters,
     NewCredentials, NewDevice, NewIdentity, Request, ReviseAccount, Roster, SignUp, Welcome,
 };
 pub use response::{

@@ -15,7 +15,7 @@ pub enum Request {
     /// How to derive the auth secret of an account from its password. → `LoginParameters`; unknown names get stable fakes.
     #[n(2)]
     LoginParameters(#[n(0)] Username),
-    /// Proves knowledge of the password or recovery code. → `Vault`. The connection may then enrol a device.
+    /// Proves knowledge of the password or recovery code. → `Vault`, or `CodeNeeded`. The connection may then enrol a device.
     #[n(3)]
     Login {
         /// The account.
@@ -24,6 +24,12 @@ pub enum Request {
         /// The proof.
         #[n(1)]
         authenticator: Authenticator,
+        /// The one-time code, if one was sent by e-mail.
+        #[n(2)]
+        code: Option<String>,
+        /// What an enrolled device of the account shows instead of a code.
+        #[n(3)]
+        device: Option<DeviceProof>,
     },
     /// After `Login`: adds a device to the account, and signs it in. → `Done`, or `DeviceListConflict`
     #[n(4)]
@@ -351,6 +357,20 @@ pub struct SignUp {
     /// The first device.
     #[n(13)]
     pub device: NewDevice,
+    /// The one-time code, if one was sent by e-mail.
+    #[n(14)]
+    pub code: Option<String>,
+}
+
+/// What shows that a device is enrolled, on this connection.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DeviceProof {
+    /// The device.
+    #[n(0)]
+    pub device: DeviceId,
+    /// As in `Authenticate`.
+    #[n(1)]
+    pub signature: Bytes,
 }
 
 /// A further device.
@@ -514,6 +534,10 @@ impl Request {
     pub(crate) fn within_limits(&self) -> bool {
         match self {
             Self::SignUp(request) => request.within_limits(),
+            Self::Login { code, device, .. } => {
+                code.iter().all(|code| code.len() <= limits::SHORT_TEXT)
+                    && device.iter().all(|proof| proof.signature.0.len() == 64)
+            }
             Self::EnrolDevice(request) => {
                 request.device.within_limits() && request.device_list.0.len() <= limits::DEVICE_LIST
             }
@@ -535,7 +559,6 @@ impl Request {
             }
             Self::Ping
             | Self::LoginParameters(_)
-            | Self::Login { .. }
             | Self::KeyPackageStock
             | Self::Account(_)
             | Self::ClaimKeyPackages(_)
@@ -568,7 +591,7 @@ impl SignUp {
             Admission::Invite(text) | Admission::Secret(text) => short(text),
         };
         admitted
-            && self.full_name.iter().chain(&self.email).all(short)
+            && self.full_name.iter().chain(&self.email).chain(&self.code).all(short)
             && self.kdf.salt.0.len() == 16
             && [&self.vault, &self.password_wrap, &self.recovery_wrap].iter().all(|one| one.0.len() <= limits::VAULT)
             && [&self.identity_key, &self.backup_key].iter().all(|one| one.0.len() <= limits::PUBLIC_KEY)

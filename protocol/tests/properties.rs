@@ -62,7 +62,7 @@ fn handshake() -> impl Strategy<Value = Handshake> {
 fn sign_up() -> impl Strategy<Value = SignUp> {
     let admission =
         prop_oneof![Just(Admission::Open), text().prop_map(Admission::Invite), text().prop_map(Admission::Secret)];
-    let names = (username(), admission, option::of(text()), option::of(text()));
+    let names = (username(), admission, option::of(text()), option::of(text()), option::of(text()));
     let secrets = (kdf(), any::<[[u8; 32]; 2]>());
     let sealed = (bytes(0..300), bytes(0..99), bytes(0..99));
     let public = (bytes(0..99), bytes(0..99), bytes(0..99), new_device());
@@ -81,6 +81,7 @@ fn sign_up() -> impl Strategy<Value = SignUp> {
         backup_key: public.1,
         device_list: public.2,
         device: public.3,
+        code: names.4,
     })
 }
 
@@ -120,10 +121,13 @@ fn segment() -> impl Strategy<Value = SegmentId> {
 }
 
 fn request() -> impl Strategy<Value = Request> {
-    let login = (username(), any::<[u8; 32]>(), any::<bool>()).prop_map(|(username, secret, recovery)| {
-        let authenticator = if recovery { Authenticator::Recovery } else { Authenticator::Password };
-        Request::Login { username, authenticator: authenticator(Secret(secret)) }
-    });
+    let proof = (device(), bytes(64..65)).prop_map(|(device, signature)| DeviceProof { device, signature });
+    let shown = (option::of(text()), option::of(proof));
+    let login =
+        (username(), any::<[u8; 32]>(), any::<bool>(), shown).prop_map(|(username, secret, recovery, shown)| {
+            let authenticator = if recovery { Authenticator::Recovery } else { Authenticator::Password };
+            Request::Login { username, authenticator: authenticator(Secret(secret)), code: shown.0, device: shown.1 }
+        });
     let enrol = (new_device(), any::<u64>(), bytes(0..300), option::of(device()), option::of(any::<u64>())).prop_map(
         |(device, version, device_list, replaces, follows)| EnrolDevice {
             device,

@@ -19,6 +19,7 @@ mod room;
 mod rotate_key;
 mod run;
 mod sign_up_secret;
+mod smtp;
 mod user;
 
 pub use failure::Failure;
@@ -61,6 +62,9 @@ enum Command {
     /// The shared secret for sign-ups, where sign_up is "secret".
     #[command(subcommand)]
     SignUpSecret(sign_up_secret::SecretCommand),
+    /// The mail server that sends one-time codes.
+    #[command(subcommand)]
+    Smtp(smtp::SmtpCommand),
     /// Let the running server read its configuration and certificate anew, as SIGHUP does.
     Reload(Common),
     /// Accounts: list, show, lock, delete, and sign their devices out.
@@ -122,6 +126,9 @@ struct Overrides {
     /// The least severe lines that are logged: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// Keep everything in memory alone: no database is read or written, and all is gone when the server ends.
+    #[arg(long)]
+    in_memory: bool,
     /// Let an open sign-up stand although other networks reach the server.
     #[arg(long)]
     yes_open_to_the_world: bool,
@@ -137,7 +144,9 @@ impl Overrides {
             ("log.level", &self.log_level),
         ];
         let open = self.yes_open_to_the_world.then_some(("yes_open_to_the_world", "yes"));
-        all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?))).chain(open).collect()
+        let memory = self.in_memory.then_some(("in_memory", "yes"));
+        let given = all.into_iter().filter_map(|(setting, value)| Some((setting, value.as_deref()?)));
+        given.chain(open).chain(memory).collect()
     }
 }
 
@@ -216,6 +225,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::RotateKey(common) => (common.json, rotate_key::rotate_key(&common)),
         Command::Invite(command) => (command.json(), invite::invite(&command)),
         Command::SignUpSecret(command) => (command.json(), sign_up_secret::sign_up_secret(&command)),
+        Command::Smtp(command) => (command.json(), smtp::smtp(&command)),
         Command::Reload(common) => (common.json, reload::reload(&common)),
         Command::User(command) => (command.common().json, user::user(&command)),
         Command::Room(command) => (command.common().json, room::room(&command)),

@@ -217,9 +217,7 @@ mod tests {
         let code = issued(&codes, ONE, now);
         let guess = wrong(&code);
         let counted: Vec<u32> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..100)
-                .map(|_| scope.spawn(|| codes.take(ONE, &guess, now).unwrap_err()))
-                .collect();
+            let threads: Vec<_> = (0..100).map(|_| scope.spawn(|| codes.take(ONE, &guess, now).unwrap_err())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!((counted.iter().max(), counted.iter().sum::<u32>()), (Some(&2), 3));
@@ -227,8 +225,7 @@ mod tests {
         assert_eq!(codes.take(ONE, &code, now), Err(0));
         let code = issued(&codes, OTHER, now);
         let used: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..100).map(|_| scope.spawn(|| codes.take(OTHER, &code, now).is_ok())).collect();
+            let threads: Vec<_> = (0..100).map(|_| scope.spawn(|| codes.take(OTHER, &code, now).is_ok())).collect();
             threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
         });
         assert_eq!(used, 1);

@@ -6,9 +6,11 @@
 pub(crate) mod account;
 pub(crate) mod authentication;
 mod backup;
+mod code;
 mod conversation;
 mod inbox;
 mod key_package;
+pub(crate) mod passing;
 
 use crate::{
     connection::Answer,
@@ -78,20 +80,28 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         Request::CreateConversation(request) => {
             conversation::create(store, device, *request, context.current().rules.rooms.members).await
         }
+        Request::Send { conversation, number, commits, payload } if context.current().rules.relay_only => {
+            passing::send(context, device, conversation, number, commits, payload).await
+        }
         Request::Send { conversation, number, commits, payload } => {
             conversation::send(store, device, conversation, number, commits, payload).await
         }
         Request::Commit { conversation, number, commits, handshake } => {
+            let _turn = context.turns.take(context, conversation).await;
             let members = context.current().rules.rooms.members;
             conversation::commit(store, device, conversation, number, commits, handshake, members).await
         }
         Request::Join { conversation, commits, commit, group_info } => {
+            let _turn = context.turns.take(context, conversation).await;
             conversation::join(store, device, conversation, commits, Join { commit, group_info }).await
         }
         Request::Conversations { after } => conversation::all(store, device, after).await,
         Request::AskToJoin(id) => conversation::ask_to_join(store, device, id).await,
         Request::GroupInfo(id) => conversation::group_info(store, device, id).await,
-        Request::Fetch { conversation, after } => conversation::fetch(store, device, conversation, after).await,
+        Request::Fetch { conversation, after } => {
+            let page = conversation::fetch(store, device, conversation, after).await;
+            passing::filled(context, conversation, page)
+        }
         Request::Acknowledge { conversation, seq } => conversation::acknowledge(store, device, conversation, seq).await,
         Request::Heads { after } => conversation::heads(store, device, after).await,
         Request::FetchInbox { after } => inbox::fetch(store, device, after).await,

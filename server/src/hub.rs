@@ -4,12 +4,15 @@
 //! Invariants: one connection per device listens, the newest; publishing never blocks and encodes each event once; all
 //! connections of a device can be ended. It must not know sessions, stores or what is in an entry.
 
+mod passing;
+
 use crate::{
     connection::outbox::{End, Outbox},
     relay::now_ms,
     store::Publish,
 };
 use minicbor::{Encode, Encoder};
+pub(crate) use passing::Passing;
 use std::{
     collections::{HashMap, hash_map},
     convert::Infallible,
@@ -23,6 +26,8 @@ pub struct Hub {
     listeners: RwLock<HashMap<DeviceId, Arc<Outbox>>>,
     /// All signed-in connections, whether they listen or not.
     connected: Mutex<HashMap<DeviceId, Vec<Connected>>>,
+    /// Messages that nobody else keeps.
+    pub(crate) passing: Passing,
 }
 
 /// A signed-in connection.
@@ -59,6 +64,12 @@ impl Hub {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         connected.entry(device).or_default().push(Connected { since_ms: now_ms(), outbox: Arc::clone(outbox) });
         Presence { hub: Arc::clone(self), device, outbox: Arc::clone(outbox) }
+    }
+
+    /// Whether one of these devices listens.
+    pub(crate) fn any_listens(&self, devices: &[DeviceId]) -> bool {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        devices.iter().any(|device| listeners.contains_key(device))
     }
 
     /// Ends all connections of devices that were removed.
@@ -131,6 +142,8 @@ fn event(e: &mut Encoder<Vec<u8>>, variant: u32, fields: u64) -> Encoded<&mut En
 
 impl Publish for Hub {
     fn entry(&self, recipients: &[DeviceId], conversation: ConversationId, entry: &Entry) {
+        // First: whoever is told of it may ask for it at once.
+        self.passing.hold(conversation, entry);
         self.publish(recipients, |e| {
             let e = event(e, 0, 2)?;
             conversation.encode(e, &mut ())?;

@@ -15,7 +15,9 @@ mod rotation;
 mod sealed;
 mod web;
 
-pub use config::{Config, Database, LogFormat, LogLevel, MysqlSettings, Policy, SignUp, Tickets, TlsMode, Web, YesNo};
+pub use config::{
+    CodesFor, Config, Database, LogFormat, LogLevel, MysqlSettings, Policy, SignUp, Tickets, TlsMode, Web, YesNo,
+};
 pub use error::{DatabaseFault, InstallError, Status};
 pub use folder::{Folder, Lock, private_file};
 pub use identity::{Identity, pem, pin};
@@ -59,7 +61,9 @@ impl Folder {
         let whole = self.sealed().exists() && self.certificate().exists();
         let Some(finished) = link(&self.link())?.filter(|_| whole) else { return Ok(None) };
         let invite = link(&self.invite())?;
-        match config.sign_up == SignUp::Invite && invite.is_none() {
+        // Where nothing is on disk, invites are made while the server runs.
+        let needs_invite = config.sign_up == SignUp::Invite && config.in_memory == YesNo::No;
+        match needs_invite && invite.is_none() {
             true => Ok(None),
             false => Ok(Some(Finished { link: finished, invite: invite.filter(|_| config.sign_up == SignUp::Invite) })),
         }

@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod backup;
 pub mod cli;
+mod codes;
 mod connection;
 mod handler;
 mod health;
@@ -12,6 +13,7 @@ mod hub;
 pub mod install;
 mod limits;
 pub mod log;
+pub mod mail;
 mod metrics;
 mod password;
 pub mod relay;

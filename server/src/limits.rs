@@ -51,6 +51,7 @@ pub(crate) struct Limiter {
     probes: Table,
     tunnels: Table,
     pairs: Table,
+    codes: Table,
     accounts: Accounts,
     pub(crate) sessions: Arc<Sessions>,
 }
@@ -86,6 +87,7 @@ impl Limiter {
             probes: Table::new(),
             tunnels: Table::new(),
             pairs: Table::new(),
+            codes: Table::new(),
             accounts: Accounts::default(),
             sessions: Arc::default(),
         }
@@ -93,8 +95,16 @@ impl Limiter {
 
     /// Begins to count anew: what was counted by other limits means nothing.
     pub(crate) fn forget(&self) {
-        for table in [&self.sign_ups, &self.failures, &self.account_failures, &self.probes, &self.tunnels, &self.pairs]
-        {
+        let tables = [
+            &self.sign_ups,
+            &self.failures,
+            &self.account_failures,
+            &self.probes,
+            &self.tunnels,
+            &self.pairs,
+            &self.codes,
+        ];
+        for table in tables {
             table.forget();
         }
         self.accounts.forget();
@@ -158,6 +168,15 @@ impl Limiter {
     pub(crate) fn pair(&self, limits: &Limits, asking: AccountId, asked: &Username) -> Result<(), Refusal> {
         match limits.key_packages_of_one {
             Some(rate) => self.pairs.take(self.pairs.key(&(asking.0, asked.as_str())), rate, self.now()).map_err(over),
+            None => Ok(()),
+        }
+    }
+
+    /// A code is to be sent to this e-mail address, by its keyed hash.
+    pub(crate) fn code(&self, limits: &Limits, from: Origin, email: &[u8; 32]) -> Result<(), Refusal> {
+        self.by_origin(&self.codes, limits.codes, limits, from)?;
+        match limits.codes {
+            Some(rate) => self.codes.take(self.codes.key(email), rate, self.now()).map_err(over),
             None => Ok(()),
         }
     }

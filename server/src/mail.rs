@@ -74,6 +74,20 @@ pub enum MailError {
     Smtp(#[from] lettre::transport::smtp::Error),
 }
 
+impl MailError {
+    /// Why, for the log: without what the mail server says, which may name the recipient.
+    pub(crate) fn for_log(&self) -> String {
+        match self {
+            Self::Smtp(error) => match error.status() {
+                Some(status) => format!("the mail server refuses with {status}"),
+                None => self.to_string(),
+            },
+            Self::Address(_) => "the address is none that mail can be sent to".to_owned(),
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// Sends.
 pub struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
@@ -117,9 +131,8 @@ impl Mailer {
         template: Option<&PathBuf>,
         server: String,
     ) -> Result<Self, MailError> {
-        let read = |path: &PathBuf| {
-            std::fs::read(path).map_err(|source| MailError::File { path: path.clone(), source })
-        };
+        let read =
+            |path: &PathBuf| std::fs::read(path).map_err(|source| MailError::File { path: path.clone(), source });
         let template = match template {
             Some(path) => {
                 let bytes = read(path)?;
@@ -171,13 +184,7 @@ impl Mailer {
     }
 
     /// Sends a code.
-    pub(crate) async fn send_code(
-        &self,
-        to: &str,
-        username: &str,
-        code: &str,
-        minutes: u32,
-    ) -> Result<(), MailError> {
+    pub(crate) async fn send_code(&self, to: &str, username: &str, code: &str, minutes: u32) -> Result<(), MailError> {
         let fill = |text: &str| {
             // The code last, so that nothing that was put in before is taken for a place.
             let text = text.replace("{minutes}", &minutes.to_string()).replace("{username}", username);

@@ -11,8 +11,9 @@ pub use crate::{hub::Hub, sealing::DataKey};
 pub use admission::{SignUpRule, invite_hash, new_invite_code};
 
 use crate::{
+    codes::Codes,
     connection::{self, Arrival, Summary, outbox::End},
-    handler::account::Decoy,
+    handler::{account::Decoy, passing::Turns},
     limits::Limiter,
     metrics::METRICS,
     password::{self, PasswordPool},
@@ -96,6 +97,8 @@ pub(crate) struct Context {
     pub(crate) tickets: Tickets,
     /// How many speak HTTP.
     pub(crate) visits: web::Visits,
+    pub(crate) turns: Turns,
+    pub(crate) codes: Codes,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: SharedStore,
     pub(crate) passwords: PasswordPool,
@@ -149,8 +152,11 @@ impl Reloader {
     /// Certificate and key do not serve.
     pub fn reload(&self, identity: &ServerIdentity, rules: Rules) -> Result<(), RelayError> {
         let current = Arc::new(Current::new(identity, rules)?);
-        let limits = current.rules.limits;
+        let (limits, relay_only) = (current.rules.limits, current.rules.relay_only);
         let former = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), current);
+        if former.rules.relay_only != relay_only {
+            self.0.hub.passing.switch(relay_only);
+        }
         if former.rules.limits != limits {
             self.0.limiter.forget();
         }
@@ -176,11 +182,14 @@ impl Relay {
     pub fn new(config: RelayConfig, hub: Arc<Hub>, store: SharedStore) -> Result<Self, RelayError> {
         let decoy = password::decoy().map_err(|_| RelayError::Randomness)?;
         let decoy = Decoy::new(&config.data_key, &decoy).map_err(|_| RelayError::Randomness)?;
+        hub.passing.switch(config.rules.relay_only);
         let context = Context {
             tickets: Tickets::new(&config.identity.pin()?).map_err(|_| RelayError::Randomness)?,
             visits: web::Visits::default(),
             current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
             limiter: Limiter::new(),
+            turns: Turns::default(),
+            codes: Codes::new().ok_or(RelayError::Randomness)?,
             hub,
             store,
             passwords: PasswordPool::new(),

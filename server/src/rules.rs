@@ -7,12 +7,13 @@ mod http;
 mod rate;
 mod usernames;
 
+pub use crate::codes::{CodePolicy, CodeRules};
 pub use http::HttpRules;
 pub use rate::Rate;
 pub use usernames::Usernames;
 
-use crate::relay::SignUpRule;
-use std::path::PathBuf;
+use crate::{mail::Mailer, relay::SignUpRule};
+use std::{path::PathBuf, sync::Arc};
 use waxwing_protocol::RoomName;
 
 /// See the module.
@@ -26,10 +27,18 @@ pub struct Rules {
     pub limits: Limits,
     /// How many may be signed in, and for how long.
     pub sessions: SessionRules,
+    /// What one-time codes are needed for, and how they are.
+    pub codes: CodeRules,
+    /// Sends them; without one, none are asked for.
+    pub mailer: Option<Arc<Mailer>>,
+    /// The domains of e-mail addresses that new accounts may give; none: all.
+    pub email_domains: Vec<String>,
     /// What must be free for new accounts.
     pub room: Room,
     /// After how many days entries and inbox items go, whoever has them; 0 keeps them until they are fetched.
     pub retention_days: u32,
+    /// Whether messages go to who is connected, and are kept for nobody.
+    pub relay_only: bool,
     /// The bytes that the segments of one account's backup may take.
     pub backup_quota: u64,
     /// What holds for groups and rooms.
@@ -48,8 +57,12 @@ impl Default for Rules {
             usernames: Usernames::default(),
             limits: Limits::default(),
             sessions: SessionRules::default(),
+            codes: CodeRules::default(),
+            mailer: None,
+            email_domains: Vec::new(),
             room: Room { folder: PathBuf::from("/"), disk_mib: 0, memory_mib: 0 },
             retention_days: 30,
+            relay_only: false,
             backup_quota: 1 << 30,
             rooms: RoomRule::default(),
             max_connections: 10_000,
@@ -98,6 +111,8 @@ pub struct Limits {
     pub messages: Option<Rate>,
     /// KiB that an account sends.
     pub upload_kib: Option<Rate>,
+    /// Codes sent by e-mail, by address of the network and by address of the e-mail.
+    pub codes: Option<Rate>,
 }
 
 impl Default for Limits {
@@ -114,6 +129,7 @@ impl Default for Limits {
             key_packages_of_one: Some(Rate::per_hour(100, 60)),
             messages: Some(Rate::per_second(100_000, 1000)),
             upload_kib: Some(Rate::per_second(1024 * 1024, 16 * 1024)),
+            codes: Some(Rate::per_hour(10, 10)),
         }
     }
 }

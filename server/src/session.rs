@@ -89,8 +89,9 @@ impl Anonymous {
                 let device = authentication::authenticate(context, peer, device, &signature.0).await;
                 self.device(device.map_err(refusal))
             }
-            Request::Login { username, authenticator } => {
-                match account::login(context, peer, username, authenticator).await {
+            Request::Login { username, authenticator, code, device } => {
+                let login = account::Login { username, authenticator, code, device };
+                match account::login(context, peer, login).await {
                     Ok((proven, vault)) => (Session::AccountProven(proven), Ok(Response::Vault(Box::new(vault)))),
                     Err(failure) => (Session::Anonymous(self), Err(refusal(failure))),
                 }

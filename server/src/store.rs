@@ -101,6 +101,8 @@ pub trait Store: Send + Sync + 'static {
     async fn create_conversation(&self, conversation: NewConversation) -> Result<CreateOutcome, StoreError>;
     /// Appends an entry; concurrent calls are committed together (group commit).
     async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError>;
+    /// Who a message of this device would be for; none if it is not in the conversation.
+    async fn audience(&self, device: DeviceId, conversation: ConversationId) -> Result<Option<Audience>, StoreError>;
     /// All conversations of the device's account, by id, after `after`, at most `PAGE_ENTRIES`.
     async fn conversations(
         &self,
@@ -165,6 +167,8 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes the backup of the device's account, but for the version of its manifest; false if the device was removed.
     async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError>;
 
+    /// Whether an invite would let one more account in.
+    async fn is_invited(&self, code_hash: [u8; 32], now_ms: u64) -> Result<bool, StoreError>;
     /// Stores an invite.
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError>;
     /// Deletes entries and inbox items stored before this moment, whoever has them; returns how many entries went.

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use waxwing_server::{
     cli::{Failure, create_invite},
     install::{
-        Config, Database, Finished, Folder, InstallError, Installation, Lock, Secrets, SignUp,
+        Config, Database, Finished, Folder, InstallError, Installation, Lock, Secrets, SignUp, YesNo,
         database::{self, Migrated, NobodyListens},
         open, pem, seal,
     },
@@ -185,7 +185,7 @@ impl Applying {
     async fn invite(&self) -> Result<Option<String>, Failure> {
         let Plan { folder, config, .. } = &self.plan;
         let path = folder.invite();
-        if config.sign_up != SignUp::Invite {
+        if config.sign_up != SignUp::Invite || config.in_memory == YesNo::Yes {
             return Ok(None);
         }
         if path.exists() {

@@ -95,6 +95,9 @@ pub(crate) struct Init {
     /// Let --signup open stand although the server is reached from other machines.
     #[arg(long, env = "WAXWING_YES_OPEN_TO_THE_WORLD", value_parser = BoolishValueParser::new())]
     yes_open_to_the_world: bool,
+    /// Keep everything in memory alone: no database is made, and all accounts are gone whenever the server ends.
+    #[arg(long, env = "WAXWING_IN_MEMORY", value_parser = BoolishValueParser::new())]
+    in_memory: bool,
     /// Print one JSON object with link, dir and pin (and invite_link); errors as JSON too. Needs --yes.
     #[arg(long)]
     pub(crate) json: bool,
@@ -249,6 +252,7 @@ impl Init {
             public: self.public.clone().filter(|public| !public.is_empty()),
             sign_up_secret: secret(&self.signup_secret_file)?,
             open_to_the_world: self.yes_open_to_the_world,
+            in_memory: self.in_memory,
             ..Answers::default()
         };
         if let Some(who) = self.signup.as_deref().filter(|who| !who.is_empty()) {

@@ -30,6 +30,8 @@ pub struct Answers {
     pub sign_up_secret: Option<Zeroizing<String>>,
     /// That an open sign-up on a network is meant.
     pub open_to_the_world: bool,
+    /// That there is no database but one in memory.
+    pub in_memory: bool,
 }
 
 /// Everything that [`crate::apply`] needs.
@@ -82,6 +84,13 @@ impl Answers {
         let listen = self.listen();
         let open_to_the_world = if self.open_to_the_world { YesNo::Yes } else { YesNo::No };
         let mut config = Config { listen, sign_up: self.sign_up(), open_to_the_world, ..Config::default() };
+        if self.in_memory {
+            config.in_memory = YesNo::Yes;
+            if matches!(self.database, Some(Some(_))) {
+                let reason = "--in-memory means that there is no database, but one was named";
+                return Err(WrongAnswer::new(reason, "leave one of them out"));
+            }
+        }
         if let Some(Some(mysql)) = &self.database {
             config.database = Database::Mysql;
             config.mysql = mysql.clone();

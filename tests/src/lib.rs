@@ -6,6 +6,7 @@
 mod database;
 mod gateway;
 mod impostor;
+mod mail;
 mod nginx;
 mod process;
 mod programs;
@@ -18,6 +19,7 @@ mod user;
 pub use database::Database;
 pub use gateway::Gateway;
 pub use impostor::{Impostor, Met};
+pub use mail::MailServer;
 pub use nginx::Nginx;
 pub use process::{Outcome, Running, run_with_deadline};
 pub use programs::program;

@@ -179,6 +179,14 @@ impl Server {
         self.running = None;
     }
 
+    /// SIGHUP, and does not wait.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hang_up(&self) -> Result<()> {
+        self.running.as_ref().context("it does not run")?.hang_up()
+    }
+
     /// SIGTERM, and waits until it has drained.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::{
     Error, ProfilePath, Remembered, backup,
     engine::settings,
     key_packages,
-    owner::{NewPassword, Owner, Proof, Revision},
+    owner::{NewPassword, Owner, Proof, Revision, Second},
     random, store,
     transport::{CallError, Connection, unexpected},
 };
@@ -47,6 +47,8 @@ pub struct SignUp {
     pub password: Zeroizing<String>,
     /// What lets the account in.
     pub admission: Admission,
+    /// The one-time code, where the server has sent one.
+    pub code: Option<String>,
     /// What the account's other devices will call this one; none: the machine's name.
     pub device_name: Option<String>,
     /// Whether to stay logged in on this device.
@@ -76,6 +78,8 @@ pub struct LogIn {
     pub username: String,
     /// Its password.
     pub password: Zeroizing<String>,
+    /// The one-time code, where the server has sent one.
+    pub code: Option<String>,
     /// What the account's other devices call this one; none: the machine's name.
     pub device_name: Option<String>,
     /// Whether to stay logged in on this device.
@@ -245,6 +249,7 @@ pub async fn sign_up(
         backup_key: keys.backup.public().to_der().into(),
         device_list: list.into(),
         device: device.public(),
+        code: request.code.clone(),
     }));
     connection.call(creation).await.map_err(|error| sign_up_error(error, name.as_str()))?;
     // Should this fail, the first connection does it.
@@ -268,7 +273,7 @@ pub async fn log_in(
 ) -> Result<LoggedIn, Error> {
     let name = username(&request.username)?;
     let (workshop, _lock) = profile.workshop()?;
-    let proof = Proof::Password(request.password.clone());
+    let proof = Proof::Password { password: request.password.clone(), second: Second::Code(request.code.clone()) };
     let owner = Owner::prove(&request.link, &name, &proof, on_step).await?;
     let new = NewDeviceOf { workshop: &workshop, home: profile, link: &request.link, password: &request.password };
     new.enrol(owner, request.device_name.as_deref(), request.remember, on_step).await

@@ -78,6 +78,24 @@ pub enum Error {
         /// How many that are.
         limit: u64,
     },
+    /// Nobody was there to take the message, and the server keeps none.
+    #[error("nobody it is for is connected, and this server keeps nothing for later: it was not delivered")]
+    NobodyThere,
+    /// A one-time code was sent by e-mail: the same again with it.
+    #[error("a code of {digits} digits was sent to the account's e-mail address, and is needed to go on")]
+    CodeNeeded {
+        /// How many digits it has.
+        digits: u64,
+    },
+    /// The one-time code does not serve.
+    #[error("the code is wrong, used or not valid any more ({left} more tries)")]
+    BadCode {
+        /// How often it may still be tried.
+        left: u64,
+    },
+    /// The server does not take the e-mail address, or needs one; the text says which.
+    #[error("{0}")]
+    EmailRefused(String),
     /// The password is too easy to guess; the text is a hint.
     #[error("this password is too easy to guess: {0}")]
     WeakPassword(String),
@@ -245,6 +263,7 @@ impl Error {
             | Self::Empty
             | Self::BadInput(_)
             | Self::SignUpRefused(_)
+            | Self::EmailRefused(_)
             | Self::MistypedRecoveryCode(_)
             | Self::UnknownDevice(_)
             | Self::AmbiguousDevice(_)
@@ -262,11 +281,14 @@ impl Error {
             | Self::BadRecoveryCode
             | Self::SignedOut
             | Self::AccountDisabled
-            | Self::TooManySessions { .. } => ErrorKind::NotAuthenticated,
+            | Self::TooManySessions { .. }
+            | Self::CodeNeeded { .. }
+            | Self::BadCode { .. } => ErrorKind::NotAuthenticated,
             Self::Unreachable { .. }
             | Self::WrongServer { .. }
             | Self::ServerMisbehaves(_)
             | Self::Refused(_)
+            | Self::NobodyThere
             | Self::ConnectionLost(_)
             | Self::TimedOut(_)
             | Self::BackupRefused(_)
@@ -289,6 +311,11 @@ impl Error {
             Self::WrongPassword | Self::BadCredentials => "check the username and the password, then try again",
             Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
             Self::AccountDisabled => "ask the server's operator; the local history stays readable",
+            Self::NobodyThere => "send it again when they are there",
+            Self::CodeNeeded { .. } => "look into the mailbox, then run the same again with --otp CODE",
+            Self::BadCode { left: 0 } => "run the same again without --otp: another code is sent",
+            Self::BadCode { .. } => "compare it with the e-mail; the newest one counts",
+            Self::EmailRefused(_) => "give an address that the server's owner allows, with --email",
             Self::TooManySessions { .. } => "close waxwing on another device, or ask the server's operator",
             Self::SignedOut => "run 'waxwing login' on this profile: it becomes a new device, and its history stays",
             Self::WeakPassword(_) => "use a few unrelated words, or a password manager",

@@ -13,12 +13,12 @@ use crate::{
 };
 use std::sync::Arc;
 use waxwing_e2ee::account::{
-    AccountError, AccountKey, AccountKeys, AccountSecrets, DEVICE_LIMIT, IdentityPublicKey, KdfParameters,
-    ListedDevice, RecoveryCode, VerifiedDeviceList, WrapKind, credential, rotation,
+    AccountError, AccountKey, AccountKeys, AccountSecrets, AuthenticationKey, DEVICE_LIMIT, IdentityPublicKey,
+    KdfParameters, ListedDevice, RecoveryCode, VerifiedDeviceList, WrapKind, credential, rotation,
 };
 use waxwing_protocol::{
-    self as wire, Authenticator, DeviceId, ErrorCode, Link, NewCredentials, NewIdentity, Request, Response,
-    ReviseAccount, Secret, Username,
+    self as wire, Authenticator, DeviceId, DeviceProof, ErrorCode, Link, NewCredentials, NewIdentity, Request,
+    Response, ReviseAccount, Secret, Username, authentication_message,
 };
 use zeroize::Zeroizing;
 
@@ -27,8 +27,31 @@ const TRIES: usize = 5;
 
 /// What proves that somebody owns the account.
 pub(crate) enum Proof {
-    Password(Zeroizing<String>),
+    Password { password: Zeroizing<String>, second: Second },
     Recovery(RecoveryCode),
+}
+
+/// What stands beside a password, where the server asks for more.
+pub(crate) enum Second {
+    /// A code that it has sent by e-mail.
+    Code(Option<String>),
+    /// A device that it knows.
+    Device { device: [u8; 16], key: Zeroizing<[u8; 32]> },
+}
+
+impl Second {
+    /// The code, or what the device signs on this connection.
+    fn show(&self, connection: &Connection) -> (Option<String>, Option<DeviceProof>) {
+        match self {
+            Self::Code(code) => (code.clone(), None),
+            Self::Device { device, key } => {
+                let device = DeviceId(*device);
+                let message = authentication_message(&connection.key.pin, &connection.exporter, &device);
+                let signature = AuthenticationKey::from_bytes(key).sign(&message).to_vec().into();
+                (None, Some(DeviceProof { device, signature }))
+            }
+        }
+    }
 }
 
 /// An account whose owner was proven.
@@ -97,7 +120,7 @@ impl Owner {
         let (connection, _events) = Connection::open(link, None).await?;
         let call = |request| async { connection.call(request).await.map_err(CallError::into_error) };
         let (secrets, kdf, kind) = match proof {
-            Proof::Password(password) => {
+            Proof::Password { password, .. } => {
                 let answer = call(Request::LoginParameters(name.clone())).await?;
                 let Response::LoginParameters(parameters) = answer else { return Err(unexpected()) };
                 on_step(Step::DerivingKeys);
@@ -116,7 +139,12 @@ impl Owner {
             (Error::BadCredentials, WrapKind::Recovery) => Error::BadRecoveryCode,
             (error, _) => error,
         };
-        let answer = call(Request::Login { username: name.clone(), authenticator }).await.map_err(refused)?;
+        let (code, device) = match proof {
+            Proof::Password { second, .. } => second.show(&connection),
+            Proof::Recovery(_) => (None, None),
+        };
+        let login = Request::Login { username: name.clone(), authenticator, code, device };
+        let answer = call(login).await.map_err(refused)?;
         let Response::Vault(vault) = answer else { return Err(unexpected()) };
         let keys = AccountKeys::open(name.as_str(), &vault.vault.0, &vault.wrap.0, kind, &secrets);
         let keys = Arc::new(keys.map_err(|error| match error {

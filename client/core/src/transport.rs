@@ -237,6 +237,9 @@ impl CallError {
                 ErrorCode::BadCredentials => Error::BadCredentials,
                 ErrorCode::NotAuthenticated => Error::SignedOut,
                 ErrorCode::AccountDisabled => Error::AccountDisabled,
+                ErrorCode::CodeNeeded => Error::CodeNeeded { digits: refusal.number.unwrap_or(6) },
+                ErrorCode::BadCode => Error::BadCode { left: refusal.number.unwrap_or_default() },
+                ErrorCode::EmailNeeded | ErrorCode::EmailNotAllowed => Error::EmailRefused(refusal.to_string()),
                 ErrorCode::TooManySessions => Error::TooManySessions { limit: refusal.number.unwrap_or(1) },
                 ErrorCode::RateLimited | ErrorCode::Busy => {
                     let seconds = refusal.retry_after_ms.map_or(1, |ms| u64::from(ms).div_ceil(1000));

@@ -643,6 +643,9 @@ pub(crate) struct SignUpArgs {
     /// An invite code, unless the link holds one
     #[arg(long, value_name = "CODE")]
     pub(crate) invite: Option<String>,
+    /// The one-time code that the server has sent by e-mail (without it: it is sent, and asked for in a terminal)
+    #[arg(long, value_name = "CODE")]
+    pub(crate) otp: Option<String>,
     #[command(flatten)]
     pub(crate) device: DeviceName,
     #[command(flatten)]
@@ -657,6 +660,9 @@ pub(crate) struct LogInArgs {
     /// The account's username
     #[arg(long, value_name = "NAME")]
     pub(crate) username: String,
+    /// The one-time code that the server has sent by e-mail (without it: it is sent, and asked for in a terminal)
+    #[arg(long, value_name = "CODE")]
+    pub(crate) otp: Option<String>,
     #[command(flatten)]
     pub(crate) device: DeviceName,
     #[command(flatten)]

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use waxwing_core::{Step, Zeroizing, check_password};
+use waxwing_core::{Error, Step, Zeroizing, check_password};
 
 /// Whether somebody can be asked.
 pub(crate) fn is_possible() -> bool {
@@ -223,4 +223,34 @@ impl Interrupts {
 /// Waits for SIGINT or SIGTERM, which from the first call on do not end the process by themselves.
 pub async fn interrupted() {
     Interrupts::new().wait().await;
+}
+/// Does something that may need a one-time code from an e-mail: asks for it in the terminal, as often as it may be tried.
+/// With a code that was given, or where nobody can be asked, the first answer counts.
+pub(crate) async fn with_code<T>(
+    shown: bool,
+    given: Option<String>,
+    attempt: impl AsyncFn(Option<String>, &Spinner) -> Result<T, Error>,
+) -> Result<T, Failure> {
+    let asks = shown && given.is_none() && is_possible();
+    let mut code = given;
+    loop {
+        let spinner = Spinner::new(shown);
+        let outcome = attempt(code.clone(), &spinner).await;
+        drop(spinner);
+        let told = match outcome {
+            Err(error @ (Error::CodeNeeded { .. } | Error::BadCode { .. })) if asks => error,
+            outcome => return Ok(outcome?),
+        };
+        if told == (Error::BadCode { left: 0 }) {
+            output::warn("that code is not valid any more; another one is asked for");
+            code = None;
+            continue;
+        }
+        output::warn(&sanitise(&told.to_string(), Breaks::Spaces));
+        let check = |text: &str| match text.chars().any(|c| c.is_ascii_digit()) {
+            true => Ok(()),
+            false => Err("it is in the e-mail; Ctrl+C gives up".to_owned()),
+        };
+        code = Some(line("Code from the e-mail", None, check).await?);
+    }
 }

@@ -53,6 +53,7 @@ pub(crate) fn sign_up() -> SignUp {
         backup_key: bytes(2, 0xd1),
         device_list: bytes(2, 0xd2),
         device: NewDevice { id: device(1), authentication_key: bytes(32, 0xd3) },
+        code: None,
     }
 }
 
@@ -112,7 +113,12 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Ping,
         Request::SignUp(Box::new(sign_up())),
         Request::LoginParameters(name("alice")),
-        Request::Login { username: name("alice"), authenticator: Authenticator::Password(Secret([0xa1; 32])) },
+        Request::Login {
+            username: name("alice"),
+            authenticator: Authenticator::Password(Secret([0xa1; 32])),
+            code: None,
+            device: None,
+        },
         Request::EnrolDevice(Box::new(EnrolDevice {
             device: NewDevice { id: device(2), authentication_key: bytes(32, 0xd4) },
             version: 2,

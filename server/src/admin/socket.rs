@@ -6,7 +6,7 @@
 use super::{Answer, Operator, Problem, Reply, Request};
 use crate::{
     backup::{self, Snapshot},
-    install::{Folder, InstallError},
+    install::{Folder, InstallError, YesNo},
 };
 use rustix::process::geteuid;
 use std::{
@@ -151,6 +151,10 @@ async fn say(stream: &mut UnixStream, reply: &Reply) -> bool {
 }
 
 async fn snapshot(operator: &Operator) -> Result<Snapshot, Problem> {
+    if operator.config().in_memory == YesNo::Yes {
+        let message = "this server keeps everything in memory alone, so that nothing of it is ever on disk";
+        return Err(Problem::user("in-memory", message, "run it with a database if you want backups"));
+    }
     Snapshot::take(&*operator.store, &operator.folder).await.map_err(Problem::unexpected)
 }
 

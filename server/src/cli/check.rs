@@ -4,7 +4,7 @@ use super::{
     Failure, block_on,
     run::{bind, refuse_oversight, secret_missing},
 };
-use crate::install::{Database, Installation, SignUp, Web, database, web_certificate};
+use crate::install::{Database, Installation, SignUp, Web, YesNo, database, web_certificate};
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc};
 
@@ -83,6 +83,7 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
 
     let lock = folder.lock();
     match (&lock, config.database) {
+        _ if config.in_memory == YesNo::Yes => report.skip("database", "it is made in memory at each start"),
         (Err(_), Database::Sqlite) => report.skip("database", "a server is running on this folder and has it open"),
         _ => drop(report.note("database", block_on(reach_database(&installation))?)),
     }

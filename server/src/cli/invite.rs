@@ -126,7 +126,7 @@ fn create(command: &Create) -> Result<ExitCode, Failure> {
 fn list(common: &Common) -> Result<ExitCode, Failure> {
     let Answer::Invites(invites) = operate(common, &Request::ListInvites)? else { return Err(other_answer()) };
     if common.json {
-        print_json(&invites)?;
+        invites.iter().try_for_each(print_json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let row = |one: Invite| {

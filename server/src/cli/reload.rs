@@ -18,7 +18,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// What is made once: sockets, the database, the link, the log.
-const AFTER_RESTART: [&str; 5] = ["listen", "public", "health.", "http.listen", "database."];
+const AFTER_RESTART: [&str; 6] = ["listen", "public", "health.", "http.listen", "database.", "in_memory"];
 
 pub(super) fn reload(common: &Common) -> Result<ExitCode, Failure> {
     let Answer::Reloaded { changed, after_restart, secrets } = operate_live(common, &Request::Reload)? else {
@@ -100,6 +100,7 @@ impl Source {
             web: Web { listen: now.config.web.listen, ..config.web },
             database: now.config.database,
             mysql: now.config.mysql.clone(),
+            in_memory: now.config.in_memory,
             ..config
         };
         now.config = kept.clone();

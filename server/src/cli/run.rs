@@ -7,7 +7,9 @@ use super::{
 use crate::{
     admin::{Door, Live, Operator},
     health,
-    install::{Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, database, web_certificate},
+    install::{
+        Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, YesNo, database, web_certificate,
+    },
     log,
     relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
     retention,
@@ -74,7 +76,7 @@ async fn serve(
     let address = listener.local_addr().map_err(Failure::unexpected)?;
     let hub = Hub::new();
     let password = installation.secrets.database_password.as_deref();
-    let store = database::open(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
+    let store = database::start(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
     let door = Door::open(&installation.folder)?;
     let relay = RelayConfig {
         identity: identity(&installation.secrets),
@@ -161,8 +163,12 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         usernames: config.policy.usernames.clone(),
         limits: config.policy.limits,
         sessions: config.policy.sessions,
+        codes: config.mail.codes(),
+        mailer: super::smtp::mailer(folder, config)?.map(Arc::new),
+        email_domains: config.mail.domains.clone(),
         room: config.policy.room(folder.path()),
         retention_days: config.retention_days,
+        relay_only: config.relay_only == YesNo::Yes,
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         rooms: RoomRule { members: config.members_limit, default: config.default_room.clone() },
         max_connections: config.max_connections,

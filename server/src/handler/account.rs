@@ -2,19 +2,20 @@
 //!
 //! To whoever is not signed in, an account that exists and one that does not look alike.
 
-use super::Failure;
+use super::{Failure, authentication, code};
 use crate::{
+    codes::CodePurpose,
     relay::{Context, now_ms},
     sealing::{DataKey, Purpose, SealingError},
     session::{AccountProven, Device, Peer, SignedIn},
     store::{
-        AccountRevision, EnrolOutcome, Enrolment, NewAccount, ReviseOutcome, RevisedCredentials, SealedEmail,
-        SealedVault, SignUpOutcome, Store, StoreError,
+        AccountId, AccountRevision, EnrolOutcome, Enrolment, NewAccount, ReviseOutcome, RevisedCredentials,
+        SealedEmail, SealedVault, SignUpOutcome, Store, StoreError,
     },
 };
 use waxwing_protocol::{
-    Authenticator, Bytes, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, ReviseAccount, Secret,
-    SignUp, Username, Vault,
+    Authenticator, Bytes, DeviceProof, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, ReviseAccount,
+    Secret, SignUp, Username, Vault,
 };
 
 /// What a client of today chooses; unknown usernames are answered with it.
@@ -79,6 +80,9 @@ pub(crate) async fn sign_up(context: &Context, peer: &Peer, request: SignUp) -> 
     context.limiter.sign_up(&rules.limits, peer.origin)?;
     let invite = rules.sign_up.admit(&request.admission)?;
     rules.usernames.check(&request.username)?;
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let (full_name, email) = (given(request.full_name), given(request.email));
+    code::check_address(rules, email.as_deref())?;
     if let Some(lacking) = rules.room.lacks() {
         tracing::warn!(lacking, "a sign-up was refused: the machine is nearly full");
         return Err(ErrorCode::NoRoom.into());
@@ -88,11 +92,22 @@ pub(crate) async fn sign_up(context: &Context, peer: &Peer, request: SignUp) -> 
     }
     let key = &context.data_key;
     let username = &request.username;
+    if let (Some(mailer), Some(email)) = (code::mailer(rules, CodePurpose::SignUp), &email) {
+        if let Some(code_hash) = invite
+            && !context.store.is_invited(code_hash, now_ms()).await?
+        {
+            return Err(ErrorCode::BadInvite.into());
+        }
+        if context.store.account(username).await?.is_some() {
+            return Err(ErrorCode::UsernameTaken.into());
+        }
+        let needed = code::Needed { purpose: CodePurpose::SignUp, username, email, from: peer.origin };
+        code::demand(context, mailer, needed, request.code.as_deref()).await?;
+    }
     let password_hash = sealed_hash(context, Purpose::PasswordHash, username, request.password_secret).await?;
     let recovery_hash = sealed_hash(context, Purpose::RecoveryHash, username, request.recovery_secret).await?;
-    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let full_name = given(request.full_name).map(|name| key.seal(Purpose::FullName, username, name.as_bytes()));
-    let email = given(request.email).map(|email| {
+    let full_name = full_name.map(|name| key.seal(Purpose::FullName, username, name.as_bytes()));
+    let email = email.map(|email| {
         let sealed = key.seal(Purpose::Email, username, email.as_bytes())?;
         Ok::<_, Failure>(SealedEmail { lookup: key.email_lookup(&email), sealed })
     });
@@ -137,27 +152,28 @@ pub(crate) async fn login_parameters(context: &Context, peer: &Peer, username: U
 }
 
 /// Checks an auth secret, unless too many were wrong lately; gives the vault with the wrap that belongs to it.
-pub(crate) async fn login(
-    context: &Context,
-    peer: &Peer,
-    username: Username,
-    authenticator: Authenticator,
-) -> Result<(AccountProven, Vault), Failure> {
+pub(crate) async fn login(context: &Context, peer: &Peer, login: Login) -> Result<(AccountProven, Vault), Failure> {
+    let Login { username, authenticator, .. } = &login;
     // A recovery code has so many bits that trying is hopeless: its owner gets in whoever fails at the password.
-    let guessable = matches!(authenticator, Authenticator::Password(_)).then(|| username.clone());
-    let attempt = context.limiter.login(&context.current().rules.limits, peer.origin, guessable.as_ref())?;
-    let proven = prove(context, username, authenticator).await;
+    let guessable = matches!(authenticator, Authenticator::Password(_)).then_some(username);
+    let attempt = context.limiter.login(&context.current().rules.limits, peer.origin, guessable)?;
+    let proven = prove(context, peer, login).await;
     if !matches!(&proven, Err(Failure::Refused(refusal)) if refusal.code == ErrorCode::BadCredentials) {
         attempt.forgive();
     }
     proven
 }
 
-async fn prove(
-    context: &Context,
-    username: Username,
-    authenticator: Authenticator,
-) -> Result<(AccountProven, Vault), Failure> {
+/// What a `Login` says.
+pub(crate) struct Login {
+    pub(crate) username: Username,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) code: Option<String>,
+    pub(crate) device: Option<DeviceProof>,
+}
+
+async fn prove(context: &Context, peer: &Peer, login: Login) -> Result<(AccountProven, Vault), Failure> {
+    let Login { username, authenticator, code, device } = login;
     let record = context.store.login_record(&username).await?;
     let key = &context.data_key;
     let (secret, hash, wrap) = match authenticator {
@@ -175,6 +191,19 @@ async fn prove(
     if record.disabled {
         return Err(ErrorCode::AccountDisabled.into());
     }
+    // Where a password is not enough for a new device it opens no vault either. An enrolled device has shown more than
+    // a mailbox could, and so has the recovery code.
+    let current = context.current();
+    if let (Some(mailer), Some(sealed), Purpose::PasswordHash) =
+        (code::mailer(&current.rules, CodePurpose::LogIn), &record.email, hash)
+        && !enrolled(context, peer, device, record.account).await?
+    {
+        let email = String::from_utf8(key.open(Purpose::Email, &username, sealed)?);
+        let email = email.map_err(|_| StoreError::Inconsistent("account"))?;
+        let needed =
+            code::Needed { purpose: CodePurpose::LogIn, username: &username, email: &email, from: peer.origin };
+        code::demand(context, mailer, needed, code.as_deref()).await?;
+    }
     let sealed_wrap = match wrap {
         Purpose::PasswordWrap => &record.sealed.password_wrap,
         _ => &record.sealed.recovery_wrap,
@@ -185,6 +214,18 @@ async fn prove(
         account: record.record,
     };
     Ok((AccountProven { account: record.account, username }, vault))
+}
+
+/// Whether one of the account's devices has signed on this connection.
+async fn enrolled(
+    context: &Context,
+    peer: &Peer,
+    proof: Option<DeviceProof>,
+    account: AccountId,
+) -> Result<bool, Failure> {
+    let Some(DeviceProof { device, signature }) = proof else { return Ok(false) };
+    let row = authentication::prove(context, peer, device, &signature.0).await?;
+    Ok(row.is_some_and(|row| row.account == account))
 }
 
 /// The version of the list in whose place one of this version comes.

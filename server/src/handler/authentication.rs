@@ -6,9 +6,22 @@ use crate::{
     connection::outbox::End,
     relay::{Context, now_ms},
     session::{Device, Peer, SignedIn},
+    store::{DeviceRow, StoreError},
 };
 use ed25519_dalek::{Signature, VerifyingKey};
 use waxwing_protocol::{DeviceId, ErrorCode, authentication_message};
+
+/// The device, if this is its signature for this connection.
+pub(super) async fn prove(
+    context: &Context,
+    peer: &Peer,
+    device: DeviceId,
+    signature: &[u8],
+) -> Result<Option<DeviceRow>, StoreError> {
+    let row = context.store.device(device).await?;
+    let message = authentication_message(&peer.pin, &peer.exporter, &device);
+    Ok(row.filter(|row| is_signed(&row.authentication_key, &message, signature)))
+}
 
 /// An unknown device and a bad signature look alike.
 pub(crate) async fn authenticate(
@@ -17,10 +30,7 @@ pub(crate) async fn authenticate(
     device: DeviceId,
     signature: &[u8],
 ) -> Result<SignedIn, Failure> {
-    let row = context.store.device(device).await?;
-    let message = authentication_message(&peer.pin, &peer.exporter, &device);
-    let proven = row.filter(|row| is_signed(&row.authentication_key, &message, signature));
-    match proven {
+    match prove(context, peer, device, signature).await? {
         // Told only to whoever has the device's key.
         Some(row) if row.disabled => Err(ErrorCode::AccountDisabled.into()),
         Some(row) => {

@@ -102,7 +102,7 @@ pub(super) async fn join(
     append(store, device, conversation, (0, commits), AppendBody::Join(join), u32::MAX).await
 }
 
-async fn append(
+pub(super) async fn append(
     store: &dyn Store,
     device: Device,
     conversation: ConversationId,

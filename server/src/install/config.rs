@@ -3,9 +3,11 @@
 //! Invariant: whatever the source, a value goes through [`Config::set`], so all sources accept and refuse the same. It
 //! holds no secret and must not know where it is stored.
 
+mod mail;
 mod policy;
 mod web;
 
+pub use mail::{CodesFor, Mail, MailTls};
 pub use policy::Policy;
 pub use web::Web;
 
@@ -27,6 +29,8 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("sign_up", "WAXWING_SIGN_UP"),
     ("yes_open_to_the_world", "WAXWING_YES_OPEN_TO_THE_WORLD"),
     ("retention_days", "WAXWING_RETENTION_DAYS"),
+    ("relay_only", "WAXWING_RELAY_ONLY"),
+    ("in_memory", "WAXWING_IN_MEMORY"),
     ("backup_quota_mib", "WAXWING_BACKUP_QUOTA_MIB"),
     ("members_limit", "WAXWING_MEMBERS_LIMIT"),
     ("default_room", "WAXWING_DEFAULT_ROOM"),
@@ -64,6 +68,21 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("usernames.least", "WAXWING_USERNAMES_LEAST"),
     ("usernames.most", "WAXWING_USERNAMES_MOST"),
     ("usernames.reserved", "WAXWING_USERNAMES_RESERVED"),
+    ("limits.codes", "WAXWING_LIMITS_CODES"),
+    ("codes.for", "WAXWING_CODES_FOR"),
+    ("codes.digits", "WAXWING_CODES_DIGITS"),
+    ("codes.minutes", "WAXWING_CODES_MINUTES"),
+    ("codes.tries", "WAXWING_CODES_TRIES"),
+    ("codes.resend_seconds", "WAXWING_CODES_RESEND_SECONDS"),
+    ("codes.domains", "WAXWING_CODES_DOMAINS"),
+    ("codes.template", "WAXWING_CODES_TEMPLATE"),
+    ("smtp.host", "SMTP_HOST"),
+    ("smtp.port", "SMTP_PORT"),
+    ("smtp.email", "SMTP_EMAIL"),
+    ("smtp.user", "SMTP_USER"),
+    ("smtp.password_file", "SMTP_PASSWORD_FILE"),
+    ("smtp.tls", "SMTP_TLS"),
+    ("smtp.ca_file", "SMTP_CA_FILE"),
     ("room.disk_mib", "WAXWING_ROOM_DISK_MIB"),
     ("room.memory_mib", "WAXWING_ROOM_MEMORY_MIB"),
 ];
@@ -98,6 +117,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(self) use words;
 
 words! {
     /// Who may make an account.
@@ -209,6 +230,10 @@ pub struct Config {
     pub open_to_the_world: YesNo,
     /// Days that undelivered entries are kept.
     pub retention_days: u32,
+    /// Whether messages are kept for nobody who is not connected.
+    pub relay_only: YesNo,
+    /// Whether there is no database but one in memory, which is gone with the server.
+    pub in_memory: YesNo,
     /// Mebibytes that the backup of one account may take.
     pub backup_quota_mib: u32,
     /// Accounts that one group or room may have.
@@ -233,6 +258,8 @@ pub struct Config {
     pub policy: Policy,
     /// HTTP on the server's port.
     pub web: Web,
+    /// One-time codes and e-mail.
+    pub mail: Mail,
 }
 
 impl Default for Config {
@@ -243,6 +270,8 @@ impl Default for Config {
             sign_up: SignUp::Invite,
             open_to_the_world: YesNo::No,
             retention_days: 30,
+            relay_only: YesNo::No,
+            in_memory: YesNo::No,
             backup_quota_mib: 1024,
             members_limit: 250,
             default_room: None,
@@ -261,6 +290,7 @@ impl Default for Config {
             },
             policy: Policy::default(),
             web: Web::default(),
+            mail: Mail::default(),
         }
     }
 }
@@ -312,8 +342,19 @@ impl Config {
     /// Overrides values by the environment variables of [`SETTINGS`]; empty ones count as unset.
     pub fn apply_environment(&mut self, environment: impl Fn(&str) -> Option<String>) -> Result<(), InstallError> {
         for &(setting, variable) in SETTINGS {
-            if let Some(value) = environment(variable).filter(|value| !value.is_empty()) {
-                self.set(setting, &value).map_err(|reason| InstallError::Environment { variable, reason })?;
+            let failed = |reason| InstallError::Environment { variable, reason };
+            let set = environment(variable).filter(|value| !value.is_empty());
+            // As mail servers' settings are often handed to programs.
+            let file = variable.starts_with("SMTP_").then(|| environment(&format!("{variable}_FILE"))).flatten();
+            let value = match (set, file.filter(|file| !file.is_empty())) {
+                (None, Some(file)) => {
+                    let read = std::fs::read_to_string(&file);
+                    Some(read.map_err(|error| failed(format!("cannot read {file}: {error}")))?.trim().to_owned())
+                }
+                (set, _) => set,
+            };
+            if let Some(value) = value {
+                self.set(setting, &value).map_err(failed)?;
             }
         }
         Ok(())
@@ -327,6 +368,8 @@ impl Config {
             "sign_up" => self.sign_up = value.parse()?,
             "yes_open_to_the_world" => self.open_to_the_world = parse_yes(value)?,
             "retention_days" => self.retention_days = number(value, 0, 3650)?,
+            "relay_only" => self.relay_only = parse_yes(value)?,
+            "in_memory" => self.in_memory = parse_yes(value)?,
             "backup_quota_mib" => self.backup_quota_mib = number(value, 0, 1024 * 1024)?,
             "members_limit" => self.members_limit = number(value, 2, 1000)?,
             "default_room" => self.default_room = parse_room(value)?,
@@ -342,6 +385,9 @@ impl Config {
             "database.schema" => self.mysql.schema = parse_schema(value)?,
             "database.tls" => self.mysql.tls = value.parse()?,
             _ => {
+                if self.mail.set(setting, value)? {
+                    return Ok(());
+                }
                 let set = self.policy.set(setting, value).or_else(|| self.web.set(setting, value));
                 return set.unwrap_or_else(|| {
                     let known: Vec<&str> = SETTINGS.iter().map(|(setting, _)| *setting).collect();
@@ -356,6 +402,10 @@ impl Config {
     pub fn validate(&self) -> Result<(), String> {
         self.policy.validate()?;
         self.web.validate()?;
+        if self.in_memory == YesNo::Yes && self.database == Database::Mysql {
+            return Err("in_memory is yes, so there is no MySQL to use: set database.kind to sqlite".into());
+        }
+        self.mail.validate()?;
         if let Some(health) = self.health.filter(|health| !health.ip().is_loopback())
             && self.health_beyond_loopback == YesNo::No
         {
@@ -422,7 +472,7 @@ impl Config {
 
     /// The commented text of the configuration file.
     pub fn render(&self) -> String {
-        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let quoted = toml_text;
         let public: Vec<String> = self.public.iter().map(|address| quoted(&address.to_string())).collect();
         let mysql = if self.database == Database::Mysql { "" } else { "# " };
         let mut text = format!(
@@ -432,6 +482,8 @@ impl Config {
             sign_up = self.sign_up,
             yes_open_to_the_world = self.open_to_the_world,
             retention_days = self.retention_days,
+            relay_only = self.relay_only,
+            in_memory = self.in_memory,
             backup_quota_mib = self.backup_quota_mib,
             members_limit = self.members_limit,
             default_room = self.default_room.as_ref().map_or("off", RoomName::as_str),
@@ -450,6 +502,7 @@ impl Config {
         );
         text.push_str(&self.policy.render());
         text.push_str(&self.web.render());
+        text.push_str(&self.mail.render());
         text
     }
 }
@@ -459,6 +512,11 @@ fn parse_room(text: &str) -> Result<Option<RoomName>, String> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|error: RoomNameError| format!("{text:?} is not a room: {error}"))
+}
+
+/// A text as TOML has it.
+fn toml_text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }
 
 /// A TOML value as the text that [`Config::set`] takes; lists are joined by commas.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here changes a schema but [`migrate`], and that never drops anything.
 
-use super::{Config, Database, DatabaseFault, Folder, InstallError, MysqlSettings, TlsMode};
+use super::{Config, Database, DatabaseFault, Folder, InstallError, MysqlSettings, TlsMode, YesNo};
 use crate::store::{
     Publish, SharedOperatorStore,
     mysql::{self, MysqlOptions, MysqlStore, MysqlTls},
@@ -35,6 +35,7 @@ pub enum Migrated {
 /// Where the database is, for people.
 pub fn place(folder: &Folder, config: &Config) -> String {
     match config.database {
+        _ if config.in_memory == YesNo::Yes => "in memory alone".to_owned(),
         Database::Sqlite => format!("SQLite in {}", folder.database().display()),
         Database::Mysql => {
             let MysqlSettings { host, port, user, schema, .. } = &config.mysql;
@@ -51,6 +52,11 @@ pub async fn open(
     publish: Arc<dyn Publish>,
 ) -> Result<SharedOperatorStore, InstallError> {
     match config.database {
+        _ if config.in_memory == YesNo::Yes => Err(InstallError::Database {
+            fault: DatabaseFault::Unsuitable,
+            reason: "this server keeps everything in memory, and none runs".into(),
+            next: "start it: waxwing-server run".into(),
+        }),
         Database::Sqlite => match SqliteStore::open(&folder.database(), publish) {
             Ok(store) => Ok(Arc::new(store)),
             Err(error) => Err(from_sqlite(folder, error)),
@@ -58,6 +64,22 @@ pub async fn open(
         Database::Mysql => match MysqlStore::open(&options(&config.mysql, password), publish).await {
             Ok(store) => Ok(Arc::new(store)),
             Err(error) => Err(from_mysql(folder, error)),
+        },
+    }
+}
+
+/// Makes a store for a server that runs: where everything stays in memory, a new one.
+pub async fn start(
+    folder: &Folder,
+    config: &Config,
+    password: Option<&str>,
+    publish: Arc<dyn Publish>,
+) -> Result<SharedOperatorStore, InstallError> {
+    match config.in_memory {
+        YesNo::No => open(folder, config, password, publish).await,
+        YesNo::Yes => match SqliteStore::in_memory(publish) {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error) => Err(from_sqlite(folder, error)),
         },
     }
 }
@@ -80,6 +102,7 @@ pub async fn probe(folder: &Folder, config: &Config, password: Option<&str>) -> 
 /// Creates the schema and its tables, or brings older ones up to date. Safe to repeat.
 pub async fn migrate(folder: &Folder, config: &Config, password: Option<&str>) -> Result<Migrated, InstallError> {
     match config.database {
+        _ if config.in_memory == YesNo::Yes => Ok(Migrated::Current),
         Database::Sqlite => {
             // Not an empty database in place of the accounts that were there.
             if folder.link().exists() && is_missing_or_empty(&folder.database()) {
@@ -123,6 +146,7 @@ pub async fn pending(
     password: Option<&str>,
 ) -> Result<(i64, Vec<&'static str>), InstallError> {
     match config.database {
+        _ if config.in_memory == YesNo::Yes => Ok((0, Vec::new())),
         Database::Sqlite => {
             let pending = sqlite::pending(&folder.database()).map_err(|error| from_sqlite(folder, error))?;
             Ok((i64::try_from(pending.0).unwrap_or(i64::MAX), pending.1))

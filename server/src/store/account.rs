@@ -86,6 +86,8 @@ pub struct LoginRecord {
     pub recovery_hash: Vec<u8>,
     /// Still sealed under the data key.
     pub sealed: SealedVault,
+    /// The e-mail address, still sealed, if the account has one.
+    pub email: Option<Vec<u8>>,
     /// The public part.
     pub record: AccountRecord,
     /// Whether the operator has locked the account.

@@ -126,6 +126,7 @@ macro_rules! store_conformance {
             operator::a_sign_in_leaves_its_day
             operator::a_signed_out_device_is_gone
             operator::a_deleted_account_is_no_account
+            log::what_only_passes_through_is_not_kept
             operator::a_disclosure_is_whole
             operator::invites_are_listed_and_revoked
             operator::what_would_expire_is_counted

@@ -67,6 +67,8 @@ pub struct Append {
 pub enum AppendBody {
     /// An application message.
     Application(Bytes),
+    /// The same, but only for who is connected: its place in the log is kept, the message itself is not.
+    Passing(Bytes),
     /// A commit; its welcome goes into the inboxes and its removed devices leave, in the same transaction. A device that is
     /// both removed and welcomed stays, and starts anew after it.
     Commit(Box<Handshake>),
@@ -78,20 +80,38 @@ impl AppendBody {
     /// What goes into the log.
     pub fn payload(&self) -> &Bytes {
         match self {
-            Self::Application(payload) => payload,
+            Self::Application(payload) | Self::Passing(payload) => payload,
             Self::Commit(handshake) => &handshake.commit,
             Self::Join(join) => &join.commit,
+        }
+    }
+
+    /// What of it is written down.
+    pub(super) fn kept(&self) -> &Bytes {
+        static NOTHING: Bytes = Bytes(Vec::new());
+        match self {
+            Self::Passing(_) => &NOTHING,
+            kept => kept.payload(),
         }
     }
 
     /// The group after it, sealed; none if it is no commit.
     pub(super) fn group_info(&self) -> Option<Option<&Bytes>> {
         match self {
-            Self::Application(_) => None,
+            Self::Application(_) | Self::Passing(_) => None,
             Self::Commit(handshake) => Some(handshake.group_info.as_ref()),
             Self::Join(join) => Some(join.group_info.as_ref()),
         }
     }
+}
+
+/// Who a message of a device is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// How often the device has sent there.
+    pub sent: u64,
+    /// The devices of other accounts; where there are none, the others of its own.
+    pub devices: Vec<DeviceId>,
 }
 
 /// A commit by which a device lets itself in.

@@ -30,9 +30,9 @@ pub use migrate::{MigrationReport, migrate, pending};
 pub use options::{MysqlOptions, MysqlTls, MysqlUrlError};
 
 use super::{
-    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment,
-    JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
-    Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+    AccountId, AccountRevision, Append, AppendOutcome, Audience, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+    Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest,
+    NewSegment, Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
 use append::Writers;
 use async_trait::async_trait;
@@ -184,6 +184,10 @@ impl Store for MysqlStore {
         self.writers.append(append).await
     }
 
+    async fn audience(&self, device: DeviceId, conversation: ConversationId) -> Result<Option<Audience>, StoreError> {
+        self.database.audience(device, conversation).await
+    }
+
     async fn conversations(
         &self,
         device: DeviceId,
@@ -291,6 +295,10 @@ impl Store for MysqlStore {
 
     async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError> {
         error::retried(|| self.database.delete_backup(device)).await
+    }
+
+    async fn is_invited(&self, code_hash: [u8; 32], now_ms: u64) -> Result<bool, StoreError> {
+        self.database.is_invited(&code_hash, now_ms).await
     }
 
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {

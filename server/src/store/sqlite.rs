@@ -25,9 +25,9 @@ mod writer;
 pub use schema::{MigrationReport, OpenError, migrate, pending, renew, verify};
 
 use super::{
-    AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment,
-    JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest, NewSegment,
-    Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+    AccountId, AccountRevision, Append, AppendOutcome, Audience, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
+    Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest,
+    NewSegment, Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
 };
 use async_trait::async_trait;
 use batch::Batch;
@@ -63,8 +63,18 @@ impl SqliteStore {
     /// [`OpenError`] tells apart what the operator must do.
     pub fn open(path: &Path, publish: Arc<dyn Publish>) -> Result<Self, OpenError> {
         let (connection, incarnation, lock) = schema::open(path)?;
-        let writer = Writer::start(connection, lock, publish).map_err(OpenError::Io)?;
+        let writer = Writer::start(connection, Some(lock), publish).map_err(OpenError::Io)?;
         Ok(Self { incarnation, readers: Arc::new(Readers::new(path)), writer, segments: Mutex::default() })
+    }
+
+    /// A new database in memory. Nothing of it is ever on disk, and all of it goes with the store.
+    ///
+    /// # Errors
+    /// The system has no random bytes, or no memory.
+    pub fn in_memory(publish: Arc<dyn Publish>) -> Result<Self, OpenError> {
+        let (path, connection, incarnation) = schema::in_memory()?;
+        let writer = Writer::start(connection, None, publish).map_err(OpenError::Io)?;
+        Ok(Self { incarnation, readers: Arc::new(Readers::new(&path)), writer, segments: Mutex::default() })
     }
 
     /// Runs `work` in the writer's next transaction. It may run twice, so it must leave its input alone.
@@ -156,6 +166,10 @@ impl Store for SqliteStore {
 
     async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
         self.write(move |batch| batch.append(&append)).await
+    }
+
+    async fn audience(&self, device: DeviceId, conversation: ConversationId) -> Result<Option<Audience>, StoreError> {
+        self.readers.read(move |connection| log::audience(connection, device, conversation)).await
     }
 
     async fn conversations(
@@ -273,6 +287,10 @@ impl Store for SqliteStore {
         let known = self.write(move |batch| batch.delete_backup(device)).await?;
         self.delete_payloads().await?;
         Ok(known)
+    }
+
+    async fn is_invited(&self, code_hash: [u8; 32], now_ms: u64) -> Result<bool, StoreError> {
+        self.readers.read(move |connection| accounts::is_invited(connection, &code_hash, now_ms)).await
     }
 
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {

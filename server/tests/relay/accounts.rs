@@ -43,7 +43,10 @@ async fn a_new_account_logs_in_elsewhere_and_enrols_a_device_there() {
 
     let mut recovering = server.peer().await;
     let recovery = Authenticator::Recovery(Secret([2; 32]));
-    match recovering.ask(Request::Login { username: name("alice"), authenticator: recovery }).await {
+    match recovering
+        .ask(Request::Login { username: name("alice"), authenticator: recovery, code: None, device: None })
+        .await
+    {
         Ok(Response::Vault(vault)) => assert_eq!(vault.wrap.0, b"the recovery wrap"),
         other => panic!("{other:?}"),
     }
@@ -73,7 +76,7 @@ async fn the_store_holds_nothing_that_the_client_sent_in_plain() {
     let encoded = hash.rsplit('$').next().unwrap();
     let stolen = base64::Engine::decode(&base64::prelude::BASE64_STANDARD_NO_PAD, encoded).unwrap();
     let authenticator = Authenticator::Password(Secret(stolen.try_into().unwrap()));
-    let refused = thief.ask(Request::Login { username: name("alice"), authenticator }).await;
+    let refused = thief.ask(Request::Login { username: name("alice"), authenticator, code: None, device: None }).await;
     assert_eq!(refused, Err(ErrorCode::BadCredentials.into()));
 }
 

@@ -53,7 +53,8 @@ async fn whoever_fails_at_a_password_holds_up_neither_devices_nor_the_recovery_c
     let mut owner = server.peer().await;
     assert_eq!(code(owner.ask(login("alice", 1)).await), ErrorCode::RateLimited);
     let recovery = Authenticator::Recovery(Secret([2; 32]));
-    let recovered = owner.ask(Request::Login { username: name("alice"), authenticator: recovery }).await;
+    let recovered =
+        owner.ask(Request::Login { username: name("alice"), authenticator: recovery, code: None, device: None }).await;
     assert!(matches!(recovered, Ok(Response::Vault(_))), "{recovered:?}");
 }
 

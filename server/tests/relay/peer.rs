@@ -283,11 +283,17 @@ pub(crate) fn admitted(username: &str, device: u8, admission: Admission) -> Requ
         backup_key: vec![4; 400].into(),
         device_list: vec![5; 600].into(),
         device: new_device(device),
+        code: None,
     }))
 }
 
 pub(crate) fn login(username: &str, secret: u8) -> Request {
-    Request::Login { username: name(username), authenticator: Authenticator::Password(Secret([secret; 32])) }
+    Request::Login {
+        username: name(username),
+        authenticator: Authenticator::Password(Secret([secret; 32])),
+        code: None,
+        device: None,
+    }
 }
 
 pub(crate) fn message(conversation: ConversationId, number: u64, commits: u64) -> Request {

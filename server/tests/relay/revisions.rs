@@ -19,7 +19,12 @@ fn new_credentials(secret: u8, recovery: Option<u8>) -> NewCredentials {
 }
 
 fn recovery(secret: u8) -> Request {
-    Request::Login { username: name("alice"), authenticator: Authenticator::Recovery(Secret([secret; 32])) }
+    Request::Login {
+        username: name("alice"),
+        authenticator: Authenticator::Recovery(Secret([secret; 32])),
+        code: None,
+        device: None,
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ async fn echo(server: &Throwaway) -> anyhow::Result<tokio::task::JoinHandle<()>>
         full_name: Some("Echo".into()),
         email: None,
         password: password.clone(),
+        code: None,
         admission: Admission::Open,
         device_name: None,
         remember: false,

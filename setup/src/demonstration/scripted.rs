@@ -127,6 +127,7 @@ impl Person {
             full_name: Some(self.full_name.to_owned()),
             email: None,
             password: Zeroizing::new(PASSWORD.to_owned()),
+            code: None,
             admission: Admission::Open,
             device_name: None,
             remember: false,

@@ -23,9 +23,9 @@ use waxwing_server::{
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
     rules::Rules,
     store::{
-        AccountId, AccountRevision, Append, AppendOutcome, BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome,
-        Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite, NewManifest,
-        NewSegment, Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+        AccountId, AccountRevision, Append, AppendOutcome, Audience, BackupRecord, CreateOutcome, DeviceRow,
+        EnrolOutcome, Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite,
+        NewManifest, NewSegment, Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
         sqlite::{SqliteStore, migrate},
     },
 };
@@ -285,6 +285,10 @@ impl Store for Lying {
         Ok(self.lies.append.answer(&device, self.honest.append(append).await?))
     }
 
+    async fn audience(&self, device: DeviceId, conversation: ConversationId) -> Result<Option<Audience>, StoreError> {
+        self.honest.audience(device, conversation).await
+    }
+
     async fn conversations(
         &self,
         device: DeviceId,
@@ -397,6 +401,10 @@ impl Store for Lying {
 
     async fn delete_backup(&self, device: DeviceId) -> Result<bool, StoreError> {
         self.honest.delete_backup(device).await
+    }
+
+    async fn is_invited(&self, code_hash: [u8; 32], now_ms: u64) -> Result<bool, StoreError> {
+        self.honest.is_invited(code_hash, now_ms).await
     }
 
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError> {

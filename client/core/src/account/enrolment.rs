@@ -8,7 +8,7 @@ use crate::{
     Error, ProfilePath, Remembered, backup,
     directory::VerifiedAccount,
     key_packages,
-    owner::{Owner, Proof},
+    owner::{Owner, Proof, Second},
     random,
     store::{self, contacts, own},
     transport::{CallError, Connection},
@@ -71,7 +71,13 @@ pub(crate) async fn enrol(
             Ok(_) => return Ok(Enrolled { owner, signed_list }),
             Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::DeviceListConflict => {
                 let name = owner.name.clone();
-                owner = Owner::prove(link, &name, &Proof::Password(password.clone()), on_step).await?;
+                owner = Owner::prove(
+                    link,
+                    &name,
+                    &Proof::Password { password: password.clone(), second: Second::Code(None) },
+                    on_step,
+                )
+                .await?;
             }
             Err(error) => return Err(error.into_error()),
         }

@@ -6,7 +6,7 @@ use crate::{
     Error, Step,
     account::{blocking, check_password, username},
     engine::Command,
-    owner::{NewPassword, Owner, Proof, Revised, Revision},
+    owner::{NewPassword, Owner, Proof, Revised, Revision, Second},
     random,
     store::own::{self, Own},
 };
@@ -154,7 +154,7 @@ impl Client {
     /// Deletes the account on the server. This device keeps its history, which can be read and exported.
     pub async fn delete_account(&self, password: &Zeroizing<String>, on_step: OnStep<'_>) -> Result<(), Error> {
         let own = self.database(|db| load(db)).await?;
-        let proof = Proof::Password(password.clone());
+        let proof = own_proof(&own, password);
         let owner = Owner::prove(&link(&own)?, &username(&own.username)?, &proof, on_step).await?;
         owner.delete().await
     }
@@ -168,7 +168,7 @@ impl Client {
     ) -> Result<Revised, Error> {
         let own = self.database(|db| load(db)).await?;
         let (link, name) = (link(&own)?, username(&own.username)?);
-        let proof = Proof::Password(password.clone());
+        let proof = own_proof(&own, password);
         let known = own::verified_list(&own)?;
         let revision = Revision { known: Some(&known), password: revision.password.clone(), ..*revision };
         let (owner, revised) = Owner::revise(&link, &name, &proof, &revision, on_step).await?;
@@ -186,6 +186,12 @@ impl Client {
         self.ask(|reply| Command::Revised { own, rotations, keys, reply }).await?;
         Ok(revised)
     }
+}
+
+/// The password, beside which this device stands.
+fn own_proof(own: &Own, password: &Zeroizing<String>) -> Proof {
+    let second = Second::Device { device: own.device, key: own.authentication_key.clone() };
+    Proof::Password { password: password.clone(), second }
 }
 
 /// The device that is meant: by its name, its id or the beginning of it.

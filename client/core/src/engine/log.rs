@@ -320,6 +320,10 @@ impl Reader<'_, '_> {
     fn receive(&mut self, before: u64, payload: &[u8], is_commit: bool) -> Result<(), Stop> {
         let seq = self.row.cursor;
         let Some(group) = &mut self.group else { return Ok(()) };
+        if payload.is_empty() {
+            let reason = "it was sent while this device was not connected, and this server keeps nothing";
+            return Ok(self.show(&Placed::unreadable(seq, reason.into()))?);
+        }
         let before_it = is_commit.then(|| group.rules().clone());
         let received = match group.receive(&Pinned { tx: self.tx, own: self.own }, payload) {
             // There were commits among the entries that expired: nothing that follows can be read either.

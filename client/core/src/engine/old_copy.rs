@@ -12,7 +12,7 @@ use crate::{
         username,
     },
     backup, key_packages,
-    owner::{Owner, Proof},
+    owner::{Owner, Proof, Second},
     store::{self, chats, commits, contacts, outbox, own},
 };
 use waxwing_e2ee::{
@@ -62,7 +62,10 @@ impl Engine {
         self.reach = State::Idle;
         self.interrupt_backup(&Error::OldCopy);
         let (link, name) = (self.link.clone(), username(&self.own.username)?);
-        let owner = Owner::prove(&link, &name, &Proof::Password(password.clone()), &|_| {}).await?;
+        // The server may know the device still: then it needs no code.
+        let second = Second::Device { device: self.own.device, key: self.own.authentication_key.clone() };
+        let proof = Proof::Password { password: password.clone(), second };
+        let owner = Owner::prove(&link, &name, &proof, &|_| {}).await?;
         let known = store::own::verified_list(&self.own)?;
         let pinned = IdentityPublicKey::from_der(&self.own.identity_key);
         let pinned = pinned.map_err(|error| Error::Storage(error.to_string()))?;

@@ -424,7 +424,10 @@ impl Engine {
             _ if is_commit => self.commit_refused(chat, number, &refusal)?,
             _ => {
                 lane.reseal(number);
-                let error = Error::Refused(refusal.to_string());
+                let error = match refusal.code {
+                    ErrorCode::NobodyThere => Error::NobodyThere,
+                    _ => Error::Refused(refusal.to_string()),
+                };
                 let failed = store::in_transaction(&mut self.db, |tx| {
                     outbox::take(tx, chat, number)?.map(|position| fail(tx, position, &error)).transpose()
                 })?;

@@ -7,8 +7,7 @@ use crate::{
     cli::{LogInArgs, Options, Remember, SignUpArgs, parse_link},
     command::backup,
     output::{self, print, print_json},
-    password,
-    prompt::{self, Spinner},
+    password, prompt,
     rpc::backup::RestoredObject,
     sanitise::{Breaks, sanitise},
 };
@@ -28,7 +27,8 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let profile = free_profile(options)?;
     let link = options.required_server()?;
     let username = check_username(&arguments.username)?;
-    let SignUpArgs { name, email, secret, secret_file, invite, device, remember, accept_strangers, .. } = arguments;
+    let SignUpArgs { name, email, secret, secret_file, invite, otp, device, remember, accept_strangers, .. } =
+        arguments;
     if let Some(email) = &email {
         check_email(email).map_err(|reason| Failure::usage(reason, "correct --email or leave it out"))?;
     }
@@ -43,11 +43,24 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let remember = stay_logged_in(options, remember).await?;
 
     let device_name = device.device_name;
-    let request =
-        SignUp { link, username, full_name: name, email, password, admission, device_name, remember, accept_strangers };
-    let spinner = Spinner::new(!options.json);
-    let account = waxwing_core::sign_up(&profile, request, &|step| spinner.step(step)).await?;
-    drop(spinner);
+    let code = otp;
+    let request = SignUp {
+        link,
+        username,
+        full_name: name,
+        email,
+        password,
+        admission,
+        code,
+        device_name,
+        remember,
+        accept_strangers,
+    };
+    let account = prompt::with_code(!options.json, request.code.clone(), async |code, spinner| {
+        let request = SignUp { code, ..request.clone() };
+        waxwing_core::sign_up(&profile, request, &|step| spinner.step(step)).await
+    })
+    .await?;
     if options.json {
         print_json(&SignedUpObject {
             username: &account.username,
@@ -128,11 +141,13 @@ pub(crate) async fn log_in(options: &Options, arguments: LogInArgs) -> Result<()
     };
     let remember = stay_logged_in(options, arguments.remember).await?;
 
-    let spinner = Spinner::new(!options.json);
-    let request =
-        LogIn { link, username, password: password.clone(), device_name: arguments.device.device_name, remember };
-    let account = waxwing_core::log_in(&profile, request, &|step| spinner.step(step)).await?;
-    drop(spinner);
+    let (device_name, code) = (arguments.device.device_name, arguments.otp);
+    let request = LogIn { link, username, password: password.clone(), code, device_name, remember };
+    let account = prompt::with_code(!options.json, request.code.clone(), async |code, spinner| {
+        let request = LogIn { code, ..request.clone() };
+        waxwing_core::log_in(&profile, request, &|step| spinner.step(step)).await
+    })
+    .await?;
     // The device is there, whatever becomes of this.
     let outcome = backup::restore(&profile, Unlock::Password(password), !options.json).await;
     let (username, device) = (account.username.as_str(), account.device.as_str());

@@ -73,7 +73,6 @@ impl Form {
         let password = prompt::new_password(known).await?;
         let remember = prompt::confirm("Stay logged in on this device?", true).await?;
 
-        let spinner = Spinner::new(true);
         let wanted = SignUp {
             link,
             username,
@@ -81,12 +80,16 @@ impl Form {
             email,
             password: password.clone(),
             admission,
+            code: None,
             device_name: None,
             remember,
             accept_strangers: false,
         };
-        let account = waxwing_core::sign_up(profile, wanted, &|step| spinner.step(step)).await?;
-        drop(spinner);
+        let account = prompt::with_code(true, None, async |code, spinner| {
+            let wanted = SignUp { code, ..wanted.clone() };
+            waxwing_core::sign_up(profile, wanted, &|step| spinner.step(step)).await
+        })
+        .await?;
         say(&format!("Welcome, {}. {}", account.username, output::remembered_words(&account.remembered)));
         confirm_recovery_code(&account.recovery_code).await?;
         Ok(Some(password))
@@ -98,10 +101,12 @@ impl Form {
         let password = prompt::secret("Password").await?;
         let remember = prompt::confirm("Stay logged in on this device?", true).await?;
 
-        let spinner = Spinner::new(true);
-        let wanted = LogIn { link, username, password: password.clone(), device_name: None, remember };
-        let account = waxwing_core::log_in(profile, wanted, &|step| spinner.step(step)).await?;
-        drop(spinner);
+        let wanted = LogIn { link, username, password: password.clone(), code: None, device_name: None, remember };
+        let account = prompt::with_code(true, None, async |code, spinner| {
+            let wanted = LogIn { code, ..wanted.clone() };
+            waxwing_core::log_in(profile, wanted, &|step| spinner.step(step)).await
+        })
+        .await?;
         say(&format!("Logged in as {}. {}", account.username, output::remembered_words(&account.remembered)));
         let outcome = backup::restore(profile, Unlock::Password(password.clone()), true).await;
         say(&backup::restored_words(&outcome));

@@ -54,6 +54,7 @@ impl Policy {
             "limits.key_packages_of_one" => Some(&mut limits.key_packages_of_one),
             "limits.messages" => Some(&mut limits.messages),
             "limits.upload_kib" => Some(&mut limits.upload_kib),
+            "limits.codes" => Some(&mut limits.codes),
             _ => None,
         };
         if let Some(rate) = rate {
@@ -108,6 +109,7 @@ impl Policy {
             key_packages_of_one = rate(limits.key_packages_of_one),
             messages = rate(limits.messages),
             upload_kib = rate(limits.upload_kib),
+            codes = rate(limits.codes),
             per_account = sessions.per_account,
             per_address = sessions.per_address,
             lifetime_days = sessions.lifetime_days,

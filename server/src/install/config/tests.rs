@@ -9,6 +9,47 @@ fn policy() -> Policy {
     policy
 }
 
+fn mail() -> Mail {
+    Mail {
+        codes_for: CodesFor::NewDevice,
+        domains: vec!["example.org".into()],
+        host: "mail.example.org".into(),
+        email: "waxwing@example.org".into(),
+        password_file: "/run/secrets/a \"quoted\" file".into(),
+        ..Mail::default()
+    }
+}
+
+#[test]
+fn codes_need_a_mail_server_and_a_private_way_to_it() {
+    let mut config = Config { mail: mail(), ..Config::default() };
+    config.validate().unwrap();
+    config.set("smtp.tls", "off").unwrap();
+    assert!(config.validate().unwrap_err().contains("could read the codes"));
+    config.set("smtp.host", "127.0.0.1").unwrap();
+    config.validate().unwrap();
+    config.set("smtp.host", "").unwrap();
+    assert!(config.validate().unwrap_err().contains("smtp.host"));
+    for (setting, wrong) in
+        [("codes.digits", "5"), ("codes.digits", "9"), ("codes.domains", "a b"), ("smtp.tls", "ssl")]
+    {
+        assert!(config.set(setting, wrong).is_err(), "{setting} {wrong}");
+    }
+}
+
+#[test]
+fn mail_settings_are_also_read_from_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("host");
+    std::fs::write(&file, "mail.example.org\n").unwrap();
+    let mut config = Config::default();
+    let path = file.to_str().unwrap().to_owned();
+    config.apply_environment(|name| (name == "SMTP_HOST_FILE").then(|| path.clone())).unwrap();
+    assert_eq!(config.mail.host, "mail.example.org");
+    let gone = config.apply_environment(|name| (name == "SMTP_PORT_FILE").then(|| "/no/such".to_owned()));
+    assert!(gone.unwrap_err().to_string().contains("/no/such"));
+}
+
 fn mysql() -> Config {
     let mysql = MysqlSettings {
         host: "db.example".into(),
@@ -25,10 +66,13 @@ fn mysql() -> Config {
         backup_quota_mib: 64,
         members_limit: 30,
         default_room: Some("general".parse().unwrap()),
+        relay_only: YesNo::Yes,
+        in_memory: YesNo::No,
         log_format: LogFormat::Json,
         log_level: LogLevel::Debug,
         open_to_the_world: YesNo::Yes,
         policy: policy(),
+        mail: mail(),
         database: Database::Mysql,
         mysql,
         ..Config::default()

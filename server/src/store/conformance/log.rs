@@ -1,7 +1,7 @@
 //! The log: order, contiguity, idempotence, reading, deleting.
 
 use super::{FreshDatabase, Published, START_MS, Stage, device_id, handshake, message};
-use crate::store::{AppendBody, AppendOutcome};
+use crate::store::{Append, AppendBody, AppendOutcome};
 use waxwing_protocol::{
     ConversationHead, ConversationId, Entry, EntryBody,
     limits::{PAGE_BYTES, PAGE_ENTRIES, PAYLOAD},
@@ -362,4 +362,24 @@ pub async fn everything_survives_reopening(database: &dyn FreshDatabase) {
     stage.store.acknowledge(alice.device, id, 3).await.unwrap();
     assert_eq!(stage.seqs(bob.device, id, 0).await, [3]);
     assert_eq!(stage.send(alice.device, id, 3, 2).await, accepted(4));
+}
+
+/// A message for who is connected has its place and its answer, but nothing of it is kept.
+pub async fn what_only_passes_through_is_not_kept(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    let audience = stage.store.audience(alice.device, id).await.unwrap().unwrap();
+    assert_eq!((audience.sent, audience.devices), (0, vec![bob.device]));
+    let passing =
+        Append { body: AppendBody::Passing(b"of the moment".to_vec().into()), ..message(alice.device, id, 1, 1) };
+    let stored = stage.store.append(passing.clone()).await.unwrap();
+    assert_eq!(stage.store.append(passing).await.unwrap(), stored);
+    assert!(matches!(stage.send(alice.device, id, 2, 1).await, AppendOutcome::Accepted { seq: 3, .. }));
+    let page = stage.store.fetch(bob.device, id, 1).await.unwrap().unwrap();
+    let bodies: Vec<_> = page.entries.into_iter().map(|entry| entry.body).collect();
+    let kept = EntryBody::Application(b"message 2".to_vec().into());
+    assert_eq!(bodies, [EntryBody::Application(Vec::new().into()), kept]);
+    let audience = stage.store.audience(alice.device, id).await.unwrap().unwrap();
+    assert_eq!(audience.sent, 2);
+    assert_eq!(stage.store.audience(device_id(99), id).await.unwrap(), None);
 }

@@ -129,11 +129,14 @@ pub async fn invites_are_listed_and_revoked(database: &dyn FreshDatabase) {
         let invite = NewInvite { code_hash, uses: number.into(), expires_ms, note, now_ms };
         stage.store.create_invite(invite).await.unwrap();
     }
+    let invited = async |number: u8, now_ms| stage.store.is_invited([number; 32], now_ms).await.unwrap();
+    assert!(invited(2, START_MS + 49).await && !invited(2, START_MS + 50).await);
+    assert!(invited(1, u64::from(u32::MAX)).await && !invited(4, START_MS).await);
     let mut used = new_account("alice", 1);
     used.invite = Some([3; 32]);
     assert!(matches!(stage.store.create_account(used).await.unwrap(), SignUpOutcome::Created(_)));
     assert!(stage.store.revoke_invite([1; 32]).await.unwrap());
-    assert!(!stage.store.revoke_invite([1; 32]).await.unwrap());
+    assert!(!stage.store.revoke_invite([1; 32]).await.unwrap() && !invited(1, START_MS).await);
     let left = stage.store.invites().await.unwrap().into_iter();
     let left: Vec<_> = left.map(|one| (one.code_hash[0], one.uses_left, one.expires_ms, one.note)).collect();
     assert_eq!(left, [(3, 2, None, "for 3'; --".into()), (2, 2, Some(START_MS + 50), "for 2'; --".into())]);

@@ -56,6 +56,7 @@ impl Database {
         };
         Ok(Some(LoginRecord {
             account: AccountId(row.try_get("id")?),
+            email: row.try_get("email_sealed")?,
             kdf: KdfParameters {
                 salt: row.try_get::<Vec<u8>, _>("kdf_salt")?.into(),
                 memory_kib: cost("kdf_memory_kib")?,
@@ -96,6 +97,18 @@ impl Database {
             .execute(&self.pool)
             .await?;
         Ok(())
+    }
+
+    pub(super) async fn is_invited(&self, code_hash: &[u8; 32], now_ms: u64) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar(
+            "SELECT uses_left FROM invite \
+             WHERE code_hash = ? AND uses_left > 0 AND (expires_ms IS NULL OR expires_ms > ?)",
+        )
+        .bind(&code_hash[..])
+        .bind(signed(now_ms))
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(found.is_some())
     }
 
     pub(super) async fn revoke_invite(&self, code_hash: &[u8; 32]) -> Result<bool, StoreError> {

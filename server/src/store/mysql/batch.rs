@@ -197,7 +197,7 @@ impl<'a> Batch<'a> {
     ) -> Result<(), StoreError> {
         for append in appends {
             let named = match &append.body {
-                AppendBody::Application(_) => continue,
+                AppendBody::Application(_) | AppendBody::Passing(_) => continue,
                 AppendBody::Commit(handshake) => recipients(handshake).unwrap_or_default(),
                 AppendBody::Join(_) => BTreeSet::from([append.device]),
             };
@@ -207,7 +207,7 @@ impl<'a> Batch<'a> {
             // Commits are rare (one a second and conversation), so they may cost a statement each.
             let entered = match &append.body {
                 AppendBody::Commit(handshake) => handshake.roster.as_ref().map_or(&[][..], |roster| &roster.entered),
-                AppendBody::Application(_) | AppendBody::Join(_) => &[],
+                AppendBody::Application(_) | AppendBody::Passing(_) | AppendBody::Join(_) => &[],
             };
             let id = &append.conversation.0[..];
             let mut select = QueryBuilder::<MySql>::new(

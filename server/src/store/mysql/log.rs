@@ -4,7 +4,7 @@ use super::Database;
 use super::conversation::{APPLICATION, COMMIT};
 use super::error::retried;
 use super::row::{bytes, signed, unsigned};
-use crate::store::StoreError;
+use crate::store::{Audience, StoreError};
 use sqlx::{MySql, Transaction};
 use waxwing_protocol::{Bytes, ConversationHead, ConversationId, DeviceId, Entry, EntryBody, Page, limits};
 
@@ -69,6 +69,34 @@ impl Database {
             commits: unsigned(commits, "conversation")?,
             sent: unsigned(sent, "membership")?,
         }))
+    }
+
+    pub(super) async fn audience(
+        &self,
+        device: DeviceId,
+        conversation: ConversationId,
+    ) -> Result<Option<Audience>, StoreError> {
+        let rows: Vec<(i64, Option<Vec<u8>>, Option<i64>)> = sqlx::query_as(
+            "SELECT own.sent, d.id, CAST(d.account = me.account AS SIGNED) FROM membership own \
+             JOIN device me ON me.id = own.device \
+             LEFT JOIN membership m ON m.conversation = own.conversation AND m.device <> own.device \
+             AND m.left_at IS NULL LEFT JOIN device d ON d.id = m.device \
+             WHERE own.conversation = ? AND own.device = ? AND own.left_at IS NULL",
+        )
+        .bind(&conversation.0[..])
+        .bind(&device.0[..])
+        .fetch_all(&self.pool)
+        .await?;
+        let Some((sent, ..)) = rows.first() else { return Ok(None) };
+        let sent = unsigned(*sent, "membership")?;
+        let (mut mine, mut others) = (Vec::new(), Vec::new());
+        for (_, device, own) in &rows {
+            if let Some(device) = device {
+                let device = DeviceId(bytes(device, "membership")?);
+                if *own == Some(1) { mine.push(device) } else { others.push(device) }
+            }
+        }
+        Ok(Some(Audience { sent, devices: if others.is_empty() { mine } else { others } }))
     }
 
     pub(super) async fn heads(

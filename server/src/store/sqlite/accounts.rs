@@ -15,13 +15,7 @@ impl Batch<'_> {
     /// See [`crate::store::Store::create_account`]. The invite comes first: without one, nobody learns who is here.
     pub(super) fn create_account(&mut self, new: &NewAccount) -> Result<SignUpOutcome, StoreError> {
         if let Some(code_hash) = &new.invite {
-            let valid = self
-                .statement(
-                    "SELECT 1 FROM invite
-                     WHERE code_hash = ?1 AND uses_left > 0 AND (expires_ms IS NULL OR expires_ms > ?2)",
-                )?
-                .exists(params![code_hash, new.now_ms])?;
-            if !valid {
+            if !is_invited(self.connection, code_hash, new.now_ms)? {
                 return Ok(SignUpOutcome::BadInvite);
             }
         }
@@ -87,6 +81,15 @@ impl Batch<'_> {
     }
 }
 
+/// See [`crate::store::Store::is_invited`].
+pub(super) fn is_invited(connection: &Connection, code_hash: &[u8; 32], now_ms: u64) -> Result<bool, StoreError> {
+    let mut find = connection.prepare_cached(
+        "SELECT 1 FROM invite
+         WHERE code_hash = ?1 AND uses_left > 0 AND (expires_ms IS NULL OR expires_ms > ?2)",
+    )?;
+    Ok(find.exists(params![code_hash, now_ms])?)
+}
+
 /// See [`crate::store::OperatorStore::invites`].
 pub(super) fn invites(connection: &Connection) -> Result<Vec<InviteSummary>, StoreError> {
     let mut select = connection.prepare_cached(
@@ -108,13 +111,14 @@ pub(super) fn invites(connection: &Connection) -> Result<Vec<InviteSummary>, Sto
 pub(super) fn login_record(connection: &Connection, username: &Username) -> Result<Option<LoginRecord>, StoreError> {
     let mut find = connection.prepare_cached(
         "SELECT identity_key, device_list, backup_key, rotations, id, kdf_salt, kdf_memory_kib, kdf_iterations, kdf_parallelism,
-         password_hash, recovery_hash, vault, password_wrap, recovery_wrap, disabled_ms
+         password_hash, recovery_hash, vault, password_wrap, recovery_wrap, disabled_ms, email
          FROM account WHERE username = ?1 AND deleted_ms IS NULL",
     )?;
     let found = find.query_row([username.as_str()], |row| {
         Ok(LoginRecord {
             record: public_record(username, row)?,
             account: AccountId(row.get(4)?),
+            email: row.get(15)?,
             kdf: KdfParameters {
                 salt: row.get::<_, Vec<u8>>(5)?.into(),
                 memory_kib: row.get(6)?,

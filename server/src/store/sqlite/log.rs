@@ -5,7 +5,7 @@
 
 use super::batch::{Announcement, Batch, delete, oldest, place};
 use super::rooms::RosterChange;
-use crate::store::{Append, AppendBody, AppendOutcome, StoreError};
+use crate::store::{Append, AppendBody, AppendOutcome, Audience, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
 use waxwing_protocol::{
     Bytes, ConversationHead, ConversationId, DeviceId, Entry, EntryBody, Page,
@@ -65,7 +65,7 @@ impl Batch<'_> {
         };
 
         let (seq, time_ms) = (head + 1, append.now_ms);
-        self.insert_entry(conversation, seq, time_ms, is_commit, (sender, append.number), payload)?;
+        self.insert_entry(conversation, seq, time_ms, is_commit, (sender, append.number), append.body.kept())?;
         self.statement(
             "INSERT OR REPLACE INTO sent (conversation, device, slot, number, seq, time_ms) VALUES (?1,?2,?3,?4,?5,?6)",
         )?
@@ -275,6 +275,30 @@ pub(super) fn fetch(
         page.entries.push(entry);
     }
     Ok(Some(page))
+}
+
+/// See [`crate::store::Store::audience`].
+pub(super) fn audience(
+    connection: &Connection,
+    device: DeviceId,
+    conversation: ConversationId,
+) -> Result<Option<Audience>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT own.sent, d.public_id, d.account = me.account FROM conversation c
+         JOIN device me ON me.public_id = ?2 JOIN member own ON own.conversation = c.id AND own.device = me.id
+         LEFT JOIN member m ON m.conversation = c.id AND m.device != me.id AND m.left_at IS NULL
+         LEFT JOIN device d ON d.id = m.device
+         WHERE c.public_id = ?1 AND own.left_at IS NULL",
+    )?;
+    let mut rows = select.query(params![conversation.0, device.0])?;
+    let (mut sent, mut mine, mut others) = (None, Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        sent = Some(row.get(0)?);
+        if let Some(device) = row.get::<_, Option<[u8; 16]>>(1)?.map(DeviceId) {
+            if row.get(2)? { mine.push(device) } else { others.push(device) }
+        }
+    }
+    Ok(sent.map(|sent| Audience { sent, devices: if others.is_empty() { mine } else { others } }))
 }
 
 /// See [`crate::store::Store::heads`].

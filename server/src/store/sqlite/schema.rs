@@ -9,7 +9,7 @@ use std::{
     fs::{File, OpenOptions, Permissions, TryLockError},
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 use waxwing_protocol::Incarnation;
@@ -92,6 +92,12 @@ pub fn migrate(path: &Path) -> Result<MigrationReport, OpenError> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let from = version(&connection)?;
     write_durably(&connection)?;
+    step(&mut connection, from)?;
+    Ok(MigrationReport { from, to: MIGRATIONS.len() })
+}
+
+/// Runs the steps behind version `from`.
+fn step(connection: &mut Connection, from: usize) -> Result<(), OpenError> {
     // A table is changed by making it anew, during which others refer to nothing. What counts is how it ends.
     connection.execute_batch("PRAGMA foreign_keys = OFF")?;
     for ((_, sql), to) in MIGRATIONS.iter().zip(1_usize..).skip(from) {
@@ -109,7 +115,23 @@ pub fn migrate(path: &Path) -> Result<MigrationReport, OpenError> {
     let mut incarnation = [0; 16];
     getrandom::fill(&mut incarnation).map_err(|error| OpenError::Io(io::Error::other(error)))?;
     connection.execute("INSERT OR IGNORE INTO server (id, incarnation) VALUES (1, ?1)", [incarnation])?;
-    Ok(MigrationReport { from, to: MIGRATIONS.len() })
+    Ok(())
+}
+
+/// A new database in this process's memory, which goes with its last connection: its name, its first connection, and its
+/// incarnation.
+pub(super) fn in_memory() -> Result<(PathBuf, Connection, Incarnation), OpenError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| OpenError::Io(io::Error::other(error)))?;
+    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    // SQLite's file system in memory; the slash lets the connections of the process share it.
+    let path = PathBuf::from(format!("file:/waxwing-{name}?vfs=memdb"));
+    let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    write_durably(&connection)?;
+    step(&mut connection, 0)?;
+    connection.execute_batch("PRAGMA foreign_keys = ON")?;
+    let incarnation = connection.query_row("SELECT incarnation FROM server", [], |row| row.get(0))?;
+    Ok((path, connection, Incarnation(incarnation)))
 }
 
 /// What [`migrate`] would do: the schema's version and the names of the steps that are missing. Changes nothing.
@@ -145,7 +167,9 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, rusqlite::Error> {
-    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let in_memory = path.to_str().is_some_and(|path| path.starts_with("file:/waxwing-"));
+    let uri = if in_memory { OpenFlags::SQLITE_OPEN_URI } else { OpenFlags::empty() };
+    let connection = Connection::open_with_flags(path, access | uri | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     // First, since SQLCipher would write to stderr.
     connection.execute_batch("PRAGMA cipher_log_level = NONE; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF")?;
     connection.busy_timeout(Duration::from_secs(5))?;

@@ -78,7 +78,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread; it keeps `lock` as long as the connection.
-    pub(super) fn start(connection: Connection, lock: Lock, publish: Arc<dyn Publish>) -> io::Result<Self> {
+    pub(super) fn start(connection: Connection, lock: Option<Lock>, publish: Arc<dyn Publish>) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (alive, running) = watch::channel(());
         thread::Builder::new().name("store-writer".to_owned()).spawn(move || {

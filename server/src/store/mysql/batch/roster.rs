@@ -18,7 +18,7 @@ pub(super) struct RosterChange {
 fn roster(append: &Append) -> Option<&Roster> {
     match &append.body {
         AppendBody::Commit(handshake) => handshake.roster.as_ref(),
-        AppendBody::Application(_) | AppendBody::Join(_) => None,
+        AppendBody::Application(_) | AppendBody::Passing(_) | AppendBody::Join(_) => None,
     }
 }
 

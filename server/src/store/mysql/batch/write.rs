@@ -128,10 +128,10 @@ impl Batch<'_> {
             let Accepted { append, seq, .. } = accepted;
             row.push_bind(&append.conversation.0[..]).push_bind(signed(*seq)).push_bind(&append.device.0[..]);
             row.push_bind(signed(append.number)).push_bind(match &append.body {
-                AppendBody::Application(_) => APPLICATION,
+                AppendBody::Application(_) | AppendBody::Passing(_) => APPLICATION,
                 AppendBody::Commit(_) | AppendBody::Join(_) => COMMIT,
             });
-            let payload = accepted.payload().as_ref();
+            let payload = append.body.kept().as_ref();
             row.push_bind(signed(append.now_ms)).push_bind(length(payload)).push_bind(payload);
         });
         entries.build().execute(&mut **transaction).await?;
@@ -157,7 +157,7 @@ impl Batch<'_> {
         for accepted in &self.accepted {
             let payload = accepted.payload().clone();
             let body = match &accepted.append.body {
-                AppendBody::Application(_) => EntryBody::Application(payload),
+                AppendBody::Application(_) | AppendBody::Passing(_) => EntryBody::Application(payload),
                 AppendBody::Commit(_) | AppendBody::Join(_) => EntryBody::Commit(payload),
             };
             let entry = Entry { seq: accepted.seq, time_ms: accepted.append.now_ms, body };
