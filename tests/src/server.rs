@@ -237,14 +237,6 @@ impl Server {
         self.folder().join("waxwing.db")
     }
 
-    /// SIGHUP.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub fn hang_up(&self) -> Result<()> {
-        self.running.as_ref().context("it does not run")?.hang_up()
-    }
-
     /// Waits until it has logged a line that contains this.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use super::known::{Known, Purpose, quote};
 use crate::{
     output::{
         ENROLLED_ANEW, SERVER_KEY_REPLACED, additions, announcement, failure, formatted, mark, notice, time_of_day,
-        told_by, words,
+        told_by,
     },
     sanitise::{Breaks, preview, sanitise},
 };
