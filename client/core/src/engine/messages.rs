@@ -166,22 +166,27 @@ impl Engine {
 
     /// Tells the others what the user has read, unless the user does not want that.
     pub(super) fn queue_read_receipts(&mut self) -> Result<(), Error> {
-        let owing = store::in_transaction(&mut self.db, |tx| {
-            let owing = chats::owing_read_receipts(tx)?;
+        let told = store::in_transaction(&mut self.db, |tx| {
+            let mut told = Vec::new();
             let wanted = super::settings::is_on(tx, super::settings::READ_RECEIPTS)?;
-            for (chat, read) in &owing {
-                chats::set_read_receipted(tx, *chat, *read)?;
-                if wanted && !super::settings::is_quiet(tx, *chat)? {
-                    let body = Body::Read { read: *read };
+            for (chat, read) in chats::owing_read_receipts(tx)? {
+                if super::settings::is_quiet(tx, chat)? {
+                    // Once it is accepted they are told.
+                    continue;
+                }
+                chats::set_read_receipted(tx, chat, read)?;
+                if wanted {
+                    let body = Body::Read { read };
                     let receipt =
                         content::Content { id: new_id(), sent_at_ms: now_ms(), body, seen: None, lifetime: None };
                     let receipt = content::encode(&receipt).map_err(|error| Error::BadInput(error.to_string()))?;
-                    outbox::push(tx, *chat, &receipt, None)?;
+                    outbox::push(tx, chat, &receipt, None)?;
+                    told.push(chat);
                 }
             }
-            Ok::<_, Error>(owing)
+            Ok::<_, Error>(told)
         })?;
-        self.dirty.extend(owing.into_iter().map(|(chat, _)| chat));
+        self.dirty.extend(told);
         Ok(())
     }
 }

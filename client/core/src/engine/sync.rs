@@ -118,9 +118,16 @@ pub(super) enum Effect {
 pub(super) fn apply(tx: &Database, sync: Sync) -> Result<Effect, Error> {
     match sync {
         Sync::Read { conversation, era, seq } => {
+            let row = chats::by_conversation(tx, &conversation)?;
+            if let Some(row) = &row
+                && super::settings::is_request(tx, &row.name)?
+            {
+                // A device that got it from the backup takes it for read; nobody has seen it.
+                return Ok(Effect::None);
+            }
             chats::read_elsewhere(tx, &conversation, u64::from(era), seq)?;
             messages::begin_expiry(tx, now_ms())?;
-            if let Some(row) = chats::by_conversation(tx, &conversation)? {
+            if let Some(row) = row {
                 return Ok(Effect::ChatChanged(row.name));
             }
         }
