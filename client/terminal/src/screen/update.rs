@@ -1,6 +1,8 @@
 //! How the model changes: from what was pressed, what happened and what was answered to a new state, and to what has to
 //! be done about it. It does nothing itself, so that all of it is tested without a terminal and without a profile.
 
+mod answers;
+mod chats;
 mod commands;
 mod events;
 mod input;
@@ -12,21 +14,18 @@ pub(super) use overlays::{Destination, USUAL};
 
 use super::{
     composer::Composer,
-    model::{Hit, Model, Overlay, PASSING, Purpose, Toast},
-    window::{Anchor, Key, PAGE, Wanted, key},
+    model::{Hit, Model, PASSING, Purpose, Toast},
+    window::{Anchor, Key, Wanted},
 };
 use crate::{
     group_commands::{Done, GroupTyped},
     rpc::trust::IdentityObject,
 };
 use crossterm::event::{KeyEvent, MouseEvent};
-use waxwing_core::{Chat, ChatKind, Event, Message};
+use waxwing_core::{Chat, Event, Message};
 
 /// Others are told again after so many milliseconds that one is typing.
 const TOLD_TYPING: u64 = 3_000;
-
-/// Chats whose messages stay in memory.
-const WINDOWS: usize = 12;
 
 /// Something that changes the model.
 #[derive(Debug)]
@@ -278,154 +277,6 @@ impl Model {
         effects
     }
 
-    fn answer(&mut self, answer: Answer) -> Vec<Effect> {
-        match answer {
-            Answer::Chats(Ok(chats)) => self.list(chats),
-            Answer::Chats(Err(words)) | Answer::Failed(words) => self.complain(words),
-            Answer::Said(words) => {
-                self.say(words);
-                return vec![Effect::Chats];
-            }
-            Answer::Accepted(chat) => {
-                let wanted = self.windows.get_mut(&chat).and_then(|window| window.want(Wanted::Newest));
-                let page = wanted.map(|wanted| Effect::Page { chat, wanted });
-                return [Effect::Chats].into_iter().chain(page).collect();
-            }
-            Answer::Found { title, done } => self.found(&title, done),
-            Answer::Grouped { chat, done } => return self.grouped(&chat, done),
-            Answer::Written(message) => return self.message(message),
-            Answer::Done => {}
-            Answer::Page { chat, wanted, page } => return self.page(&chat, &wanted, page),
-            Answer::Queued { chat, done: Ok(message), .. } => {
-                if self.open.as_ref() != Some(&chat) {
-                    self.say(format!("sent to {}", super::safe(&chat)));
-                }
-                return self.message(message);
-            }
-            Answer::Queued { chat, text, done: Err(words) } => {
-                self.complain(words);
-                self.give_back(&chat, text);
-            }
-            Answer::Opened { text: Some(text), done: Ok(chat), .. } => {
-                return vec![Effect::Queue { chat, text, reply_to: None }];
-            }
-            Answer::Opened { text: Some(text), done: Err((_, true)), name } => {
-                // The name is checked when the message goes out.
-                return vec![Effect::Queue { chat: name, text, reply_to: None }];
-            }
-            Answer::Opened { text: Some(text), done: Err((words, false)), name } => {
-                self.complain(words);
-                let open = self.open.clone().unwrap_or_default();
-                self.give_back(&open, format!("/msg {name} {text}"));
-            }
-            Answer::Opened { text: None, done, name } => return self.opened(&name, done),
-            Answer::Identity { name, done } => match done {
-                Ok(identity) => {
-                    if let Some(Overlay::Verify { name: shown, identity: there }) = &mut self.overlay
-                        && *shown == name
-                    {
-                        *there = Some(Box::new(identity.clone()));
-                    }
-                    self.identities.insert(name, identity);
-                }
-                Err(words) => {
-                    if matches!(&self.overlay, Some(Overlay::Verify { name: shown, .. }) if *shown == name) {
-                        self.overlay = None;
-                        self.complain(words);
-                    }
-                }
-            },
-        }
-        Vec::new()
-    }
-
-    /// The list of chats as the profile has it. What is open stays in it, even where nobody wrote yet.
-    fn list(&mut self, chats: Vec<Chat>) {
-        self.chats = chats;
-        if let Some(open) = self.open.clone()
-            && self.entry(&open).is_none()
-        {
-            self.chats.insert(0, nobody_wrote(&open));
-        }
-    }
-
-    fn page(&mut self, chat: &str, wanted: &Wanted, page: Result<Page, String>) -> Vec<Effect> {
-        let unread = self.entry(chat).map_or(0, |entry| entry.unread);
-        let (me, open) = (self.me.clone(), self.open.as_deref() == Some(chat));
-        let Some(window) = self.windows.get_mut(chat) else { return Vec::new() };
-        match page {
-            Ok((messages, first, last)) => {
-                let begins = !window.loaded;
-                window.arrived(wanted, messages, first, last);
-                if begins && unread > 0 {
-                    let mut others = window.messages.iter().rev().filter(|message| message.from != me);
-                    window.new_from = usize::try_from(unread - 1).ok().and_then(|unread| others.nth(unread)).map(key);
-                    if open {
-                        self.show_from_new(chat);
-                    }
-                }
-            }
-            Err(words) => {
-                window.failed(wanted);
-                self.complain(words);
-            }
-        }
-        self.search_on()
-    }
-
-    /// Where more is new than fits, reading begins with the first of it.
-    fn show_from_new(&mut self, chat: &str) {
-        let Some(window) = self.windows.get(chat) else { return };
-        let Some(new) = window.new_from.clone() else { return };
-        let Some(index) = window.position(&new) else { return };
-        let shown = self.rows_shown(window).iter().find_map(|(at, _)| *at);
-        if shown.is_some_and(|first| index <= first)
-            && let Some(window) = self.windows.get_mut(chat)
-        {
-            window.anchor = Anchor::Top(new);
-        }
-    }
-
-    fn opened(&mut self, name: &str, done: Result<String, (String, bool)>) -> Vec<Effect> {
-        match done {
-            Ok(_)
-                if !self.identities.contains_key(name) && name != self.me && ChatKind::of(name) == ChatKind::Direct =>
-            {
-                vec![Effect::Identity(name.to_owned())]
-            }
-            Ok(_) => Vec::new(),
-            Err((words, true)) => {
-                self.complain(words);
-                Vec::new()
-            }
-            // There is nobody of that name.
-            Err((words, false)) => {
-                self.complain(words);
-                let typed = self.composer.put_aside();
-                self.windows.remove(name);
-                self.chats.retain(|entry| entry.name != name || entry.last.is_some());
-                self.open = None;
-                let next = self.chats.first().map(|entry| entry.name.clone());
-                let effects = next.map(|next| self.open_chat(&next)).unwrap_or_default();
-                if self.composer.is_empty() {
-                    self.composer.set(typed);
-                }
-                effects
-            }
-        }
-    }
-
-    /// What could not be queued goes back to where it was typed, unless something else is being typed there.
-    fn give_back(&mut self, chat: &str, text: String) {
-        if self.open.as_deref() == Some(chat) || self.open.is_none() {
-            if self.composer.is_empty() {
-                self.composer.set(text);
-            }
-        } else {
-            self.drafts.entry(chat.to_owned()).or_insert(text);
-        }
-    }
-
     /// Says something in passing.
     pub(super) fn say(&mut self, words: String) {
         self.toast = Some(Toast { words, grave: false, until: self.now + PASSING });
@@ -434,157 +285,6 @@ impl Model {
     pub(super) fn complain(&mut self, words: String) {
         self.toast = Some(Toast { words, grave: true, until: self.now + 2 * PASSING });
     }
-
-    /// Goes to a chat; one that is not in the list is one that is to begin.
-    pub(super) fn open_chat(&mut self, name: &str) -> Vec<Effect> {
-        self.overlay = None;
-        self.selected = None;
-        self.deleting = None;
-        self.completion = None;
-        if self.open.as_deref() == Some(name) {
-            return Vec::new();
-        }
-        self.toast.take_if(|toast| !toast.grave);
-        let mut effects = self.leave_chat();
-        self.open = Some(name.to_owned());
-        let kept = self.entry(name).and_then(|entry| entry.draft.clone());
-        self.composer.set(self.drafts.remove(name).or(kept).unwrap_or_default());
-        if self.entry(name).is_none() {
-            self.chats.insert(0, nobody_wrote(name));
-        }
-        let begun = self.entry(name).is_some_and(|entry| entry.last.is_some());
-        if !begun {
-            effects.push(Effect::Open { name: name.to_owned(), text: None });
-        }
-        let window = self.windows.entry(name.to_owned()).or_default();
-        if !window.loaded {
-            effects.extend(window.want(Wanted::Newest).map(|wanted| Effect::Page { chat: name.to_owned(), wanted }));
-        }
-        if begun && name != self.me && ChatKind::of(name) == ChatKind::Direct {
-            effects.push(Effect::Identity(name.to_owned()));
-        }
-        effects
-    }
-
-    /// What was typed stays as a draft, which the profile keeps; of the messages a page stays.
-    pub(super) fn leave_chat(&mut self) -> Vec<Effect> {
-        let Some(left) = self.open.take() else { return Vec::new() };
-        let changing = matches!(std::mem::take(&mut self.purpose), Purpose::Edit(_));
-        // The new text of a message is no draft of another one.
-        let draft = Some(self.composer.put_aside()).filter(|draft| !draft.trim().is_empty() && !changing);
-        let mut effects = Vec::new();
-        if let Some(entry) = self.entry_mut(&left)
-            && entry.draft != draft
-        {
-            entry.draft.clone_from(&draft);
-            effects.push(Effect::SetDraft { chat: left.clone(), draft: draft.clone() });
-        }
-        if let Some(draft) = draft {
-            self.drafts.insert(left.clone(), draft);
-        }
-        let read = self.entry(&left).is_none_or(|entry| entry.unread == 0);
-        if let Some(window) = self.windows.get_mut(&left) {
-            if read {
-                window.new_from = None;
-            }
-            let excess = window.messages.len().saturating_sub(PAGE);
-            if window.anchor == Anchor::End && excess > 0 && window.last {
-                window.messages.drain(..excess);
-                window.first = false;
-            }
-        }
-        if self.windows.len() > WINDOWS {
-            self.windows.retain(|name, window| *name == left || window.anchor != Anchor::End);
-            if self.windows.len() > WINDOWS {
-                self.windows.clear();
-            }
-        }
-        effects
-    }
-
-    /// Goes to a message, wherever it is.
-    pub(super) fn go_to(&mut self, chat: &str, message: Key) -> Vec<Effect> {
-        let mut effects = self.open_chat(chat);
-        self.overlay = None;
-        self.selected = Some(message.clone());
-        match self.window().and_then(|window| window.position(&message)) {
-            Some(index) => self.reveal(index),
-            None => {
-                let name = chat.to_owned();
-                let Some(window) = self.window_mut() else { return effects };
-                let wanted = window.want(Wanted::Around(message));
-                effects.extend(wanted.map(|wanted| Effect::Page { chat: name, wanted }));
-            }
-        }
-        effects
-    }
-
-    /// What a command about groups says stands in the chat; where it leads is gone to.
-    fn grouped(&mut self, chat: &str, done: Done) -> Vec<Effect> {
-        let now = self.now;
-        let mut effects = vec![Effect::Chats];
-        if let Some(window) = self.windows.get_mut(chat) {
-            for line in &done.lines {
-                window.note(line.clone(), false, now);
-            }
-        } else if let Some(line) = done.lines.first() {
-            self.say(line.clone());
-        }
-        if done.left && self.open.as_deref() == Some(chat) {
-            self.leave_chat();
-            self.chats.retain(|entry| entry.name != chat);
-            self.windows.remove(chat);
-            let next = self.chats.first().map(|entry| entry.name.clone());
-            effects.extend(next.map(|next| self.open_chat(&next)).unwrap_or_default());
-        }
-        if let Some(chat) = done.go_to {
-            effects.extend(self.open_chat(&chat));
-        }
-        effects
-    }
-
-    fn found(&mut self, wanted: &str, done: Result<Vec<Hit>, String>) {
-        let Some(Overlay::Found { title, hits, .. }) = &mut self.overlay else { return };
-        if title != wanted {
-            return;
-        }
-        match done {
-            Ok(found) => *hits = Some(found),
-            Err(words) => {
-                self.overlay = None;
-                self.complain(words);
-            }
-        }
-    }
-
-    /// Shows the newest messages of the open chat.
-    pub(super) fn to_the_end(&mut self) -> Vec<Effect> {
-        let Some(chat) = self.open.clone() else { return Vec::new() };
-        let Some(window) = self.window_mut() else { return Vec::new() };
-        window.anchor = Anchor::End;
-        if window.last || !window.loaded {
-            return Vec::new();
-        }
-        window.want(Wanted::Newest).map(|wanted| Effect::Page { chat, wanted }).into_iter().collect()
-    }
-
-    fn look_again(&mut self) -> Vec<Effect> {
-        let mut effects = vec![Effect::Chats];
-        let open = self.open.clone();
-        // The others are read again when they are opened.
-        self.windows.retain(|name, _| Some(name) == open.as_ref());
-        if let Some((chat, window)) = open.zip(self.window_mut())
-            && window.last
-        {
-            effects.extend(window.want(Wanted::Newest).map(|wanted| Effect::Page { chat, wanted }));
-        }
-        effects
-    }
-}
-
-/// A chat in which nobody wrote yet.
-fn nobody_wrote(name: &str) -> Chat {
-    Chat { name: name.to_owned(), ..Chat::default() }
 }
 
 /// A line to type in that lies on top.

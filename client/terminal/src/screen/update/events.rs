@@ -1,6 +1,6 @@
 //! What happens: messages, marks, the connection, and what is told of identities and devices.
 
-use super::Effect;
+use super::{Effect, chats::nobody_wrote};
 use crate::{
     news::News,
     output::words,
@@ -9,7 +9,7 @@ use crate::{
         model::{Link, Model},
         safe,
         settings::Notify,
-        window::{Anchor, Wanted, key},
+        window::{Anchor, PAGE, Wanted, key},
     },
 };
 use waxwing_core::{Connection, Event, Message, MessageId, MessageState};
@@ -147,7 +147,7 @@ impl Model {
         let known = self.chats.iter().position(|entry| entry.name == message.chat);
         let mut entry = match known {
             Some(at) => self.chats.remove(at),
-            None => super::nobody_wrote(&message.chat),
+            None => nobody_wrote(&message.chat),
         };
         // An own message is told twice: by the answer, and as an event.
         if entry.last.as_ref().is_none_or(|last| key(last) != key(message)) {
@@ -196,7 +196,7 @@ impl Model {
         self.windows.retain(|name, _| Some(name) == open.as_ref());
         let Some((chat, window)) = open.zip(self.window_mut()) else { return Vec::new() };
         // Whoever reads further back finds them when scrolling.
-        let short = window.messages.len() < super::PAGE && window.loading.is_none();
+        let short = window.messages.len() < PAGE && window.loading.is_none();
         window.first = false;
         let wanted = if short { window.want(Wanted::Newest) } else { None };
         wanted.map(|wanted| Effect::Page { chat, wanted }).into_iter().collect()

@@ -3,7 +3,7 @@ use crate::screen::{
     keys::KeyTable,
     model::Link,
     settings::{ScreenTable, Settings},
-    window::{Window, tests::message},
+    window::{Window, key, tests::message},
 };
 use crossterm::event::{KeyCode, KeyModifiers, MouseButton, MouseEventKind};
 use jiff::tz::TimeZone;
