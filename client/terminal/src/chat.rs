@@ -28,7 +28,7 @@ use crate::{
 };
 use conversation::{Conversation, Style};
 use jiff::tz::TimeZone;
-use line::{Keyed, LineScreen};
+use line::TypedLines;
 use std::time::{Duration, Instant};
 use typed::{HELP, Typed};
 use waxwing_core::{Chat, Connection, Error, Event, Message, MessageId};
@@ -48,8 +48,10 @@ pub(crate) async fn run(
     reading: Reading,
 ) -> Result<(), Failure> {
     let mut chat = chat.to_owned();
+    // One for all chats: it may have read further than the line that leads to the next.
+    let mut typed = TypedLines::open();
     loop {
-        match run_in(backend, happenings, &chat, reading).await? {
+        match run_in(backend, happenings, &chat, reading, &mut typed).await? {
             Some(next) => chat = next,
             None => return Ok(()),
         }
@@ -63,8 +65,9 @@ async fn run_in(
     happenings: Happenings,
     chat: &str,
     reading: Reading,
+    typed: &mut TypedLines,
 ) -> Result<Option<String>, Failure> {
-    let style = Style { ascii: output::is_plain(), promptless: reading != Reading::Editor, zone: TimeZone::system() };
+    let style = Style { ascii: output::is_plain(), zone: TimeZone::system() };
     let me = backend.call::<Whoami>(Nothing {}).await?.username;
     let mut conversation = Conversation::new(&me, chat, style);
     if backend.call::<Status>(Nothing {}).await?.online {
@@ -77,21 +80,18 @@ async fn run_in(
         list => objects::messages(list?.messages)?,
     };
     let lines = conversation.history(before);
-    let screen = LineScreen::open(reading, conversation.prompt())?;
-    let mut room = Room { backend, happenings, conversation, screen, reading, unsent: Vec::new(), go_to: None };
+    let mut room = Room { backend, happenings, conversation, typed, reading, unsent: Vec::new(), go_to: None };
     room.print([notice(&format!("Chat with {}. /help lists the commands.", sanitise(chat, Breaks::Spaces)))])?;
     room.print(lines)?;
-    let chatted = room.chat().await;
-    let go_to = room.go_to.take();
-    let closed = room.screen.close();
-    chatted.and(closed).map(|()| go_to)
+    room.chat().await?;
+    Ok(room.go_to)
 }
 
 struct Room<'a> {
     backend: &'a Backend,
     happenings: Happenings,
     conversation: Conversation,
-    screen: LineScreen,
+    typed: &'a mut TypedLines,
     reading: Reading,
     /// Typed through a pipe and not yet known to be at the server.
     unsent: Vec<MessageId>,
@@ -102,7 +102,6 @@ struct Room<'a> {
 impl Room<'_> {
     async fn chat(&mut self) -> Result<(), Failure> {
         let mut interrupts = Interrupts::new();
-        let mut leaving = false;
         loop {
             self.refresh().await?;
             let deadline = self.conversation.deadline();
@@ -113,20 +112,14 @@ impl Room<'_> {
                 }
             };
             tokio::select! {
-                keyed = self.screen.next() => match keyed? {
-                    Keyed::Line(line) => {
-                        leaving = false;
+                line = self.typed.next() => match line? {
+                    Some(line) => {
                         self.backend.touch();
                         if self.obey(Typed::parse(&line)).await? {
                             return self.leave(false).await;
                         }
                     }
-                    Keyed::Interrupt if leaving => return self.leave(false).await,
-                    Keyed::Interrupt => {
-                        leaving = true;
-                        self.print([notice("Ctrl+C once more leaves the chat.")])?;
-                    }
-                    Keyed::End => return self.leave(true).await,
+                    None => return self.leave(true).await,
                 },
                 happening = self.happenings.next() => self.show(happening).await?,
                 () = self.backend.must_lock() => return Err(Error::Locked.into()),
@@ -168,7 +161,7 @@ impl Room<'_> {
         if self.conversation.take_unread() {
             self.backend.call::<MarkRead>(ChatName { chat: self.conversation.chat().to_owned() }).await?;
         }
-        self.screen.set_prompt(self.conversation.prompt())
+        Ok(())
     }
 
     /// Does what was typed; says whether that was to leave.
@@ -275,7 +268,7 @@ impl Room<'_> {
         self.print(lines)
     }
 
-    /// Says an error; the line that caused it is in the editor's history.
+    /// Says an error.
     fn complain(&mut self, failure: &Failure) -> Result<(), Failure> {
         self.print([format!("! {}", failure.in_words())])
     }
@@ -340,6 +333,6 @@ impl Room<'_> {
     }
 
     fn print(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
-        lines.into_iter().try_for_each(|line| self.screen.print(&line))
+        Ok(lines.into_iter().try_for_each(|line| output::print(&line))?)
     }
 }

@@ -158,7 +158,7 @@ impl Menu {
     }
 
     async fn enter(&self, backend: &Backend, name: &str) -> Result<(), Failure> {
-        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal(true)).await
+        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal()).await
     }
 }
 

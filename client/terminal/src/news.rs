@@ -2,7 +2,7 @@
 //! chat screen say the same. Every text of others is sanitised here.
 
 use crate::{
-    output::{SERVER_KEY_REPLACED, announcement},
+    output::{ENROLLED_ANEW, SERVER_KEY_REPLACED, announcement},
     sanitise::{Breaks, sanitise},
 };
 use waxwing_core::Event;
@@ -56,6 +56,7 @@ impl News {
             Event::DeviceRemoved { username, .. } => {
                 (Some(username), false, format!("{} signed a device out", safe(username)))
             }
+            Event::EnrolledAnew { .. } => (None, false, ENROLLED_ANEW.to_owned()),
             Event::ServerKeyReplaced => (None, false, SERVER_KEY_REPLACED.to_owned()),
             Event::Profile { username, full_name: Some(full_name) } => {
                 (Some(username), false, format!("{} is {}", safe(username), safe(full_name)))

@@ -1,14 +1,12 @@
 //! What the live chat shows: from events and typed messages to lines. It reads and writes nothing itself.
 //!
 //! Each message becomes one line, in the order in which it was typed or came. An own message waits a moment for its
-//! mark, so that the usual case needs one line; the prompt shows how far the newest own message has come.
+//! mark, so that the usual case needs one line.
 
 use super::known::{Known, Purpose, quote};
 use crate::{
-    output::{
-        ENROLLED_ANEW, SERVER_KEY_REPLACED, additions, announcement, failure, formatted, mark, notice, time_of_day,
-        told_by,
-    },
+    news::News,
+    output::{additions, failure, formatted, mark, notice, time_of_day, told_by},
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -21,9 +19,6 @@ use waxwing_core::{Connection, Content, Event, Message, MessageId, MessageState,
 /// How long an own message waits for its first mark before it shows as queued.
 const MARK_PATIENCE: Duration = Duration::from_millis(400);
 
-/// For how long somebody who is typing is taken to go on.
-const TYPING: Duration = Duration::from_secs(6);
-
 /// How much of the message that it answers an answer quotes.
 const QUOTE: usize = 24;
 
@@ -32,8 +27,6 @@ const QUOTE: usize = 24;
 pub(crate) struct Style {
     /// Marks without characters beyond ASCII.
     pub(crate) ascii: bool,
-    /// There is no prompt that could show marks: they come as lines.
-    pub(crate) promptless: bool,
     /// The zone of the times.
     pub(crate) zone: TimeZone,
 }
@@ -49,12 +42,8 @@ pub(crate) struct Conversation {
     typed: VecDeque<(Instant, Message)>,
     /// Own messages that were shown as queued (or went to another chat), quoted.
     unsettled: HashMap<MessageId, String>,
-    /// The newest own message.
-    newest: Option<(MessageId, MessageState)>,
     online: Option<bool>,
     unread: bool,
-    /// The other is typing, as far as is known.
-    typing_until: Option<Instant>,
     /// Strangers who were told of.
     requests: HashSet<String>,
     /// What was shown of this chat.
@@ -70,10 +59,8 @@ impl Conversation {
             seen: HashSet::new(),
             typed: VecDeque::new(),
             unsettled: HashMap::new(),
-            newest: None,
             online: None,
             unread: false,
-            typing_until: None,
             requests: HashSet::new(),
             known: Known::default(),
         }
@@ -89,11 +76,8 @@ impl Conversation {
         let lines = messages.iter().map(|message| self.line_with_reason(message)).collect();
         for message in messages {
             self.seen.insert(message.id);
-            if message.from == self.me {
-                if message.state == MessageState::Queued {
-                    self.unsettled.insert(message.id, quote(&message));
-                }
-                self.newest = Some((message.id, message.state.clone()));
+            if message.from == self.me && message.state == MessageState::Queued {
+                self.unsettled.insert(message.id, quote(&message));
             }
             self.known.add(message);
         }
@@ -110,7 +94,6 @@ impl Conversation {
             self.unsettled.insert(message.id, line.clone());
             return vec![notice(&line)];
         }
-        self.newest = Some((message.id, message.state.clone()));
         self.known.add(message.clone());
         let patience = if self.online == Some(false) { Duration::ZERO } else { MARK_PATIENCE };
         self.typed.push_back((now + patience, message));
@@ -119,13 +102,11 @@ impl Conversation {
 
     /// When [`Self::overdue`] has something to show.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let typed = self.typed.front().map(|(deadline, _)| *deadline);
-        typed.into_iter().chain(self.typing_until).min()
+        self.typed.front().map(|(deadline, _)| *deadline)
     }
 
     /// The lines of own messages that waited long enough for their mark.
     pub(crate) fn overdue(&mut self, now: Instant) -> Vec<String> {
-        self.typing_until = self.typing_until.filter(|until| *until > now);
         let mut lines = Vec::new();
         while let Some((deadline, message)) = self.typed.front() {
             if message.state == MessageState::Queued && now < *deadline {
@@ -162,35 +143,6 @@ impl Conversation {
             Event::Message(message) => self.message(message, now),
             Event::State { chat, id, state, .. } => self.state(&chat, id, state, now),
             Event::Connection(connection) => self.connection(connection),
-            Event::IdentityChanged { username } => {
-                let username = sanitise(&username, Breaks::Spaces);
-                vec![format!(
-                    "! the identity of {username} has changed: nothing is sent to them. Ask them, by another way than \
-                     this chat, whether they made a new account; \
-                     'waxwing trust' accepts it"
-                )]
-            }
-            Event::IdentityRenewed { username, verified } => {
-                let again = if verified {
-                    ". You had compared the former one: compare again with 'waxwing verify'"
-                } else {
-                    ""
-                };
-                let username = sanitise(&username, Breaks::Spaces);
-                vec![notice(&format!("{username} has a new identity, which the former one vouches for{again}"))]
-            }
-            Event::DeviceAdded { username, name, .. } => self.device_added(&username, name.as_deref()),
-            Event::DeviceRemoved { username, .. } => self.device_removed(&username),
-            Event::EnrolledAnew { .. } => vec![notice(ENROLLED_ANEW)],
-            Event::ServerKeyReplaced => vec![notice(SERVER_KEY_REPLACED)],
-            Event::Profile { username, full_name: Some(full_name) } if username == self.chat => {
-                let (username, full_name) = (sanitise(&username, Breaks::Spaces), sanitise(&full_name, Breaks::Spaces));
-                vec![notice(&format!("{username} is {full_name}"))]
-            }
-            Event::Announcement { text, .. } => vec![notice(&announcement(&text))],
-            Event::Restored(progress) if progress.total > 0 => {
-                vec![notice(&format!("{} of {} messages restored", progress.done, progress.total))]
-            }
             Event::Changed(message) if message.chat == self.chat => {
                 let mut lines = self.show_typed();
                 lines.extend(self.known.change(message, &self.me).iter().map(|line| notice(line)));
@@ -207,39 +159,12 @@ impl Conversation {
                 let (accept, block) = (format!("/accept {username}"), format!("/block {username}"));
                 vec![notice(&format!("{username} wants to write to you: {accept} shows it, {block} ends it"))]
             }
-            Event::Typing { chat, typing, .. } => {
-                if chat == self.chat {
-                    self.typing_until = typing.then_some(now + TYPING);
-                }
-                Vec::new()
+            other => {
+                let news = News::of(&other, &self.me).filter(|news| news.concerns(&self.chat));
+                let line = |news: News| if news.grave { format!("! {}", news.words) } else { notice(&news.words) };
+                news.map(line).into_iter().collect()
             }
-            Event::Request { .. } | Event::Changed(_) | Event::Gone { .. } | Event::ChatChanged { .. } => Vec::new(),
-            // The chat has a line about it.
-            Event::Group { .. } => Vec::new(),
-            Event::Profile { .. } | Event::CaughtUp | Event::Restoring(_) | Event::Restored(_) => Vec::new(),
         }
-    }
-
-    /// Of our own account everywhere, of a contact in the chat with them.
-    fn device_added(&self, username: &str, name: Option<&str>) -> Vec<String> {
-        let name = name.map_or_else(String::new, |name| format!(" '{}'", sanitise(name, Breaks::Spaces)));
-        if username == self.me {
-            let line = format!(
-                "! your account has a new device{name}: if that was not you, sign it out and change your password"
-            );
-            return vec![line];
-        }
-        let line = || notice(&format!("{} has a new device", sanitise(username, Breaks::Spaces)));
-        (username == self.chat).then(line).into_iter().collect()
-    }
-
-    fn device_removed(&self, username: &str) -> Vec<String> {
-        let line = match username {
-            own if own == self.me => "a device of your account was signed out".to_owned(),
-            other if other == self.chat => format!("{} signed a device out", sanitise(other, Breaks::Spaces)),
-            _ => return Vec::new(),
-        };
-        vec![notice(&line)]
     }
 
     fn message(&mut self, message: Message, now: Instant) -> Vec<String> {
@@ -253,14 +178,10 @@ impl Conversation {
             let (from, said) = (sanitise(&message.from, Breaks::Spaces), quote(&message));
             return vec![notice(&format!("{from} wrote: {said}"))];
         }
-        if message.from == self.me {
-            if message.state == MessageState::Queued {
-                // Typed elsewhere.
-                return self.typed(message, now);
-            }
-            self.newest = Some((message.id, message.state.clone()));
+        if message.from == self.me && message.state == MessageState::Queued {
+            // Typed elsewhere.
+            return self.typed(message, now);
         }
-        self.typing_until = None;
         let mut lines = self.show_typed();
         self.unread |= message.from != self.me;
         lines.push(self.line(&message));
@@ -269,15 +190,10 @@ impl Conversation {
     }
 
     fn state(&mut self, chat: &str, id: MessageId, state: MessageState, now: Instant) -> Vec<String> {
-        if let Some((newest, newest_state)) = &mut self.newest
-            && *newest == id
-        {
-            *newest_state = state.clone();
-        }
         if let Some((_, message)) = self.typed.iter_mut().find(|(_, message)| message.id == id) {
             message.state = state.clone();
             let mut lines = self.overdue(now);
-            if state == MessageState::Delivered && self.style.promptless {
+            if state == MessageState::Delivered {
                 lines.extend(self.typed.is_empty().then(|| notice(self.mark(&state))));
             }
             return lines;
@@ -294,7 +210,7 @@ impl Conversation {
                 vec![format!("! {sign} not sent: {quoted}: {reason}")]
             }
             (_, Some(quoted)) => vec![notice(&format!("{sign} {quoted}"))],
-            (MessageState::Delivered, None) if self.style.promptless && chat == self.chat => vec![notice(sign)],
+            (MessageState::Delivered, None) if chat == self.chat => vec![notice(sign)],
             (_, None) => Vec::new(),
         }
     }
@@ -320,15 +236,6 @@ impl Conversation {
     /// Whether messages of others were shown since the last call: they are read now.
     pub(crate) fn take_unread(&mut self) -> bool {
         std::mem::take(&mut self.unread)
-    }
-
-    /// The line in front of what is typed: the chat, whether it is offline, the mark of the newest own message.
-    pub(crate) fn prompt(&self) -> String {
-        let offline = if self.online == Some(false) { " (offline)" } else { "" };
-        let mark = self.newest.as_ref().map(|(_, state)| self.mark(state)).filter(|mark| !mark.is_empty());
-        let mark = mark.map(|mark| format!(" {mark}")).unwrap_or_default();
-        let typing = if self.typing_until.is_some() { " is typing" } else { "" };
-        format!("{}{typing}{offline}{mark}> ", sanitise(&self.chat, Breaks::Spaces))
     }
 
     fn mark(&self, state: &MessageState) -> &'static str {

@@ -34,7 +34,7 @@ pub(crate) async fn run(options: &Options, user: Option<&str>) -> Result<(), Fai
     loop {
         let backend = Backend::open(options, Purpose::Hold).await?;
         let chatted = match user {
-            Some(user) if !screen => enter(&backend, user, Reading::of_this_terminal(true)).await,
+            Some(user) if !screen => enter(&backend, user, Reading::of_this_terminal()).await,
             user => show(&backend, user, settings.clone()).await,
         };
         match backend.finish(chatted).await {
