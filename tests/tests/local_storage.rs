@@ -210,12 +210,20 @@ fn a_full_disk_loses_nothing_and_is_said() -> Result<()> {
     let follow = bob.command(&["receive", "--follow"])?;
     let mut follow = Running::start(on_a_full_disk(&follow, ROOM).stdin(Stdio::null()))?;
     follow.next_line(DEADLINE).context("the long message")?;
+    let deadline = Instant::now() + DEADLINE;
+    while bob.run(&["status"])?.expect_code(0)?.json()?["unread"] != 0 {
+        ensure!(Instant::now() < deadline, "it is never done with the first one");
+    }
     limit_files(&follow, full)?;
     alice.send("bob", &"y".repeat(30_000))?;
-    let deadline = Instant::now() + DEADLINE;
-    while bob.run(&["status"])?.expect_code(0)?.json()?["online"] == true {
+    let full = loop {
+        let status = bob.run(&["status"])?;
+        if status.code != 0 {
+            break status;
+        }
         ensure!(Instant::now() < deadline, "the disk was never full");
-    }
+    };
+    ensure!(full.error()?.contains("storage failed") && full.stderr.contains("space"), "{}", full.stderr);
     limit_files(&follow, ROOM)?;
     let line = follow.next_line(DEADLINE).context("the message never came")?;
     ensure!(line.contains("yyyy"), "{line}");
