@@ -4,7 +4,7 @@ use super::owner::{OwnerCall, say_settled};
 use crate::{
     Failure,
     cli::{DevicesCommand, Options},
-    output::{self, print, print_json},
+    output::{self, date_and_time, print, print_json},
     prompt,
     rpc::{
         Backend, Nothing, Purpose,
@@ -15,6 +15,7 @@ use crate::{
     },
     sanitise::{Breaks, sanitise},
 };
+use jiff::{Timestamp, tz::TimeZone};
 use std::{fmt::Write as _, time::Duration};
 
 /// How long listing waits for the server before it tells what this device knows.
@@ -52,11 +53,19 @@ fn table(devices: &[DeviceObject]) -> String {
     let mut text = String::new();
     for device in devices {
         let id = device.id.get(..8).unwrap_or(&device.id);
-        let since = sanitise(&device.since, Breaks::Spaces);
+        let since = shown_time(&device.since);
         let this = if device.this { "  (this device)" } else { "" };
         let _ = writeln!(text, "{id}  {:width$}  since {since}{this}", name(device));
     }
     text.trim_end().to_owned()
+}
+
+/// A time as people read it, in their own zone.
+fn shown_time(rfc3339: &str) -> String {
+    match rfc3339.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok()) {
+        Some(time_ms) => date_and_time(time_ms, &TimeZone::system()),
+        None => sanitise(rfc3339, Breaks::Spaces),
+    }
 }
 
 /// A device's name as the screen may show it.
@@ -125,6 +134,7 @@ mod tests {
         let text = table(&[device("laptop", true), device("a\u{1b}[2Jb", false)]);
         assert!(text.starts_with("01234567  laptop"), "{text}");
         assert!(text.contains("(this device)"), "{text}");
+        assert!(text.contains("since 2026-11-2") && !text.contains("14:02:00Z"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
     }
 }
