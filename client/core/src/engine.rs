@@ -59,6 +59,8 @@ const RECEIPT_DELAY: Duration = Duration::from_millis(400);
 /// How long closing waits for receipts to leave.
 const CLOSING: Duration = Duration::from_secs(2);
 const PING: Duration = Duration::from_secs(limits::IDLE_SECONDS / 3);
+/// So many chats are compared with the server's logs at once, to find out whether this profile is an old copy.
+const COMPARED: usize = 32;
 /// Events and answers that are handled in one go.
 const BATCH: usize = 512;
 
@@ -537,9 +539,9 @@ impl Engine {
         }
         let (answer_to, answers) = mpsc::unbounded_channel();
         let unsettled = chats::unsettled(&self.db)?;
-        // While the password is at hand: is this an old copy? A chat tells it before it sends, even where nothing is new.
+        // While the password is at hand: is this an old copy? Every chat tells it before it sends, these tell it now.
         let behind = match self.password {
-            Some(_) => chats::active(&self.db)?.into_iter().collect(),
+            Some(_) => chats::busiest(&self.db, COMPARED)?.into_iter().collect(),
             None => BTreeSet::new(),
         };
         self.dirty.extend(&unsettled);

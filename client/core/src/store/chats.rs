@@ -217,6 +217,11 @@ pub(crate) fn active(db: &Connection) -> Result<Vec<ChatId>, Error> {
     ids(db, "SELECT chat FROM chats WHERE phase = 3", ())
 }
 
+/// The chats in which this device has sent most, so many at most.
+pub(crate) fn busiest(db: &Connection, limit: usize) -> Result<Vec<ChatId>, Error> {
+    ids(db, "SELECT chat FROM chats WHERE phase = 3 ORDER BY number DESC LIMIT ?1", [limit])
+}
+
 /// The chats that this device cannot read (yet).
 pub(crate) fn outside(db: &Connection) -> Result<Vec<ChatId>, Error> {
     ids(db, "SELECT chat FROM chats WHERE phase IN (2, 4)", ())
