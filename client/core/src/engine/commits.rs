@@ -238,7 +238,7 @@ fn prepare(
             }
             Err(error) => {
                 return Err(match plan.lists.first() {
-                    _ if error.is_fault_of_entry() && plan.amends() => Error::Refused(error.to_string()),
+                    _ if error.is_fault_of_entry() && plan.amends() => Error::BadInput(error.to_string()),
                     Some(list) if error.is_fault_of_entry() => {
                         Error::Untrusted { username: list.username.clone(), reason: error.to_string() }
                     }

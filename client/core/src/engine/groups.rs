@@ -327,7 +327,7 @@ impl Engine {
                 let group = creation::load(&mls, &conversation)?;
                 let device = crate::own_device(&mls, own)?;
                 let wish = group.leave(&device).and_then(|wish| wish.to_bytes());
-                wish.map_err(|error| Error::Refused(error.to_string()))
+                wish.map_err(|error| Error::BadInput(error.to_string()))
             })?,
             _ => Vec::new(),
         };

@@ -296,7 +296,7 @@ impl Engine {
             return Ok(open);
         }
         let made = match self.make_commit(row, &plan) {
-            Err(error @ Error::Refused(_)) if plan.amends() => {
+            Err(error @ Error::BadInput(_)) if plan.amends() => {
                 tracing::warn!(%error, chat = row.name, "a change of a group");
                 self.wishes.fail(chat, &error);
                 // Should one of these be the reason, it is not tried for ever.

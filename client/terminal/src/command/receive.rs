@@ -70,7 +70,12 @@ impl Printer {
     fn print(&self, message: &MessageObject) -> Result<(), Failure> {
         match self.json {
             true => print_json(message)?,
-            false => print(&output::message_line(&Message::try_from(message.clone())?, &self.zone, 0))?,
+            false => {
+                let line = output::message_line(&Message::try_from(message.clone())?, &self.zone, 0);
+                // Who wrote it does not tell where.
+                let place = message.chat.starts_with(['#', '+']).then(|| sanitise(&message.chat, Breaks::Spaces));
+                print(&place.map_or(line.clone(), |place| format!("{place}  {line}")))?;
+            }
         }
         Ok(())
     }
