@@ -42,8 +42,11 @@ pub(crate) fn push_lasting(db: &Connection, chat: ChatId, content: &[u8]) -> Res
     Ok(())
 }
 
-/// What was sent under this number and waits for the server's yes: its content, and the message that it shows as.
-pub(crate) fn content(db: &Connection, chat: ChatId, number: u64) -> Result<Option<(Vec<u8>, Option<i64>)>, Error> {
+/// What was sent: its content, and the message that it shows as.
+pub(crate) type Sent = (Vec<u8>, Option<i64>);
+
+/// What was sent under this number and waits for the server's yes.
+pub(crate) fn content(db: &Connection, chat: ChatId, number: u64) -> Result<Option<Sent>, Error> {
     let mut query = db.prepare_cached("SELECT content, message FROM outbox WHERE chat = ?1 AND number = ?2")?;
     Ok(query.query_row((chat, number), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }

@@ -17,7 +17,8 @@ impl Database {
         device: DeviceId,
         after: Option<ConversationId>,
     ) -> Result<Vec<ConversationInfo>, StoreError> {
-        let rows: Vec<(Vec<u8>, Option<String>, i64, i64, Option<String>)> = sqlx::query_as(
+        type Row = (Vec<u8>, Option<String>, i64, i64, Option<String>);
+        let rows: Vec<Row> = sqlx::query_as(
             "SELECT c.id, o.username, c.head, m.device IS NOT NULL, g.name \
              FROM device d JOIN participant p ON p.account = d.account JOIN conversation c ON c.id = p.conversation \
              LEFT JOIN room g ON g.conversation = c.id \
@@ -32,7 +33,7 @@ impl Database {
         .bind(i64::from(limits::PAGE_ENTRIES))
         .fetch_all(&self.pool)
         .await?;
-        let info = |(id, other, head, member, room): (Vec<u8>, Option<String>, i64, i64, Option<String>)| {
+        let info = |(id, other, head, member, room): Row| {
             Ok(ConversationInfo {
                 conversation: ConversationId(bytes(&id, "conversation")?),
                 kind: match (other, room) {
