@@ -230,7 +230,7 @@ impl Engine {
                 Prepared::Unknown(username) => drop(self.meet(&username).await?),
                 Prepared::Strangers(usernames) => self.meet_all(&usernames).await?,
                 Prepared::Barred => {
-                    self.wishes.entered(row.chat, &Err(Error::Refused(BARRED.into())));
+                    self.wishes.entered(row.chat, &Err(Error::NotInChat(row.name.clone())));
                     let State::Online(online) = &mut self.reach else { return Ok(false) };
                     let request = Request::Leave {
                         conversation: ConversationId(conversation),
