@@ -37,6 +37,14 @@ impl Refused {
         }
     }
 
+    /// The same, as it is told of the WebSocket.
+    fn behind(self) -> Self {
+        match self {
+            Self::Blocked(reason) => Self::Blocked(format!("through a WebSocket: {reason}")),
+            other => other,
+        }
+    }
+
     /// Whether the plain way may be blocked by something that ends TLS, with a key of its own or none that we take.
     fn is_in_the_way(&self) -> bool {
         matches!(self, Self::Blocked(_) | Self::Error(Error::WrongServer { .. }))
@@ -102,7 +110,7 @@ impl Connection {
         };
         Err(match (straight, behind) {
             (Refused::Blocked(straight), Refused::Blocked(behind) | Refused::Unreachable(behind)) => {
-                told(Refused::Blocked(format!("{straight}; through a WebSocket: {behind}")))
+                told(Refused::Blocked(format!("{straight}; {behind}")))
             }
             (Refused::Blocked(_), behind) => told(behind),
             (straight, _) => told(straight),
@@ -123,7 +131,7 @@ impl Connection {
             })?;
             Self::secure(tunnel, address, pin, Door::Websocket).await
         };
-        within(Refused::Blocked, inside).await
+        within(Refused::Blocked, inside).await.map_err(Refused::behind)
     }
 
     async fn reach(address: &Address) -> Result<Stream, Refused> {
