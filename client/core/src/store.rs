@@ -34,9 +34,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0006_order.sql"),
     include_str!("../../../migrations/client/0007_messages.sql"),
     include_str!("../../../migrations/client/0008_door.sql"),
-    include_str!("../../../migrations/client/0008_search.sql"),
+    include_str!("../../../migrations/client/0009_search.sql"),
     include_str!("../../../migrations/client/0010_groups.sql"),
-    include_str!("../../../migrations/client/0013_enrolment.sql"),
+    include_str!("../../../migrations/client/0011_enrolment.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -128,10 +128,9 @@ pub(crate) fn insert_notice(
 ) -> Result<i64, Error> {
     let mut query = db.prepare_cached(
         "INSERT INTO messages (chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state)
-         SELECT chat, era, ?3, '?', 0, NULL, ?2, ?5, ?5, 3, ?4, 4 FROM chats WHERE chat = ?1",
+         SELECT chat, era, ?3, '?', 0, NULL, ?2, ?5, ?5, 3, ?4, 4 FROM chats WHERE chat = ?1 RETURNING position",
     )?;
-    query.execute((chat, place, id.0, text, now_ms))?;
-    Ok(db.last_insert_rowid())
+    Ok(query.query_row((chat, place, id.0, text, now_ms), |row| row.get(0))?)
 }
 
 pub(crate) fn load(db: &Connection, position: i64) -> Result<Message, Error> {

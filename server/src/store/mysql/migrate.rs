@@ -39,8 +39,8 @@ const STEPS: [(&str, &str); 25] = steps![
     "0021_segment",
     "0022_account_disabled",
     "0023_device_seen",
-    "0030_room",
-    "0031_inbox_wish",
+    "0024_room",
+    "0025_inbox_wish",
 ];
 
 /// The schema version of this program.
