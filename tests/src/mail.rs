@@ -89,7 +89,7 @@ impl MailServer {
     ///
     /// # Errors
     /// None comes.
-    pub fn next(&mut self) -> Result<Value> {
+    pub fn next_mail(&mut self) -> Result<Value> {
         Ok(serde_json::from_str(&self.running.next_line(DEADLINE).context("no mail")?)?)
     }
 
@@ -98,7 +98,7 @@ impl MailServer {
     /// # Errors
     /// None comes, or to somebody else, or without a code.
     pub fn next_code(&mut self, to: &str) -> Result<String> {
-        let mail = self.next()?;
+        let mail = self.next_mail()?;
         ensure!(mail["to"] == serde_json::json!([to]), "a mail to somebody else: {mail}");
         let text = mail["text"].as_str().context("text")?;
         let is_code = |word: &&str| (6..=8).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit());

@@ -52,12 +52,12 @@ impl User {
         Ok(user)
     }
 
-    /// `waxwing signup` with further flags. Strangers' messages come at once, or each test would have to accept them first.
+    /// `waxwing signup` with further flags.
     ///
     /// # Errors
     /// It does not end.
     pub fn try_sign_up(&self, link: &str, flags: &[&str]) -> Result<Outcome> {
-        self.run(&[&["signup", "--server", link, "--username", &self.name, "--accept-strangers"], flags].concat())
+        self.run(&[&["signup", "--server", link, "--username", &self.name], flags].concat())
     }
 
     /// `waxwing login` with further flags.

@@ -17,7 +17,8 @@ const EVIL: &str = "look \u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}here";
 #[test]
 fn two_people_talk() -> Result<()> {
     let server = Server::start(Database::Sqlite)?;
-    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let (alice, bob) = (User::new("alice")?, User::sign_up(server.link(), "bob")?);
+    alice.try_sign_up(server.link(), &["--remember", "--requests"])?.expect_code(0)?;
 
     // The menu has nothing to ask: the screen opens, and says how to begin.
     let mut hers = Tty::start(alice.command(&[])?, 80, 24)?;
@@ -49,9 +50,11 @@ fn two_people_talk() -> Result<()> {
 
     // What comes elsewhere is counted, and one key away.
     let carol = User::sign_up(server.link(), "carol")?;
+    let mut letters = carol.chat("alice")?;
     for number in 1..=40 {
-        carol.send("alice", &format!("letter {number} for @alice"))?;
+        letters.say(&format!("letter {number} for @alice"))?;
     }
+    letters.leave(DEADLINE)?;
     hers.wait_for("carol wants to write to you")?;
     hers.press(&format!("/requests{ENTER}/accept{ENTER}"))?;
     hers.wait_for("letter 40 for @alice")?;

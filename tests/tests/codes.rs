@@ -40,7 +40,7 @@ fn a_code_opens_an_account_and_a_new_device(database: Database) -> Result<()> {
         [("for", "\"new-device\""), ("digits", "8"), ("template", &template), ("domains", "[\"example.org\"]")];
     configure(&server, &mail, &further)?;
     server.operate(&["smtp", "test", "operator@example.org"])?.expect_code(0)?;
-    assert_eq!(mail.next()?["to"][0], "operator@example.org");
+    assert_eq!(mail.next_mail()?["to"][0], "operator@example.org");
     server.restart()?;
     let invite = server.operate(&["invite", "create"])?.expect_code(0)?.json()?;
     let link = invite["link"].as_str().context("link")?;

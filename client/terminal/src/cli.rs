@@ -650,9 +650,9 @@ pub(crate) struct SignUpArgs {
     pub(crate) device: DeviceName,
     #[command(flatten)]
     pub(crate) remember: Remember,
-    /// Let strangers' messages come without being accepted, as programs want it ('waxwing settings requests off')
+    /// Let strangers' first messages wait until they are accepted, as in accounts made in the menu ('waxwing settings requests on')
     #[arg(long)]
-    pub(crate) accept_strangers: bool,
+    pub(crate) requests: bool,
 }
 
 #[derive(Args, Debug)]

@@ -118,7 +118,7 @@ macro_rules! words {
     };
 }
 
-pub(self) use words;
+use words;
 
 words! {
     /// Who may make an account.

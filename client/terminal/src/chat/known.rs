@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn the_message_that_one_would_mean_is_picked() {
         let known = known();
-        let text = |back, purpose| known.pick(back, purpose, "alice").map(|message| quote(message));
+        let text = |back, purpose| known.pick(back, purpose, "alice").map(quote);
         assert_eq!(text(None, Purpose::Any).as_deref(), Some("one"));
         assert_eq!(text(None, Purpose::Own).as_deref(), Some("three"));
         assert_eq!(text(Some(2), Purpose::Own).as_deref(), Some("two"));

@@ -27,8 +27,7 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
     let profile = free_profile(options)?;
     let link = options.required_server()?;
     let username = check_username(&arguments.username)?;
-    let SignUpArgs { name, email, secret, secret_file, invite, otp, device, remember, accept_strangers, .. } =
-        arguments;
+    let SignUpArgs { name, email, secret, secret_file, invite, otp, device, remember, requests, .. } = arguments;
     if let Some(email) = &email {
         check_email(email).map_err(|reason| Failure::usage(reason, "correct --email or leave it out"))?;
     }
@@ -54,7 +53,8 @@ pub(crate) async fn sign_up(options: &Options, arguments: SignUpArgs) -> Result<
         code,
         device_name,
         remember,
-        accept_strangers,
+        // Without it, scripts and bots hear everybody at once.
+        accept_strangers: !requests,
     };
     let account = prompt::with_code(!options.json, request.code.clone(), async |code, spinner| {
         let request = SignUp { code, ..request.clone() };

@@ -75,7 +75,7 @@ pub(crate) async fn requests(options: &Options) -> Result<(), Failure> {
     let chats = ask::<Chats>(options, Nothing {}).await?.chats;
     let waiting: Vec<&ChatObject> = chats.iter().filter(|chat| chat.request && !chat.blocked).collect();
     if options.json {
-        return Ok(waiting.iter().try_for_each(|chat| print_json(chat))?);
+        return Ok(waiting.iter().try_for_each(print_json)?);
     }
     if waiting.is_empty() {
         return Ok(print("No requests.")?);

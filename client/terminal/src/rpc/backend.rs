@@ -46,6 +46,7 @@ pub(crate) struct Own {
 
 /// What somebody who listens hears.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is handed on at once, and nearly always an event")]
 pub(crate) enum Happening {
     /// Something happened.
     Event(Event),

@@ -181,6 +181,13 @@ impl Composer {
         true
     }
 
+    /// Moves to the row above or below; if there is none, what was sent before or after comes back.
+    pub(super) fn go_row_or_recall(&mut self, towards: Towards, columns: usize) {
+        if !self.go_row(towards, columns) {
+            self.recall(towards);
+        }
+    }
+
     /// Moves to the row above or below; false if there is none.
     pub(super) fn go_row(&mut self, towards: Towards, columns: usize) -> bool {
         let (rows, (row, column)) = self.rows(columns);

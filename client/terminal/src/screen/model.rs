@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_mention_is_a_whole_name() {
         let found = |text| mention(text, "bob").collect::<Vec<_>>();
-        assert_eq!(found("hi @bob!"), [3..7]);
+        assert_eq!(found("hi @bob!"), vec![std::ops::Range { start: 3, end: 7 }]);
         assert_eq!(found("@Bob. @bobby a@bob @bob"), [0..4, 19..23]);
         assert!(found("bob").is_empty() && found("@bo").is_empty() && found("@böb").is_empty());
     }

@@ -14,10 +14,10 @@ use waxwing_protocol::{AccountRecord, KdfParameters, Username};
 impl Batch<'_> {
     /// See [`crate::store::Store::create_account`]. The invite comes first: without one, nobody learns who is here.
     pub(super) fn create_account(&mut self, new: &NewAccount) -> Result<SignUpOutcome, StoreError> {
-        if let Some(code_hash) = &new.invite {
-            if !is_invited(self.connection, code_hash, new.now_ms)? {
-                return Ok(SignUpOutcome::BadInvite);
-            }
+        if let Some(code_hash) = &new.invite
+            && !is_invited(self.connection, code_hash, new.now_ms)?
+        {
+            return Ok(SignUpOutcome::BadInvite);
         }
         // Also by an account that has ended.
         let taken = self.statement("SELECT 1 FROM account WHERE username = ?1")?.exists([new.username.as_str()])?;

@@ -96,7 +96,7 @@ impl Model {
     }
 
     /// Shows the newest messages of the open chat.
-    pub(super) fn to_the_end(&mut self) -> Vec<Effect> {
+    pub(super) fn show_newest(&mut self) -> Vec<Effect> {
         let Some(chat) = self.open.clone() else { return Vec::new() };
         let Some(window) = self.window_mut() else { return Vec::new() };
         window.anchor = Anchor::End;

@@ -103,7 +103,8 @@ impl Model {
         }
         if let Some(window) = self.windows.get_mut(&chat) {
             let at_end = window.anchor == Anchor::End && window.last;
-            if !mine && !known && window.new_from.is_none() && !(open && watched && at_end) {
+            let seen = open && watched && at_end;
+            if !(mine || known || seen) && window.new_from.is_none() {
                 window.new_from = Some(key(&message));
             }
             if window.loaded {
@@ -112,7 +113,7 @@ impl Model {
         }
         if mine || known {
             return match mine && !known && open && message.state == MessageState::Queued {
-                true => self.to_the_end(),
+                true => self.show_newest(),
                 false => Vec::new(),
             };
         }

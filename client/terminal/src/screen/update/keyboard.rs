@@ -78,8 +78,8 @@ impl Model {
             Action::PageDown => self.scroll(page),
             Action::LineUp => self.scroll(-1),
             Action::LineDown => self.scroll(1),
-            Action::Oldest => self.to_the_start(),
-            Action::Newest => return self.to_the_end(),
+            Action::Oldest => self.show_oldest(),
+            Action::Newest => return self.show_newest(),
             Action::Select => self.select(true),
             Action::NewLine => self.composer.insert("\n"),
             Action::Sidebar => self.list_shown = !self.list_shown,
@@ -90,7 +90,7 @@ impl Model {
     }
 
     /// The first message that is in memory; what stands before it comes while one goes on.
-    fn to_the_start(&mut self) {
+    fn show_oldest(&mut self) {
         if let Some(window) = self.window_mut()
             && let Some(first) = window.messages.first().map(key)
         {
@@ -266,19 +266,11 @@ impl Model {
             KeyCode::Left => self.composer.go(Towards::Back, by),
             KeyCode::Right => self.composer.go(Towards::Forth, by),
             KeyCode::Home => self.composer.go(Towards::Back, By::Line),
-            KeyCode::End if self.composer.is_empty() => return self.to_the_end(),
+            KeyCode::End if self.composer.is_empty() => return self.show_newest(),
             KeyCode::End => self.composer.go(Towards::Forth, By::Line),
             KeyCode::Up if self.composer.is_empty() => self.select(true),
-            KeyCode::Up => {
-                if !self.composer.go_row(Towards::Back, columns) {
-                    self.composer.recall(Towards::Back);
-                }
-            }
-            KeyCode::Down => {
-                if !self.composer.go_row(Towards::Forth, columns) {
-                    self.composer.recall(Towards::Forth);
-                }
-            }
+            KeyCode::Up => self.composer.go_row_or_recall(Towards::Back, columns),
+            KeyCode::Down => self.composer.go_row_or_recall(Towards::Forth, columns),
             KeyCode::Esc if self.purpose != Purpose::Say => {
                 if matches!(std::mem::take(&mut self.purpose), Purpose::Edit(_)) {
                     self.composer.put_aside();
@@ -287,7 +279,7 @@ impl Model {
             KeyCode::Esc => {
                 self.marked.clear();
                 self.toast = None;
-                return self.to_the_end();
+                return self.show_newest();
             }
             _ => {}
         }
@@ -326,7 +318,7 @@ impl Model {
             effects.push(Effect::SetDraft { chat: chat.clone(), draft: None });
         }
         effects.push(Effect::Queue { chat, text, reply_to });
-        effects.extend(self.to_the_end());
+        effects.extend(self.show_newest());
         effects
     }
 
