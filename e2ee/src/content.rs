@@ -8,11 +8,13 @@
 //! is not known is shown as such. Kinds from 64 on are silent: clients talk to each other, and nothing is shown.
 
 mod change;
+mod file;
 mod sync;
 mod told;
 
 use crate::padding::{InvalidPadding, pad, unpad};
 pub use change::{Change, REACTION, REACTIONS, Target};
+pub use file::{FILE_NAME, File, MEDIA_TYPE};
 use minicbor::{
     Decoder, Encoder,
     data::Type,
@@ -37,6 +39,7 @@ const PROFILE_KIND: u64 = 2;
 const RECEIPT_KIND: u64 = 3;
 const REPLY_KIND: u64 = 4;
 const TIMER_KIND: u64 = 5;
+const FILE_KIND: u64 = 40;
 /// From here on kinds are silent.
 const SILENT: u64 = 64;
 const SYNC_KIND: u64 = 64;
@@ -93,6 +96,8 @@ pub enum Body {
         /// The text, as [`Body::Text`]'s.
         text: String,
     },
+    /// A file; boxed, since what opens it is large.
+    File(Box<File>),
     /// From now on the chat's messages have this lifetime in seconds; none: they stay.
     Timer(Option<u32>),
     /// Something that is done to a message which was written before.
@@ -207,6 +212,7 @@ impl Body {
             Self::Reply { text, .. } if text.len() > TEXT => Err(ContentError::TooLong),
             Self::Reply { to, .. } if !to.keeps_the_rules() => Err(ContentError::Malformed),
             Self::Change(change) => change.check(),
+            Self::File(file) => file.check(),
             _ => Ok(()),
         }
     }
@@ -218,6 +224,7 @@ impl Body {
             Self::Told(told) => told.room(),
             Self::Reply { text, .. } => text.len() + FULL_NAME,
             Self::Change(change) => change.room(),
+            Self::File(file) => file.room(),
             Self::Sync(_) => 3 * FULL_NAME,
             _ => FULL_NAME,
         }
@@ -246,6 +253,7 @@ fn write<W: Write>(e: &mut Encoder<W>, content: &Content) -> Result<(), Error<W:
         Body::Timer(Some(lifetime)) => e.u64(TIMER_KIND)?.u32(*lifetime)?.ok()?,
         Body::Timer(None) => e.u64(TIMER_KIND)?.null()?.ok()?,
         Body::Change(change) => change.write(e)?,
+        Body::File(file) => file.write(e.u64(FILE_KIND)?)?,
         Body::Read { read } => e.u64(READ_KIND)?.u64(*read)?.ok()?,
         Body::Typing(typing) => e.u64(TYPING_KIND)?.bool(*typing)?.ok()?,
         Body::Unknown | Body::Silent => return Err(Error::message("of a newer version")),
@@ -295,6 +303,7 @@ fn read_body(d: &mut Decoder) -> Result<Body, ReadError> {
         ASK_KIND => fields(d, 2, |d| Ok(Body::Ask { from: d.u64()?, to: d.u64()? }))?,
         TOLD_KIND => Body::Told(Told::read(d)?),
         REPLY_KIND => fields(d, 3, |d| Ok(Body::Reply { to: Target::read(d)?, text: d.str()?.to_owned() }))?,
+        FILE_KIND => Body::File(Box::new(File::read(d)?)),
         TIMER_KIND => Body::Timer(optional(d, |d| d.u32())?),
         READ_KIND => Body::Read { read: d.u64()? },
         TYPING_KIND => Body::Typing(d.bool()?),

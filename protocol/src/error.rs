@@ -112,6 +112,18 @@ pub enum ErrorCode {
     /// The conversation may not have more accounts; `number` is the server's limit.
     #[error("the conversation has as many members as this server allows")]
     TooManyMembers,
+    /// No attachment of that id (any more), or it is not finished, or not the account's.
+    #[error("the server does not have this file (any more)")]
+    UnknownAttachment,
+    /// An attachment is longer than the operator allows; `number` is the most bytes.
+    #[error("the file is larger than this server takes")]
+    AttachmentTooLarge,
+    /// The attachments of the account take as many bytes as the operator allows; `number` is how many.
+    #[error("the files of this account have reached the server's limit")]
+    AttachmentsFull,
+    /// A chunk of the attachment is missing; `number` is the first one's place.
+    #[error("a part of the file is missing")]
+    AttachmentIncomplete,
     /// A code of a newer server.
     #[error("the server refused for a reason that this client does not know")]
     Unknown,
@@ -155,6 +167,10 @@ impl ErrorCode {
         (50, Self::NobodyThere),
         (60, Self::UnknownRoom),
         (61, Self::TooManyMembers),
+        (51, Self::UnknownAttachment),
+        (52, Self::AttachmentTooLarge),
+        (53, Self::AttachmentsFull),
+        (54, Self::AttachmentIncomplete),
     ];
 
     /// The number on the wire, from 1; 0 for [`ErrorCode::Unknown`].

@@ -1,4 +1,4 @@
-//! Identifiers: 16 random bytes each, made by whoever creates the thing.
+//! Identifiers: 16 random bytes each (32 where knowing one is a permission), made by whoever creates the thing.
 
 use minicbor::{Decode, Encode};
 use std::{fmt, str::FromStr};
@@ -48,6 +48,18 @@ id! {
     /// One life of the server's database: a restored copy gets a new one, so that clients notice.
     Incarnation
 }
+/// An attachment: 32 bytes, chosen at random by the device that uploads it. Whoever knows them may fetch it, so `Debug` does not
+/// show them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct AttachmentId(#[cbor(with = "minicbor::bytes")] pub [u8; 32]);
+
+impl fmt::Debug for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AttachmentId(<secret>)")
+    }
+}
+
 id! {
     /// A segment of an account's backup, chosen at random by the device that made it.
     SegmentId

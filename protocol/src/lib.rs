@@ -30,15 +30,16 @@ pub use frame::{
     ClientFrame, DecodeError, Hello, ServerFrame, ServerHello, decode_client_frame, decode_hello, decode_server_frame,
     decode_server_hello, encode,
 };
-pub use id::{ConversationId, DeviceId, Incarnation, SegmentId};
+pub use id::{AttachmentId, ConversationId, DeviceId, Incarnation, SegmentId};
 pub use link::{Address, DEFAULT_PORT, Link, LinkError, Pin};
 pub use request::{
     Admission, Authenticator, ConversationKind, CreateConversation, DeviceProof, EnrolDevice, Handshake, KdfParameters,
     NewCredentials, NewDevice, NewIdentity, Request, ReviseAccount, Roster, SignUp, Welcome,
 };
 pub use response::{
-    AccountRecord, ClaimedKeyPackage, ConversationHead, ConversationInfo, Entry, EntryBody, GroupInfo, InboxItem,
-    InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, RoomInfo, Rooms, SignUpPolicy, Vault,
+    AccountRecord, AttachmentStatus, ClaimedKeyPackage, ConversationHead, ConversationInfo, Entry, EntryBody,
+    GroupInfo, InboxItem, InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, RoomInfo, Rooms,
+    SignUpPolicy, Vault,
 };
 pub use room_name::{RoomName, RoomNameError};
 pub use username::{Username, UsernameError};

@@ -52,6 +52,10 @@ pub const SEGMENTS_PER_ACCOUNT: usize = 4096;
 pub const ROSTER: usize = 64;
 /// The longest wish to leave a conversation.
 pub const LEAVE: usize = 256;
+/// The length of every chunk of an attachment but the last.
+pub const ATTACHMENT_CHUNK: usize = 256 * 1024;
+/// The longest attachment.
+pub const ATTACHMENT: u64 = 4 * 1024 * 1024 * 1024;
 /// The most statements about former identities in an account record.
 pub const ROTATIONS: usize = 16;
 /// The longest statement about a former identity: it holds two public keys and a signature.

@@ -1,6 +1,6 @@
 //! What a client asks. Answers stand in [`crate::Response`]; each request says which one.
 
-use crate::{Bytes, ConversationId, DeviceId, RoomName, Secret, SegmentId, Username, limits};
+use crate::{AttachmentId, Bytes, ConversationId, DeviceId, RoomName, Secret, SegmentId, Username, limits};
 use minicbor::{Decode, Encode};
 
 /// A request. The variants' numbers are the wire's and never change their meaning.
@@ -247,6 +247,48 @@ pub enum Request {
         #[n(1)]
         payload: Bytes,
     },
+    /// Begins an attachment of the account. The same again is no change. → `Done`, `AttachmentTooLarge` or `AttachmentsFull`
+    #[n(51)]
+    BeginAttachment {
+        /// Chosen at random.
+        #[n(0)]
+        id: AttachmentId,
+        /// The length of all its chunks together.
+        #[n(1)]
+        size: u64,
+    },
+    /// Stores a chunk of an attachment that the account has begun. The same again is no change. → `Done`, or `UnknownAttachment`
+    #[n(52)]
+    PutChunk {
+        /// Of which.
+        #[n(0)]
+        id: AttachmentId,
+        /// Its place: 0, 1, 2 …
+        #[n(1)]
+        index: u32,
+        /// The ciphertext: `ATTACHMENT_CHUNK` bytes, the last one the rest.
+        #[n(2)]
+        payload: Bytes,
+    },
+    /// All chunks are there: from now on it can be fetched. → `Done`, `AttachmentIncomplete` or `UnknownAttachment`
+    #[n(53)]
+    FinishAttachment(#[n(0)] AttachmentId),
+    /// Which chunks of an attachment of the account are there. → `AttachmentStatus`, or `UnknownAttachment`
+    #[n(54)]
+    AttachmentStatus(#[n(0)] AttachmentId),
+    /// A chunk of a finished attachment, for whoever knows its id. → `Chunk`, or `UnknownAttachment`
+    #[n(55)]
+    FetchChunk {
+        /// Of which.
+        #[n(0)]
+        id: AttachmentId,
+        /// Its place.
+        #[n(1)]
+        index: u32,
+    },
+    /// Deletes an attachment of the account. → `Done`, whether it was there or not
+    #[n(56)]
+    DeleteAttachment(#[n(0)] AttachmentId),
 }
 
 /// What opens an account.
@@ -557,6 +599,8 @@ impl Request {
             Self::PutManifest { manifest, segments, .. } => {
                 manifest.0.len() <= limits::MANIFEST && segments.len() <= limits::SEGMENTS_PER_ACCOUNT
             }
+            Self::BeginAttachment { size, .. } => (1..=limits::ATTACHMENT).contains(size),
+            Self::PutChunk { payload, .. } => (1..=limits::ATTACHMENT_CHUNK).contains(&payload.0.len()),
             Self::Ping
             | Self::LoginParameters(_)
             | Self::KeyPackageStock
@@ -576,7 +620,11 @@ impl Request {
             | Self::FetchManifest
             | Self::DeleteBackup
             | Self::Rooms { .. }
-            | Self::JoinRoom(_) => true,
+            | Self::JoinRoom(_)
+            | Self::FinishAttachment(_)
+            | Self::AttachmentStatus(_)
+            | Self::FetchChunk { .. }
+            | Self::DeleteAttachment(_) => true,
             Self::Leave { wish, .. } => wish.0.len() <= limits::LEAVE,
             Self::Signal { payload, .. } => payload.0.len() <= limits::SIGNAL,
         }

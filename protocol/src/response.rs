@@ -61,6 +61,12 @@ pub enum Response {
     /// To `JoinRoom`: the room's conversation.
     #[n(41)]
     Room(#[n(0)] ConversationId),
+    /// To `AttachmentStatus`.
+    #[n(50)]
+    AttachmentStatus(#[n(0)] AttachmentStatus),
+    /// To `FetchChunk`.
+    #[n(51)]
+    Chunk(#[n(0)] Bytes),
 }
 
 /// How an account derives its secrets.
@@ -258,6 +264,20 @@ pub struct RoomInfo {
     /// How many accounts take part.
     #[n(1)]
     pub members: u32,
+}
+
+/// How far an attachment has come.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AttachmentStatus {
+    /// The length of all its chunks together, as it was begun.
+    #[n(0)]
+    pub size: u64,
+    /// Whether it can be fetched.
+    #[n(1)]
+    pub finished: bool,
+    /// A bit per chunk, the first one the lowest of the first byte: whether it is there.
+    #[n(2)]
+    pub chunks: Bytes,
 }
 
 /// Something addressed to one device alone.

@@ -116,6 +116,10 @@ fn room() -> impl Strategy<Value = RoomName> {
     "[a-z0-9][a-z0-9_.-]{0,31}".prop_map(|name| name.parse().unwrap())
 }
 
+fn attachment() -> impl Strategy<Value = AttachmentId> {
+    any::<[u8; 32]>().prop_map(AttachmentId)
+}
+
 fn segment() -> impl Strategy<Value = SegmentId> {
     any::<[u8; 16]>().prop_map(SegmentId)
 }
@@ -170,6 +174,13 @@ fn request() -> impl Strategy<Value = Request> {
         room().prop_map(Request::JoinRoom),
         (conversation(), bytes(0..256)).prop_map(|(conversation, wish)| Request::Leave { conversation, wish }),
         (segment(), bytes(0..600)).prop_map(|(id, payload)| Request::PutSegment { id, payload }),
+        (attachment(), 1..=limits::ATTACHMENT).prop_map(|(id, size)| Request::BeginAttachment { id, size }),
+        (attachment(), any::<u32>(), bytes(1..600)).prop_map(|(id, index, payload)| Request::PutChunk {
+            id,
+            index,
+            payload
+        }),
+        (attachment(), any::<u32>()).prop_map(|(id, index)| Request::FetchChunk { id, index }),
         (any::<u64>(), bytes(0..600), vec(segment(), 0..6))
             .prop_map(|(version, manifest, segments)| { Request::PutManifest { version, manifest, segments } }),
     ]

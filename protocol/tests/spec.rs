@@ -75,6 +75,7 @@ fn words(kind: &str) -> String {
         "Bytes" => "bytes".to_owned(),
         "Secret" => "bytes[32]".to_owned(),
         "DeviceId" | "ConversationId" | "Incarnation" | "SegmentId" => "bytes[16]".to_owned(),
+        "AttachmentId" => "bytes[32]".to_owned(),
         "ErrorCode" => "u16".to_owned(),
         "Username" => "username".to_owned(),
         "RoomName" => "room name".to_owned(),
@@ -199,7 +200,8 @@ fn limits_are_as_the_code_has_them() {
     }
     let values = values!(FRAME FRAME_BEFORE_LOGIN PAYLOAD HANDSHAKE TEXT KEY_PACKAGE KEY_PACKAGES_PER_REQUEST
         KEY_PACKAGES_PER_DEVICE VAULT DEVICE_LIST PUBLIC_KEY DEVICES_PER_ACCOUNT KEY_HISTORY PAGE_ENTRIES PAGE_BYTES SHORT_TEXT
-        REQUESTS_IN_FLIGHT IDLE_SECONDS LOGIN_SECONDS SEGMENT MANIFEST SEGMENTS_PER_ACCOUNT ROSTER LEAVE ROTATIONS ANNOUNCEMENT SIGNAL STATEMENT);
+        REQUESTS_IN_FLIGHT IDLE_SECONDS LOGIN_SECONDS SEGMENT MANIFEST SEGMENTS_PER_ACCOUNT ROSTER LEAVE ATTACHMENT_CHUNK
+        ATTACHMENT ROTATIONS ANNOUNCEMENT SIGNAL STATEMENT);
     let declared = include_str!("../src/limits.rs").lines().filter_map(|line| line.strip_prefix("pub const "));
     let declared: BTreeSet<&str> = declared.filter_map(|rest| rest.split(':').next()).collect();
     assert_eq!(declared, values.iter().map(|(name, _)| *name).collect(), "a limit is missing in this test");

@@ -4,6 +4,7 @@
 //! its database, in which no key package is given out that may have been given out before. It must not know SQL.
 
 mod archive;
+mod chunks;
 mod restore;
 
 pub use archive::{Archive, BackupError, Content, Manifest, write};

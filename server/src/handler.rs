@@ -4,6 +4,7 @@
 //! know connections.
 
 pub(crate) mod account;
+mod attachment;
 pub(crate) mod authentication;
 mod backup;
 mod code;
@@ -36,6 +37,8 @@ pub(crate) enum Failure {
     Sealing(#[from] SealingError),
     #[error(transparent)]
     Password(#[from] PasswordError),
+    #[error("attachments: {0}")]
+    Objects(#[from] object_store::Error),
 }
 
 impl From<ErrorCode> for Failure {
@@ -131,6 +134,12 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         }
         Request::Leave { conversation, wish } => conversation::leave(store, device, conversation, wish).await,
         Request::Signal { conversation, payload } => conversation::signal(context, device, conversation, payload).await,
+        Request::BeginAttachment { id, size } => attachment::begin(context, device, id, size).await,
+        Request::PutChunk { id, index, payload } => attachment::put(context, device, id, index, payload).await,
+        Request::FinishAttachment(id) => attachment::finish(context, device, id).await,
+        Request::AttachmentStatus(id) => attachment::status(context, device, id).await,
+        Request::FetchChunk { id, index } => attachment::fetch(context, id, index).await,
+        Request::DeleteAttachment(id) => attachment::delete(context, device, id).await,
     }
     .map_err(refusal)
 }

@@ -48,7 +48,7 @@ pub(crate) struct Metrics {
 }
 
 /// The families of requests, by which latencies are told apart.
-const KINDS: [&str; 7] = ["send", "commit", "fetch", "acknowledge", "keys", "directory", "backup"];
+const KINDS: [&str; 8] = ["send", "commit", "fetch", "acknowledge", "keys", "directory", "backup", "attachment"];
 
 /// A request's family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,12 @@ impl Kind {
             | Request::PutManifest { .. }
             | Request::FetchManifest
             | Request::DeleteBackup => 6,
+            Request::BeginAttachment { .. }
+            | Request::PutChunk { .. }
+            | Request::FinishAttachment(_)
+            | Request::AttachmentStatus(_)
+            | Request::FetchChunk { .. }
+            | Request::DeleteAttachment(_) => 7,
             _ => 5,
         })
     }

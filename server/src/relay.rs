@@ -11,6 +11,7 @@ pub use crate::{hub::Hub, sealing::DataKey};
 pub use admission::{SignUpRule, invite_hash, new_invite_code};
 
 use crate::{
+    attachments::Attachments,
     codes::Codes,
     connection::{self, Arrival, Summary, outbox::End},
     handler::{account::Decoy, passing::Turns},
@@ -56,6 +57,8 @@ pub struct RelayConfig {
     pub data_key: DataKey,
     /// What the operator allows.
     pub rules: Rules,
+    /// Where the chunks of attachments go.
+    pub attachments: Attachments,
 }
 
 /// The server's self-signed certificate and its private key (PKCS#8), both DER. `Debug` shows neither.
@@ -104,6 +107,7 @@ pub(crate) struct Context {
     pub(crate) passwords: PasswordPool,
     pub(crate) data_key: DataKey,
     pub(crate) decoy: Decoy,
+    pub(crate) attachments: Attachments,
 }
 
 /// What a reload replaces. A connection keeps the certificate that it began with; rules count from its next request on.
@@ -194,6 +198,7 @@ impl Relay {
             store,
             passwords: PasswordPool::new(),
             decoy,
+            attachments: config.attachments,
             data_key: config.data_key,
         };
         Ok(Self { context: Arc::new(context), behind_proxy: None })
@@ -219,6 +224,9 @@ impl Relay {
             let context = &self.context;
             let days = || context.current().rules.retention_days;
             let mut retention = pin!(retention::run(context.store.clone(), days, now_ms));
+            let kept = || context.current().rules.attachments.days;
+            let attachments = context.attachments.clone();
+            let mut sweeping = pin!(retention::sweep(context.store.clone(), attachments, kept, now_ms));
             loop {
                 tokio::select! {
                     () = &mut shutdown => break,
@@ -247,6 +255,7 @@ impl Relay {
                         }
                     }
                     never = &mut retention => match never {},
+                    never = &mut sweeping => match never {},
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! It runs beside the relay for as long as that serves, and must not know what it deletes.
 
 use crate::{
+    attachments::{AttachmentError, Attachments},
     connection::outbox::End,
     hub::Hub,
     relay::now_ms,
@@ -37,6 +38,41 @@ pub(crate) async fn run(store: SharedStore, days: impl Fn() -> u32, now_ms: impl
             Err(error) => tracing::error!(%error, "could not expire old entries"),
         }
     }
+}
+
+/// Deletes at once and then every hour the attachments whose time is over, with what is left of others; until dropped. `days` is how
+/// long finished ones are kept.
+pub(crate) async fn sweep(
+    store: SharedStore,
+    attachments: Attachments,
+    days: impl Fn() -> u32,
+    now_ms: impl Fn() -> u64,
+) -> Infallible {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now_ms = now_ms();
+        let finished = cutoff(now_ms, days()).unwrap_or(0);
+        match sweep_once(&store, &attachments, finished, now_ms.saturating_sub(DAY_MS)).await {
+            Ok((0, 0)) => {}
+            Ok((expired, orphans)) => tracing::info!(expired, orphans, "deleted attachments"),
+            Err(error) => tracing::error!(%error, "could not delete old attachments"),
+        }
+    }
+}
+
+/// Deletes the attachments that were finished before one moment, or begun before the other and never finished, and whatever the
+/// database does not know. Returns how many of each.
+pub(crate) async fn sweep_once(
+    store: &SharedStore,
+    attachments: &Attachments,
+    finished_ms: u64,
+    begun_ms: u64,
+) -> Result<(u64, u64), AttachmentError> {
+    let expired = store.expire_attachments(finished_ms, begun_ms).await?;
+    attachments.sweep(store).await?;
+    Ok((expired, attachments.delete_orphans(store).await?))
 }
 
 /// Whether a device has to log in anew.

@@ -43,6 +43,8 @@ pub struct Rules {
     pub backup_quota: u64,
     /// What holds for groups and rooms.
     pub rooms: RoomRule,
+    /// What accounts may leave here for others to fetch.
+    pub attachments: AttachmentRules,
     /// Connections beyond this many are closed at once.
     pub max_connections: usize,
     /// Of the HTTP door.
@@ -65,6 +67,7 @@ impl Default for Rules {
             relay_only: false,
             backup_quota: 1 << 30,
             rooms: RoomRule::default(),
+            attachments: AttachmentRules::default(),
             max_connections: 10_000,
             http: HttpRules::default(),
         }
@@ -83,6 +86,23 @@ pub struct RoomRule {
 impl Default for RoomRule {
     fn default() -> Self {
         Self { members: 250, default: None }
+    }
+}
+
+/// How much accounts may leave here for others to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachmentRules {
+    /// The bytes that the attachments of one account may take.
+    pub quota: u64,
+    /// The bytes of the largest one.
+    pub largest: u64,
+    /// The days that they are kept; 0: until they are deleted.
+    pub days: u32,
+}
+
+impl Default for AttachmentRules {
+    fn default() -> Self {
+        Self { quota: 10 << 30, largest: 2 << 30, days: 30 }
     }
 }
 

@@ -5,6 +5,7 @@
 //! connections or passwords: it gets hashes and ciphertexts, and stores them.
 
 mod account;
+mod attachment;
 mod backup;
 pub mod columns;
 #[cfg(any(test, feature = "conformance"))]
@@ -15,6 +16,7 @@ mod operator;
 pub mod sqlite;
 
 pub use account::*;
+pub use attachment::*;
 pub use backup::*;
 pub use conversation::*;
 pub use operator::*;
@@ -56,7 +58,7 @@ pub const LAST_RESORT_MS: u64 = 60 * 24 * 60 * 60 * 1000;
 
 /// A store. All methods are safe to call from many tasks at once.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AttachmentStore {
     /// Which life of the database this is.
     fn incarnation(&self) -> Incarnation;
 

@@ -88,6 +88,7 @@ fn row(seq: u64) -> Row {
         text: format!("Message {seq}: shall we meet at the usual place, or would you rather come over for dinner?"),
         delivered: mine,
         reply_to: None,
+        file: None,
         done: Vec::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! The handle that front ends hold: each command is one message to the engine's thread.
 
+mod files;
 pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod owner;

@@ -10,6 +10,7 @@ mod creation;
 mod directory;
 mod eras;
 mod fetching;
+pub(crate) mod files;
 mod groups;
 mod history;
 mod inbox;
@@ -135,6 +136,7 @@ pub(crate) struct Engine {
     password: Option<Zeroizing<String>>,
     backup: backup::Keeper,
     signals: signals::Signals,
+    files: files::Files,
     /// When a message goes next.
     expiry: Option<Instant>,
     /// Whether something was deleted that the write-ahead log may still have.
@@ -254,6 +256,7 @@ impl Engine {
             password,
             backup,
             signals: signals::Signals::default(),
+            files: files::Files::new(),
             expiry: None,
             wipe: false,
             wishes: groups::Wishes::default(),
@@ -308,6 +311,11 @@ impl Engine {
                         self.fail(error).await;
                     }
                 }
+                Some(Wake::File(note)) => {
+                    if let Err(error) = self.note_file(note) {
+                        tracing::warn!(%error, "a file");
+                    }
+                }
                 Some(Wake::Timer) => {
                     if matches!(self.reach, State::Waiting(_)) {
                         self.connect();
@@ -337,6 +345,7 @@ impl Engine {
                 self.note_caught_up();
                 self.keep_time().await?;
                 self.keep_history()?;
+                self.keep_files().await?;
                 self.send_dirty().await?;
                 self.send_signals().await?;
                 self.note_settled()?;
@@ -373,15 +382,18 @@ impl Engine {
                 incoming = online.incoming.recv() => Some(online.collect(incoming, None)),
                 answer = online.answers.recv() => Some(online.collect(None, answer)),
                 answer = self.backup.answers.recv() => answer.map(|(tag, answer)| Wake::Backup(tag, answer)),
+                note = self.files.notes.recv() => note.map(Wake::File),
                 () = timer => Some(Wake::Timer),
             },
             State::Connecting(connecting) => tokio::select! {
                 command = self.commands.recv() => command.map(Wake::Command),
                 outcome = connecting => Some(Wake::Connected(Box::new(outcome))),
+                note = self.files.notes.recv() => note.map(Wake::File),
                 () = timer => Some(Wake::Timer),
             },
             State::Idle | State::Waiting(_) => tokio::select! {
                 command = self.commands.recv() => command.map(Wake::Command),
+                note = self.files.notes.recv() => note.map(Wake::File),
                 () = timer => Some(Wake::Timer),
             },
         }
@@ -399,6 +411,7 @@ impl Engine {
                     .chain([online.ping_at, online.update_at])
                     .chain(self.backup.deadline())
                     .chain(self.telling_at())
+                    .chain(self.files.deadline())
                     .min()
             }
             State::Idle | State::Connecting(_) => None,
@@ -693,6 +706,7 @@ enum Wake {
     Connected(Box<Result<(Connection, mpsc::Receiver<Incoming>), Error>>),
     Network(Vec<Incoming>, Vec<(Tag, Answer)>),
     Backup(Tag, Answer),
+    File(files::Note),
     Timer,
 }
 

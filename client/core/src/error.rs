@@ -198,6 +198,38 @@ pub enum Error {
     /// There is no backup, by the user's wish.
     #[error("the backup is off")]
     BackupOff,
+    /// A file or folder of the user's cannot be used.
+    #[error("{path}: {reason}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file changed while it was being sent.
+    #[error("the file {0} changed while it was being sent: nothing was sent of it that could be read")]
+    FileChanged(String),
+    /// A file is larger than may be.
+    #[error("the file is too large: with its encryption, {limit} bytes are possible")]
+    FileTooLarge {
+        /// The limit.
+        limit: u64,
+    },
+    /// The files of this account at the server may not grow further.
+    #[error("the files that this account has sent have reached the server's limit of {limit} bytes")]
+    FilesFull {
+        /// The limit.
+        limit: u64,
+    },
+    /// The message has none.
+    #[error("this message has no file")]
+    NoFile,
+    /// The server has deleted it, or never had it.
+    #[error("the server does not have this file (any more)")]
+    FileGone,
+    /// What the server has is not what was sent.
+    #[error("the file that the server has is not the one that was sent: nothing of it was kept")]
+    FileDamaged,
     /// The server refused; the text says why.
     #[error("the server refused: {0}")]
     Refused(String),
@@ -273,6 +305,10 @@ impl Error {
             | Self::NotAdmin
             | Self::BackupOff
             | Self::BadImport { .. }
+            | Self::File { .. }
+            | Self::FileChanged(_)
+            | Self::FileTooLarge { .. }
+            | Self::NoFile
             | Self::NewerProfile => ErrorKind::User,
             Self::WrongPassword
             | Self::Locked
@@ -293,6 +329,9 @@ impl Error {
             | Self::TimedOut(_)
             | Self::BackupRefused(_)
             | Self::BackupFull { .. }
+            | Self::FilesFull { .. }
+            | Self::FileGone
+            | Self::FileDamaged
             | Self::ServerRestored => ErrorKind::Network,
             Self::IdentityChanged(_) | Self::Untrusted { .. } | Self::OtherIdentity(_) | Self::VerifiedContact(_) => {
                 ErrorKind::Untrusted
@@ -308,6 +347,16 @@ impl Error {
             Self::NoProfile(_) => "make one with 'waxwing signup' or 'waxwing login', or name another with --profile",
             Self::ProfileExists(_) => "name another profile with --profile",
             Self::ProfileInUse(_) => "close the other one, or use another profile",
+            Self::File { .. } => "check the path, its rights and the free space, then try again",
+            Self::FileChanged(_) => "send it again when nothing writes to it any more",
+            Self::FileTooLarge { .. } => "send it in parts, or ask the server's operator for more",
+            Self::FilesFull { .. } => {
+                "delete messages with files that nobody needs any more, or ask the server's operator for more"
+            }
+            Self::FileGone => "files are kept at the server for some weeks only; ask its sender to send it again",
+            Self::FileDamaged => {
+                "try again; if it happens again, tell the server's operator and ask its sender to send it again"
+            }
             Self::WrongPassword | Self::BadCredentials => "check the username and the password, then try again",
             Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
             Self::AccountDisabled => "ask the server's operator; the local history stays readable",

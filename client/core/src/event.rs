@@ -114,6 +114,8 @@ pub enum Event {
         /// What.
         change: GroupChange,
     },
+    /// A file has come further on its way.
+    Transfer(Transfer),
     /// The server's operator says something to everybody. It is kept nowhere, and the server could have made it up:
     /// front ends show it as the server's word, never as a message.
     Announcement {
@@ -122,6 +124,23 @@ pub enum Event {
         /// When, by the server's clock; milliseconds since 1970.
         time_ms: u64,
     },
+}
+
+/// How far the file of a message has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The chat.
+    pub chat: String,
+    /// The message.
+    pub id: MessageId,
+    /// Its author's username.
+    pub from: String,
+    /// Whether it is being sent; else it is being fetched.
+    pub sending: bool,
+    /// How many bytes of it are there, padding included when it is being sent.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
 }
 
 /// The connection to the server.

@@ -19,6 +19,7 @@ use crate::{
 };
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// How many messages make a page.
 const PAGE: usize = 500;
@@ -149,15 +150,20 @@ fn author(from: &str) -> (&str, bool) {
 }
 
 /// What a message says, for people, where that is no text.
-fn words(content: &Content) -> (&str, bool) {
-    match content {
-        Content::Text(text) => (text, false),
-        Content::Unreadable(text) | Content::Notice(text) => (text, true),
+fn words(content: &Content) -> (Cow<'_, str>, bool) {
+    let (words, is_mark) = match content {
+        Content::Text(text) => (text.as_str(), false),
+        Content::File(file) => {
+            let about = format!("a file: {} ({} bytes) {}", file.name, file.size, file.caption);
+            return (Cow::Owned(about.trim_end().to_owned()), true);
+        }
+        Content::Unreadable(text) | Content::Notice(text) => (text.as_str(), true),
         Content::Deleted { .. } => ("this message was deleted", true),
         Content::Timer(None) => ("messages stay from here on", true),
         Content::Timer(Some(_)) => ("messages disappear after a while from here on", true),
         _ => ("a message that a newer version of Waxwing understands", true),
-    }
+    };
+    (Cow::Borrowed(words), is_mark)
 }
 
 /// What a message answers, for people.

@@ -17,6 +17,7 @@ mod engine;
 mod error;
 mod event;
 mod export;
+mod files;
 mod group;
 mod key_packages;
 pub mod mentions;
@@ -40,11 +41,11 @@ pub use client::{
     trust::{ChangedIdentity, Identity, Verification},
 };
 pub use error::{Error, ErrorKind};
-pub use event::{Connection, Event, Events};
+pub use event::{Connection, Event, Events, Transfer};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
 pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};
 pub use message::{
-    Chat, Content, Doubt, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
+    Chat, Content, Doubt, File, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };
 pub use profile::{ProfilePath, Remembered};
 pub use search::{Found, Hit, Snippet};

@@ -3,6 +3,7 @@
 use crate::ChatKind;
 use serde::{Deserialize, Serialize, de};
 use std::{fmt, str::FromStr};
+use waxwing_e2ee::content;
 
 /// A message's id: 16 random bytes made by its author, 32 hexadecimal digits in text.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -148,6 +149,8 @@ pub enum Content {
         /// By whom.
         by: String,
     },
+    /// A file.
+    File(Box<File>),
     /// From here on the chat's messages are kept for so many seconds; none: for good.
     Timer(Option<u32>),
     /// Something of a newer version of Waxwing.
@@ -157,6 +160,28 @@ pub enum Content {
     Unreadable(String),
     /// What this device has noticed about the chat at this place; nobody has said it.
     Notice(String),
+}
+
+/// A file of a message. All of it but its size comes from its sender: sanitise it, and never use its name as a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct File {
+    /// What its sender calls it.
+    pub name: String,
+    /// What its sender takes it for, such as `image/png`.
+    pub media_type: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What its sender says about it; empty: nothing.
+    pub caption: String,
+    /// Where this device has saved it last, or read it from.
+    pub saved: Option<String>,
+}
+
+impl From<&content::File> for File {
+    fn from(file: &content::File) -> Self {
+        let (name, media_type, caption) = (file.name.clone(), file.media_type.clone(), file.caption.clone());
+        Self { name, media_type, size: file.size, caption, saved: None }
+    }
 }
 
 /// How far a message has come.

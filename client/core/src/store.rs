@@ -9,6 +9,7 @@ pub(crate) mod chats;
 pub(crate) mod commits;
 pub(crate) mod contacts;
 pub(crate) mod coverage;
+pub(crate) mod files;
 pub(crate) mod gaps;
 pub(crate) mod groups;
 pub(crate) mod join_requests;
@@ -37,6 +38,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0009_search.sql"),
     include_str!("../../../migrations/client/0010_groups.sql"),
     include_str!("../../../migrations/client/0011_enrolment.sql"),
+    include_str!("../../../migrations/client/0012_files.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -152,9 +152,36 @@ struct Waiting {
     closed: Option<String>,
 }
 
+/// Asks on a connection beside its owner, for as long as there is one.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    shared: Arc<Shared>,
+    outgoing: mpsc::Sender<Vec<u8>>,
+}
+
+impl Caller {
+    /// Sends a request; waits no longer than it takes to hand it over.
+    pub(crate) async fn begin(&self, request: Request) -> oneshot::Receiver<Answer> {
+        let (caller, answer) = oneshot::channel();
+        submit(&self.shared, &self.outgoing, request, Waiter::Caller(caller)).await;
+        answer
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) async fn call(&self, request: Request) -> Answer {
+        match timeout(ANSWER, self.begin(request).await).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(CallError::Lost("closed".into())),
+            Err(_) => Err(CallError::Lost("the server does not answer".into())),
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        // Callers may outlive it.
+        self.shared.close("closed");
     }
 }
 
@@ -212,20 +239,38 @@ impl Connection {
         self.shared.dropped.swap(false, Ordering::AcqRel)
     }
 
-    async fn submit(&self, request: Request, waiter: Waiter) {
-        let id = {
-            let mut waiting = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(reason) = waiting.closed.clone() {
-                return waiter.answer(Err(CallError::Lost(reason)));
-            }
-            waiting.next = waiting.next.wrapping_add(1);
-            let id = waiting.next;
-            waiting.answers.insert(id, waiter);
-            id
-        };
-        // Fails only once the writer has ended; then the reader ends too, and answers all that wait.
-        let _ = self.outgoing.send(framed(&ClientFrame { id, request })).await;
+    /// For whoever asks beside the owner of this connection.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller { shared: Arc::clone(&self.shared), outgoing: self.outgoing.clone() }
     }
+
+    async fn submit(&self, request: Request, waiter: Waiter) {
+        submit(&self.shared, &self.outgoing, request, waiter).await;
+    }
+}
+
+impl Shared {
+    /// Answers all that wait, and all that come.
+    fn close(&self, reason: &str) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.closed.get_or_insert_with(|| reason.to_owned());
+        waiting.answers.drain().for_each(|(_, waiter)| waiter.answer(Err(CallError::Lost(reason.to_owned()))));
+    }
+}
+
+async fn submit(shared: &Shared, outgoing: &mpsc::Sender<Vec<u8>>, request: Request, waiter: Waiter) {
+    let id = {
+        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reason) = waiting.closed.clone() {
+            return waiter.answer(Err(CallError::Lost(reason)));
+        }
+        waiting.next = waiting.next.wrapping_add(1);
+        let id = waiting.next;
+        waiting.answers.insert(id, waiter);
+        id
+    };
+    // Fails only once the writer has ended; then the reader ends too, and answers all that wait.
+    let _ = outgoing.send(framed(&ClientFrame { id, request })).await;
 }
 
 impl CallError {
@@ -296,11 +341,7 @@ async fn read_frames<R: AsyncRead>(
     events: mpsc::Sender<Incoming>,
 ) {
     let reason = receive_until_end(&mut read, &shared, &events).await;
-    {
-        let mut waiting = shared.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.closed = Some(reason.clone());
-        waiting.answers.drain().for_each(|(_, waiter)| waiter.answer(Err(CallError::Lost(reason.clone()))));
-    }
+    shared.close(&reason);
     let _ = events.send(Incoming::Closed(reason)).await;
 }
 

@@ -13,7 +13,7 @@ pub(crate) use line::Reading;
 use crate::{
     Failure,
     command::may_recover,
-    group_commands,
+    file_commands, group_commands,
     output::{self, notice},
     prompt::Interrupts,
     rpc::{
@@ -181,10 +181,23 @@ impl Room<'_> {
             Typed::Help => {
                 let (last, lines) = (HELP.lines().last(), HELP.lines().count() - 1);
                 self.print(HELP.lines().take(lines).map(notice))?;
-                let group = group_commands::COMMANDS.iter();
+                let group = file_commands::COMMANDS.iter().chain(group_commands::COMMANDS);
                 let group =
                     group.map(|(name, takes, does)| format!("{:<18} {does}", format!("/{name} {takes}").trim_end()));
                 self.print(group.map(|line| notice(&line)).chain(last.map(notice)))?;
+            }
+            Typed::File(command) => {
+                let chat = self.conversation.chat().to_owned();
+                match command.run(self.backend, &chat).await {
+                    Ok(done) => {
+                        self.print(done.lines.iter().map(|line| notice(line)))?;
+                        if let Some(message) = done.written {
+                            self.queued(message)?;
+                        }
+                    }
+                    Err(failure @ (Failure::Core(_) | Failure::Usage { .. })) => self.complain(&failure)?,
+                    Err(failure) => return Err(failure),
+                }
             }
             Typed::Group(command) => {
                 let chat = self.conversation.chat().to_owned();

@@ -204,6 +204,16 @@ pub(crate) enum Command {
     },
     /// Show what is on or off on all your devices, or switch it
     Settings(SettingsArgs),
+    /// List the files of a chat, with the ids that download takes
+    Files {
+        /// The other user
+        chat: String,
+    },
+    /// Save the file of a message
+    ///
+    /// It gets its name when it is whole and is what was sent; nothing that is there is overwritten. What an interrupted download has left
+    /// is taken up again.
+    Download(DownloadArgs),
     /// Fetch and print what is new since the last receive
     Receive(ReceiveArgs),
     /// Tell that all up to this received message is dealt with (after receive --ack manual)
@@ -674,11 +684,17 @@ pub(crate) struct SendArgs {
     /// To whom: a user, '#room', or a group by its id or name
     pub(crate) user: String,
     /// What to say
-    #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
+    #[arg(required_unless_present_any = ["stdin", "file"], conflicts_with = "stdin")]
     pub(crate) text: Option<String>,
     /// Read the text from standard input
     #[arg(long)]
     pub(crate) stdin: bool,
+    /// Send this file instead of a text
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["text", "stdin"])]
+    pub(crate) file: Option<PathBuf>,
+    /// What to say about the file
+    #[arg(long, value_name = "TEXT", requires = "file")]
+    pub(crate) caption: Option<String>,
     /// If the server cannot be reached, keep the message for later and exit with 0
     #[arg(long)]
     pub(crate) offline_ok: bool,
@@ -764,6 +780,18 @@ impl FromStr for Span {
 pub(crate) fn from_now(seconds: u32) -> u64 {
     let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
     now + u64::from(seconds) * 1000
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DownloadArgs {
+    /// The message's id, as files and receive print it
+    pub(crate) id: MessageId,
+    /// The folder; made if it is missing [default: the desktop's folder for downloads]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+    /// The chat, where several messages have this id
+    #[arg(long)]
+    pub(crate) chat: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -6,6 +6,7 @@ pub(crate) mod chat;
 pub(crate) mod daemon;
 pub(crate) mod deeds;
 pub(crate) mod devices;
+pub(crate) mod files;
 pub(crate) mod groups;
 pub(crate) mod lock;
 pub(crate) mod owner;

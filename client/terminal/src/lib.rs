@@ -8,6 +8,7 @@ mod cli;
 mod command;
 mod config;
 mod failure;
+mod file_commands;
 mod group_commands;
 mod markdown;
 pub mod menu;
@@ -128,6 +129,8 @@ async fn run_short(options: &Options, command: Command) -> Result<(), Failure> {
         Command::Requests => command::preferences::requests(options).await,
         Command::Accept { chat } => command::preferences::accept(options, chat).await,
         Command::Settings(arguments) => command::preferences::settings(options, arguments).await,
+        Command::Files { chat } => command::files::list(options, chat).await,
+        Command::Download(arguments) => command::files::download(options, arguments).await,
         Command::Ack { id } => command::receive::acknowledge(options, id).await,
         Command::History { user, limit } => command::show::history(options, user, limit).await,
         Command::Chats => command::show::chats(options).await,

@@ -92,6 +92,13 @@ pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
     match content {
         Content::Text(text) => sanitise(text, breaks),
         Content::Unknown => "[a message that this version cannot show: update waxwing]".to_owned(),
+        Content::File(file) => {
+            let named = format!("[file: {}, {}]", sanitise(&file.name, Breaks::Spaces), bytes(file.size));
+            match file.caption.is_empty() {
+                true => named,
+                false => format!("{named} {}", sanitise(&file.caption, breaks)),
+            }
+        }
         Content::Deleted { .. } => "[deleted]".to_owned(),
         Content::Timer(None) => "[messages stay from here on]".to_owned(),
         Content::Timer(Some(seconds)) => format!("[messages disappear after {} from here on]", duration(*seconds)),
@@ -105,6 +112,15 @@ pub(crate) fn formatted(content: &Content, indent: usize) -> String {
     match content {
         Content::Text(text) if console::colors_enabled() && !is_plain() => markdown::ansi(text, indent),
         _ => words(content, Breaks::Indented(indent)),
+    }
+}
+
+/// A length, for people.
+pub(crate) fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} bytes"),
+        1024..1_048_576 => format!("{} KiB", count.div_ceil(1024)),
+        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
     }
 }
 

@@ -175,6 +175,31 @@ impl Drop for RestoreBar {
     }
 }
 
+/// A bar on standard error that says how far a file has come; nothing where nobody watches.
+pub(crate) struct TransferBar(ProgressBar);
+
+impl TransferBar {
+    pub(crate) fn new(what: &'static str, shown: bool) -> Self {
+        if !shown || output::is_plain() || !io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {binary_bytes} of {binary_total_bytes}, {eta} left");
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self(ProgressBar::new(0).with_style(style).with_message(what))
+    }
+
+    pub(crate) fn show(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for TransferBar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// The terminal's modes as they were found; dropping it brings them back, and the cursor with them.
 #[derive(Debug)]
 pub struct FoundTerminal(Option<Termios>);

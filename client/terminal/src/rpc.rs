@@ -7,6 +7,7 @@
 mod backend;
 mod connection;
 mod context;
+pub(crate) mod files;
 mod registry;
 mod schema;
 mod server;

@@ -36,6 +36,7 @@ fn contents_survive_encoding() {
         Body::Ask { from: 7, to: u64::MAX },
         Body::Told(Told { from: 1, to: 1, messages: vec![] }),
         Body::Reply { to: target("bob"), text: "x".repeat(TEXT) },
+        Body::File(Box::new(file())),
         Body::Timer(None),
         Body::Timer(Some(u32::MAX)),
         Body::Read { read: 7 },
@@ -56,6 +57,49 @@ fn contents_survive_encoding() {
             assert_eq!(from_bytes(&to_bytes(&content).unwrap()), Ok(content));
         }
     }
+}
+
+fn file() -> File {
+    File {
+        name: "a".repeat(FILE_NAME),
+        media_type: "image/png".to_owned(),
+        size: 4081,
+        sealed: 16384,
+        attachment: [1; 32],
+        key: crate::attachment::FileKey::from_bytes([2; 32]),
+        digest: [3; 32],
+        caption: "x".repeat(TEXT),
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_is_refused() {
+    let refused = |change: &dyn Fn(&mut File)| {
+        let mut file = file();
+        change(&mut file);
+        let mut bytes = Vec::new();
+        file.write(
+            Encoder::new(&mut bytes)
+                .array(5)
+                .unwrap()
+                .u64(VERSION)
+                .unwrap()
+                .bytes(&ID)
+                .unwrap()
+                .u64(7)
+                .unwrap()
+                .u64(FILE_KIND)
+                .unwrap(),
+        )
+        .unwrap();
+        from_bytes(&bytes).unwrap_err()
+    };
+    assert_eq!(refused(&|file| file.name.push('a')), ContentError::TooLong);
+    assert_eq!(refused(&|file| file.media_type = "x".repeat(MEDIA_TYPE + 1)), ContentError::TooLong);
+    assert_eq!(refused(&|file| file.size = 16384), ContentError::Malformed);
+    assert_eq!(refused(&|file| file.sealed = u64::MAX), ContentError::Malformed);
+    assert_eq!(refused(&|file| file.sealed = 0), ContentError::Malformed);
+    assert!(!format!("{:?}", file()).contains("02020202"));
 }
 
 fn target(author: &str) -> Target {

@@ -93,6 +93,10 @@ pub(crate) fn revision() -> ReviseAccount {
     }
 }
 
+pub(crate) fn attachment(byte: u8) -> AttachmentId {
+    AttachmentId([byte; 32])
+}
+
 pub(crate) fn segment(byte: u8) -> SegmentId {
     SegmentId([byte; 16])
 }
@@ -176,6 +180,12 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Rooms { after: Some(room("birds")) },
         Request::JoinRoom(room("birds")),
         Request::Leave { conversation: conversation(0xcc), wish: bytes(3, 0x1e) },
+        Request::BeginAttachment { id: attachment(0xa7), size: 4096 },
+        Request::PutChunk { id: attachment(0xa7), index: 3, payload: bytes(4, 0xc4) },
+        Request::FinishAttachment(attachment(0xa7)),
+        Request::AttachmentStatus(attachment(0xa7)),
+        Request::FetchChunk { id: attachment(0xa7), index: 3 },
+        Request::DeleteAttachment(attachment(0xa7)),
     ]
 }
 
@@ -202,6 +212,8 @@ pub(crate) fn responses() -> Vec<Response> {
         }]),
         Response::GroupInfo(GroupInfo { commits: 1, sealed: Some(bytes(3, 0xcf)) }),
         Response::Segment(bytes(4, 0x5f)),
+        Response::AttachmentStatus(AttachmentStatus { size: 4096, finished: true, chunks: bytes(1, 0x01) }),
+        Response::Chunk(bytes(4, 0xc4)),
         Response::Manifest(Manifest { version: 2, manifest: Some(bytes(4, 0x3a)), used: 4096, quota: 1 << 30 }),
         Response::Rooms(Rooms {
             rooms: vec![RoomInfo { name: room("birds"), members: 3 }],
@@ -353,6 +365,12 @@ pub(crate) fn request_name(request: &Request) -> &'static str {
         Request::Rooms { .. } => "Rooms",
         Request::JoinRoom(_) => "JoinRoom",
         Request::Leave { .. } => "Leave",
+        Request::BeginAttachment { .. } => "BeginAttachment",
+        Request::PutChunk { .. } => "PutChunk",
+        Request::FinishAttachment(_) => "FinishAttachment",
+        Request::AttachmentStatus(_) => "AttachmentStatus",
+        Request::FetchChunk { .. } => "FetchChunk",
+        Request::DeleteAttachment(_) => "DeleteAttachment",
     }
 }
 
@@ -374,6 +392,8 @@ pub(crate) fn response_name(response: &Response) -> &'static str {
         Response::Manifest(_) => "Manifest",
         Response::Rooms(_) => "Rooms",
         Response::Room(_) => "Room",
+        Response::AttachmentStatus(_) => "AttachmentStatus",
+        Response::Chunk(_) => "Chunk",
     }
 }
 

@@ -8,12 +8,14 @@ use super::{
     disclosure::{hex, readable},
 };
 use crate::{
+    attachments::Attachments,
     connection::outbox::End,
     hub::Hub,
     install::{Config, Folder},
     relay::now_ms,
+    retention::sweep_once,
     sealing::{DataKey, Purpose},
-    store::{AccountSummary, DeviceSummary, SharedOperatorStore, StoreError},
+    store::{AccountSummary, DeviceSummary, SharedOperatorStore, SharedStore, StoreError},
 };
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use std::{
@@ -262,6 +264,7 @@ impl Operator {
 
     async fn stats(&self) -> Result<Answer, Problem> {
         let all = self.store.statistics().await?;
+        let (attachments, attachment_bytes) = self.store.count_attachments(u64::MAX, u64::MAX).await?;
         Ok(Answer::Stats(Stats {
             version: env!("CARGO_PKG_VERSION").into(),
             database: self.config().database.to_string(),
@@ -275,6 +278,8 @@ impl Operator {
             entries: all.entries,
             entry_bytes: all.entry_bytes,
             inbox_items: all.inbox_items,
+            attachments,
+            attachment_bytes,
             key_packages: all.key_packages,
             database_bytes: all.database_bytes,
         }))
@@ -298,9 +303,30 @@ impl Operator {
         Ok(Answer::Disclosure(Disclosure { username: account.username.to_string(), connections, tables }))
     }
 
+    /// Deletes the files whose time is over, and what is left of others; or only counts them.
+    async fn collect_attachments(&self, dry_run: bool) -> Result<u64, Problem> {
+        let (now_ms, days) = (now_ms(), self.config().attachments.days);
+        let finished_ms = if days > 0 { now_ms.saturating_sub(u64::from(days) * DAY_MS) } else { 0 };
+        let begun_ms = now_ms.saturating_sub(DAY_MS);
+        if dry_run {
+            return Ok(self.store.count_attachments(finished_ms, begun_ms).await?.0);
+        }
+        let failed = |error: String| {
+            let next = format!("check {}", self.folder.attachments().display());
+            Problem::user("attachments", format!("cannot delete old files: {error}"), next)
+        };
+        let attachments =
+            Attachments::in_folder(&self.folder.attachments()).map_err(|error| failed(error.to_string()))?;
+        let store = Arc::clone(&self.store) as SharedStore;
+        let swept = sweep_once(&store, &attachments, finished_ms, begun_ms).await;
+        let (expired, orphans) = swept.map_err(|error| failed(error.to_string()))?;
+        Ok(expired + orphans)
+    }
+
     async fn collect_garbage(&self, dry_run: bool) -> Result<Answer, Problem> {
         let retention_days = self.config().retention_days;
-        let mut garbage = Garbage { dry_run, retention_days, entries: 0, bytes: 0, inbox_items: 0 };
+        let attachments = self.collect_attachments(dry_run).await?;
+        let mut garbage = Garbage { attachments, dry_run, retention_days, entries: 0, bytes: 0, inbox_items: 0 };
         if retention_days > 0 {
             let before_ms = now_ms().saturating_sub(u64::from(retention_days) * DAY_MS);
             let expirable = self.store.expirable(before_ms).await?;

@@ -310,6 +310,12 @@ pub struct Stats {
     pub entry_bytes: u64,
     /// Items in inboxes.
     pub inbox_items: u64,
+    /// Files that people have left here for others.
+    #[serde(default)]
+    pub attachments: u64,
+    /// Their sealed bytes.
+    #[serde(default)]
+    pub attachment_bytes: u64,
     /// One-time key packages.
     pub key_packages: u64,
     /// What the database takes on disk.
@@ -341,6 +347,9 @@ pub struct DisclosedTable {
 /// What went, or would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Garbage {
+    /// Files whose own time is over, or that were never finished.
+    #[serde(default)]
+    pub attachments: u64,
     /// Whether nothing was deleted.
     pub dry_run: bool,
     /// Days that things are kept; 0: for ever.

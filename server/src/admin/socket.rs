@@ -161,11 +161,12 @@ async fn snapshot(operator: &Operator) -> Result<Snapshot, Problem> {
 /// Sends the archive; if the peer goes away or the disk fails it ends short, which the peer notices.
 async fn send(operator: &Operator, snapshot: &Snapshot, stream: UnixStream) {
     let contents = snapshot.contents(&operator.folder, &operator.config());
+    let attachments = operator.folder.attachments();
     let sending = tokio::task::spawn_blocking(move || {
         let stream = stream.into_std()?;
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        backup::write(&contents, super::now(), io::BufWriter::new(stream)).map_err(io::Error::other)
+        backup::write(&contents, &attachments, super::now(), io::BufWriter::new(stream)).map_err(io::Error::other)
     });
     match sending.await {
         Ok(Ok(())) => tracing::info!("a backup was made"),

@@ -3,6 +3,7 @@
 //! Invariant: what is read is what the manifest says, whole, or an error. The sums tell damage, not forgery. It must not
 //! know what the members mean.
 
+use super::chunks;
 use crate::{install::Database, store::StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -110,6 +111,9 @@ pub struct Manifest {
     pub version: String,
     /// Its members.
     pub files: Vec<Member>,
+    /// Whether attachments follow them.
+    #[serde(default)]
+    pub attachments: bool,
 }
 
 /// A member as the manifest has it.
@@ -160,11 +164,16 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-/// Writes an archive of these files.
+/// Writes an archive of these files, and of the chunks of attachments in a folder.
 ///
 /// # Errors
 /// A file cannot be read or the archive not be written.
-pub fn write(contents: &[(Content, PathBuf)], created_at: String, to: impl Write) -> Result<(), BackupError> {
+pub fn write(
+    contents: &[(Content, PathBuf)],
+    attachments: &Path,
+    created_at: String,
+    to: impl Write,
+) -> Result<(), BackupError> {
     let mut files = Vec::new();
     for (name, path) in contents {
         let failed = |source| BackupError::Io { path: path.clone(), source };
@@ -174,7 +183,7 @@ pub fn write(contents: &[(Content, PathBuf)], created_at: String, to: impl Write
         files.push(Member { name: *name, size, sha256 });
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let manifest = Manifest { format: FORMAT, created_at, version, files };
+    let manifest = Manifest { format: FORMAT, created_at, version, files, attachments: true };
     let failed = |source| BackupError::Io { path: MANIFEST.into(), source };
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| failed(error.into()))?;
     let mut archive = tar::Builder::new(to);
@@ -191,6 +200,9 @@ pub fn write(contents: &[(Content, PathBuf)], created_at: String, to: impl Write
         let file = File::open(path).map_err(failed)?;
         append(member.name.name(), member.size, &mut file.take(member.size)).map_err(failed)?;
     }
+    let failed = |source| BackupError::Io { path: attachments.to_owned(), source };
+    chunks::append(attachments, |name, mut content| append(name, content.len() as u64, &mut content))
+        .map_err(failed)?;
     let mut to = archive.into_inner().map_err(failed)?;
     to.flush().map_err(failed)
 }
@@ -211,13 +223,14 @@ impl Archive {
         BackupError::Damaged { path: self.path.clone(), reason: reason.to_string() }
     }
 
-    /// Reads it through and checks every sum; each member goes where `place` says.
+    /// Reads it through and checks every sum; each member goes where `place` says, attachments into a folder if there is one.
     ///
     /// # Errors
     /// It is not whole.
     pub fn read<W: Write>(
         &self,
         mut place: impl FnMut(Content) -> Result<W, BackupError>,
+        attachments: Option<&Path>,
     ) -> Result<Manifest, BackupError> {
         let open = File::open(&self.path);
         let file = open.map_err(|source| BackupError::Io { path: self.path.clone(), source })?;
@@ -244,6 +257,14 @@ impl Archive {
             if hashing.sum() != (member.size, member.sha256.clone()) {
                 return Err(self.damaged(format!("{name} has changed since it was written")));
             }
+        }
+        let mut sum = chunks::Sum::default();
+        let mut ended = !manifest.attachments;
+        while !ended {
+            let entry = entries.next().ok_or_else(|| self.damaged("attachments are missing"))?;
+            let entry = entry.map_err(|error| self.damaged(error))?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            ended = chunks::take(&name, entry, attachments, &mut sum).map_err(|reason| self.damaged(reason))?;
         }
         Ok(manifest)
     }
@@ -273,22 +294,23 @@ mod tests {
         std::fs::write(&config, "listen").unwrap();
         std::fs::write(&database, vec![7; 3000]).unwrap();
         let mut bytes = Vec::new();
-        write(&[(Content::Config, config), (Content::Sqlite, database)], "now".into(), &mut bytes).unwrap();
+        let none = place.path().join("none");
+        write(&[(Content::Config, config), (Content::Sqlite, database)], &none, "now".into(), &mut bytes).unwrap();
         let path = place.path().join("backup");
         std::fs::write(&path, &bytes).unwrap();
-        let manifest = Archive::new(&path).read(|_| Ok(io::sink())).unwrap();
+        let manifest = Archive::new(&path).read(|_| Ok(io::sink()), None).unwrap();
         assert_eq!(manifest.database(), Some(Database::Sqlite));
         // The headers of tar have sums of their own; the padding between members says nothing.
         let content = bytes.windows(6).position(|window| window == b"listen").unwrap();
-        for position in [0, 600, content, bytes.len() - 3000] {
+        for position in [0, 600, content, content + 2000] {
             let mut changed = bytes.clone();
             changed[position] ^= 1;
             std::fs::write(&path, &changed).unwrap();
-            assert!(Archive::new(&path).read(|_| Ok(io::sink())).is_err(), "changed at {position}");
+            assert!(Archive::new(&path).read(|_| Ok(io::sink()), None).is_err(), "changed at {position}");
         }
         for cut in [0, 100, 1024, content + 3, bytes.len() / 2] {
             std::fs::write(&path, &bytes[..cut]).unwrap();
-            assert!(Archive::new(&path).read(|_| Ok(io::sink())).is_err(), "cut at {cut}");
+            assert!(Archive::new(&path).read(|_| Ok(io::sink()), None).is_err(), "cut at {cut}");
         }
     }
 }

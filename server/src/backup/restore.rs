@@ -11,6 +11,7 @@ use crate::{
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 use waxwing_protocol::Link;
@@ -51,7 +52,9 @@ pub async fn restore(
     building.create()?;
     let _unless_settled = Leftover(building.path().to_owned());
     let dump = building.path().join("dump");
-    let manifest = Archive::new(from).read(|content| {
+    let attachments = building.attachments();
+    std::fs::DirBuilder::new().mode(0o700).create(&attachments).map_err(io_error(&attachments))?;
+    let placed = |content| {
         let path = match content {
             Content::Config => building.config(),
             Content::Secrets => building.sealed(),
@@ -61,7 +64,8 @@ pub async fn restore(
             Content::Mysql => dump.clone(),
         };
         private_file(&path).map_err(io_error(&path))
-    })?;
+    };
+    let manifest = Archive::new(from).read(placed, Some(&attachments))?;
     let mut config = building
         .config_file()?
         .ok_or_else(|| InstallError::Incomplete { folder: building.path().to_owned(), file: building.config() })?;

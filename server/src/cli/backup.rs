@@ -148,7 +148,7 @@ fn create(command: &Create) -> Result<(), Failure> {
         None => directly_with(&command.common, async |operator| {
             let snapshot = Snapshot::take(&*operator.store, &operator.folder).await?;
             let contents = snapshot.contents(&operator.folder, &operator.config());
-            Ok(backup::write(&contents, admin::now(), &mut file)?)
+            Ok(backup::write(&contents, &operator.folder.attachments(), admin::now(), &mut file)?)
         })?,
     }
     file.sync_all().map_err(failed)?;
@@ -166,7 +166,7 @@ fn verify(command: &Verify) -> Result<(), Failure> {
 fn examine(path: &Path) -> Result<Manifest, Failure> {
     let (copy, file) = Temporary::beside(path, ".check")?;
     let mut file = Some(file);
-    let manifest = Archive::new(path).read(|content| {
+    let placed = |content| {
         let sink: Box<dyn Write> = match content {
             Content::Sqlite | Content::Mysql => match file.take() {
                 Some(file) => Box::new(file),
@@ -175,7 +175,8 @@ fn examine(path: &Path) -> Result<Manifest, Failure> {
             _ => Box::new(io::sink()),
         };
         Ok(sink)
-    })?;
+    };
+    let manifest = Archive::new(path).read(placed, None)?;
     let damaged = |reason: String| BackupError::Damaged { path: path.to_owned(), reason };
     match manifest.database() {
         None => return Err(damaged("no database is in it".into()).into()),

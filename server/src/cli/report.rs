@@ -39,6 +39,7 @@ fn print_stats(stats: &Stats) -> Result<(), Failure> {
             "waiting",
             format!("{} entries ({}), {} in inboxes", stats.entries, size(stats.entry_bytes), stats.inbox_items),
         ),
+        ("files", format!("{} ({})", stats.attachments, size(stats.attachment_bytes))),
         ("key packages", stats.key_packages.to_string()),
     ];
     facts.iter().try_for_each(|(name, value)| line(&format!("{name:<14}{value}")))
@@ -61,7 +62,7 @@ pub(super) fn gc(command: &Gc) -> Result<ExitCode, Failure> {
         print_json(&garbage)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Garbage { dry_run, retention_days, entries, bytes, inbox_items } = garbage;
+    let Garbage { attachments, dry_run, retention_days, entries, bytes, inbox_items } = garbage;
     match (retention_days, dry_run) {
         (0, _) => line("retention_days is 0: everything is kept until it is fetched")?,
         (days, true) => line(&format!(
@@ -71,6 +72,12 @@ pub(super) fn gc(command: &Gc) -> Result<ExitCode, Failure> {
         (days, false) => {
             line(&format!("deleted what was older than {days} days: {entries} entries, {inbox_items} in inboxes"))?
         }
+    }
+    match dry_run {
+        true => {
+            line(&format!("files whose time is over, or that were never finished: {attachments}; nothing was deleted"))?
+        }
+        false => line(&format!("deleted files whose time was over, or that were never finished: {attachments}"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     admin::{Door, Live, Operator},
+    attachments::Attachments,
     health,
     install::{
         Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, YesNo, database, web_certificate,
@@ -78,7 +79,9 @@ async fn serve(
     let password = installation.secrets.database_password.as_deref();
     let store = database::start(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
     let door = Door::open(&installation.folder)?;
+    let attachments = attachments(&installation.folder)?;
     let relay = RelayConfig {
+        attachments,
         identity: identity(&installation.secrets),
         data_key: DataKey::from_bytes(installation.secrets.data_key),
         rules: rules(&installation.folder, config, &installation.secrets)?,
@@ -148,6 +151,19 @@ async fn hear_hangups(mut hangup: Signal, operator: &Operator) -> Infallible {
     }
 }
 
+/// Where the chunks of attachments go.
+fn attachments(folder: &Folder) -> Result<Attachments, Failure> {
+    let path = folder.attachments();
+    Attachments::take_over(&path).map_err(|error| {
+        let message = format!("cannot use {}: {error}", path.display());
+        Failure::user(
+            "attachments-folder",
+            message,
+            "give the server's user this folder, or move away what is in its place",
+        )
+    })
+}
+
 /// What a configuration and the secrets allow.
 pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Result<Rules, Failure> {
     refuse_oversight(config)?;
@@ -171,6 +187,7 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         relay_only: config.relay_only == YesNo::Yes,
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         rooms: RoomRule { members: config.members_limit, default: config.default_room.clone() },
+        attachments: config.attachments,
         max_connections: config.max_connections,
         http: HttpRules {
             certificate: web_certificate(&config.web)?.map(Arc::new),

@@ -303,6 +303,10 @@ pub(crate) async fn revise(
 pub(crate) async fn delete(context: &Context, proven: AccountProven) -> Result<Response, Failure> {
     let devices = context.store.delete_account(proven.account, now_ms()).await?;
     context.hub.sign_out(&devices.unwrap_or_default());
+    if let Err(error) = context.attachments.sweep(&context.store).await {
+        // They are nobody's any more; the next sweep deletes them.
+        tracing::error!(%error, "could not delete an account's attachments");
+    }
     tracing::info!("an account was deleted by its owner");
     Ok(Response::Done)
 }

@@ -12,6 +12,7 @@ pub use policy::Policy;
 pub use web::Web;
 
 use super::InstallError;
+use crate::rules::AttachmentRules;
 use std::{
     collections::HashMap,
     fmt,
@@ -20,7 +21,7 @@ use std::{
     str::FromStr,
 };
 use toml::de::{DeTable, DeValue};
-use waxwing_protocol::{Address, DEFAULT_PORT, RoomName, RoomNameError};
+use waxwing_protocol::{Address, DEFAULT_PORT, RoomName, RoomNameError, limits};
 
 /// Each setting, and the environment variable that overrides it.
 pub const SETTINGS: &[(&str, &str)] = &[
@@ -35,6 +36,9 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("members_limit", "WAXWING_MEMBERS_LIMIT"),
     ("default_room", "WAXWING_DEFAULT_ROOM"),
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
+    ("attachments.quota_mib", "WAXWING_ATTACHMENTS_QUOTA_MIB"),
+    ("attachments.largest_mib", "WAXWING_ATTACHMENTS_LARGEST_MIB"),
+    ("attachments.days", "WAXWING_ATTACHMENTS_DAYS"),
     ("health.listen", "WAXWING_HEALTH_LISTEN"),
     ("health.beyond_loopback", "WAXWING_HEALTH_BEYOND_LOOPBACK"),
     ("http.certificate", "WAXWING_HTTP_CERTIFICATE"),
@@ -240,6 +244,8 @@ pub struct Config {
     pub members_limit: u32,
     /// The room that new accounts come into; none if there is none.
     pub default_room: Option<RoomName>,
+    /// What accounts may leave for others to fetch.
+    pub attachments: AttachmentRules,
     /// Connections at one time.
     pub max_connections: usize,
     /// Where health and metrics are told; nowhere if there is none.
@@ -275,6 +281,7 @@ impl Default for Config {
             backup_quota_mib: 1024,
             members_limit: 250,
             default_room: None,
+            attachments: AttachmentRules::default(),
             max_connections: 10_000,
             health: None,
             health_beyond_loopback: YesNo::No,
@@ -374,6 +381,9 @@ impl Config {
             "members_limit" => self.members_limit = number(value, 2, 1000)?,
             "default_room" => self.default_room = parse_room(value)?,
             "max_connections" => self.max_connections = number(value, 1, 1_000_000)?,
+            "attachments.quota_mib" => self.attachments.quota = mebibytes(value, 1024 * 1024)?,
+            "attachments.largest_mib" => self.attachments.largest = mebibytes(value, limits::ATTACHMENT >> 20)?,
+            "attachments.days" => self.attachments.days = number(value, 0, 3650)?,
             "health.listen" => self.health = parse_health(value)?,
             "health.beyond_loopback" => self.health_beyond_loopback = value.parse()?,
             "log.format" => self.log_format = value.parse()?,
@@ -487,6 +497,9 @@ impl Config {
             backup_quota_mib = self.backup_quota_mib,
             members_limit = self.members_limit,
             default_room = self.default_room.as_ref().map_or("off", RoomName::as_str),
+            attachments_quota_mib = self.attachments.quota >> 20,
+            attachments_largest_mib = self.attachments.largest >> 20,
+            attachments_days = self.attachments.days,
             max_connections = self.max_connections,
             health = self.health.map_or_else(|| "off".to_owned(), |health| health.to_string()),
             health_beyond_loopback = self.health_beyond_loopback,
@@ -601,6 +614,11 @@ fn word(text: &str) -> Result<String, String> {
         true => Ok(text.trim().to_owned()),
         false => Err("the value must not be empty".into()),
     }
+}
+
+/// So many MiB, in bytes.
+fn mebibytes(text: &str, most: u64) -> Result<u64, String> {
+    number(text, 0, most).map(|mib| mib << 20)
 }
 
 fn number<N: FromStr + PartialOrd + fmt::Display>(text: &str, least: N, most: N) -> Result<N, String> {

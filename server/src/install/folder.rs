@@ -73,6 +73,11 @@ impl Folder {
         self.0.join("waxwing.db")
     }
 
+    /// `attachments`: the files that people send each other, sealed by their clients.
+    pub fn attachments(&self) -> PathBuf {
+        self.0.join("attachments")
+    }
+
     /// Where a server's folder goes if nobody says otherwise: `$XDG_DATA_HOME/waxwing-server`, usually in `~/.local/share`.
     pub fn usual(environment: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let set = |name: &str| environment(name).filter(|value| Path::new(value).is_absolute());

@@ -12,6 +12,7 @@
 )]
 
 pub mod accounts;
+pub mod attachments;
 pub mod backups;
 pub mod conversations;
 pub mod deletion;
@@ -71,6 +72,9 @@ macro_rules! store_conformance {
             deletion::a_deleted_name_stays_taken
             deletion::the_other_side_keeps_its_log
             deletion::conversations_of_nobody_go
+            attachments::attachments_stay_below_their_quota
+            attachments::a_dropped_attachment_is_found_by_nobody
+            attachments::attachments_expire
             backups::segments_come_back
             backups::the_quota_holds
             backups::manifests_follow_each_other

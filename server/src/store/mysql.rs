@@ -6,6 +6,7 @@
 
 mod account;
 mod append;
+mod attachment;
 mod backup;
 mod batch;
 mod conversation;

@@ -4,6 +4,7 @@
 //! committed with synchronous=FULL, and published before it is answered. It must not know who is connected.
 
 mod accounts;
+mod attachments;
 mod backups;
 mod batch;
 mod conversations;

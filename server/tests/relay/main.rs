@@ -1,6 +1,7 @@
 //! The relay as its peers meet it: real sockets, real TLS, embedded storage.
 
 mod accounts;
+mod attachments;
 mod backups;
 mod delivery;
 mod joining;

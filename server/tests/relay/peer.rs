@@ -19,6 +19,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use waxwing_protocol::*;
 use waxwing_server::{
+    attachments::Attachments,
     relay::{DataKey, Hub, Relay, RelayConfig, RelayError, Reloader, ServerIdentity, SignUpRule},
     rules::Rules,
     store::{
@@ -65,7 +66,7 @@ impl Server {
         };
         let pin = identity.pin().unwrap();
         let data_key = DataKey::from_bytes(DATA_KEY);
-        let config = RelayConfig { identity: identity.clone(), data_key, rules };
+        let config = RelayConfig { identity: identity.clone(), data_key, rules, attachments: Attachments::in_memory() };
         let relay = Relay::new(config, hub.clone(), store.clone()).unwrap();
         let listener = Relay::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();

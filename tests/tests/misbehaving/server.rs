@@ -15,17 +15,20 @@ use std::{
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
 use waxwing_protocol::{
-    AccountRecord, Address, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId,
-    Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, Page, RoomInfo, RoomName, SegmentId, Username,
+    AccountRecord, Address, AttachmentId, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo,
+    DeviceId, Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, Page, RoomInfo, RoomName, SegmentId,
+    Username,
 };
 use waxwing_server::{
+    attachments::Attachments,
     install::Identity,
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
     rules::Rules,
     store::{
-        AccountId, AccountRevision, Append, AppendOutcome, Audience, BackupRecord, CreateOutcome, DeviceRow,
-        EnrolOutcome, Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome, NewAccount, NewConversation, NewInvite,
-        NewManifest, NewSegment, Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
+        AccountId, AccountRevision, Append, AppendOutcome, AttachmentOutcome, AttachmentRow, AttachmentStore, Audience,
+        BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome,
+        NewAccount, NewAttachment, NewConversation, NewInvite, NewManifest, NewSegment, Publish, ReviseOutcome,
+        SegmentOutcome, SignUpOutcome, Store, StoreError,
         sqlite::{SqliteStore, migrate},
     },
 };
@@ -126,6 +129,7 @@ impl Server {
                 max_connections: 100,
                 ..Rules::default()
             },
+            attachments: Attachments::in_folder(&folder.path().join("attachments"))?,
         };
         let lying = Arc::new(Lying { honest: store.clone(), lies: lies.clone() });
         let relay = Relay::new(config, hub, lying)?;
@@ -212,6 +216,45 @@ impl Publish for Pushing {
 struct Lying {
     honest: Arc<SqliteStore>,
     lies: Arc<Lies>,
+}
+
+#[async_trait]
+impl AttachmentStore for Lying {
+    async fn begin_attachment(&self, new: NewAttachment) -> Result<AttachmentOutcome, StoreError> {
+        self.honest.begin_attachment(new).await
+    }
+
+    async fn attachment(&self, id: AttachmentId) -> Result<Option<AttachmentRow>, StoreError> {
+        self.honest.attachment(id).await
+    }
+
+    async fn finish_attachment(&self, id: AttachmentId, now_ms: u64) -> Result<bool, StoreError> {
+        self.honest.finish_attachment(id, now_ms).await
+    }
+
+    async fn drop_attachment(&self, account: AccountId, id: AttachmentId) -> Result<(), StoreError> {
+        self.honest.drop_attachment(account, id).await
+    }
+
+    async fn expire_attachments(&self, finished_ms: u64, begun_ms: u64) -> Result<u64, StoreError> {
+        self.honest.expire_attachments(finished_ms, begun_ms).await
+    }
+
+    async fn count_attachments(&self, finished_ms: u64, begun_ms: u64) -> Result<(u64, u64), StoreError> {
+        self.honest.count_attachments(finished_ms, begun_ms).await
+    }
+
+    async fn dropped_attachments(&self) -> Result<Vec<AttachmentId>, StoreError> {
+        self.honest.dropped_attachments().await
+    }
+
+    async fn forget_attachment(&self, id: AttachmentId) -> Result<(), StoreError> {
+        self.honest.forget_attachment(id).await
+    }
+
+    async fn knows_attachment(&self, id: AttachmentId) -> Result<bool, StoreError> {
+        self.honest.knows_attachment(id).await
+    }
 }
 
 #[async_trait]

@@ -8,7 +8,7 @@ use crate::{
     Error,
     account::username,
     store::{
-        backup::{Log, Row},
+        backup::{FILE, Log, Row},
         changes::{Change, Kind},
         messages::LATEST,
     },
@@ -42,7 +42,15 @@ fn message(row: Row) -> Result<Message, Error> {
             let bytes = content::to_bytes(&content).map_err(|error| Error::Storage(error.to_string()))?;
             Said::Content(bytes.to_vec())
         }
-        _ => Said::Local { kind: UNKNOWN, text: String::new() },
+        _ => match row.file {
+            Some(file) => {
+                let body = Body::File(file);
+                let content = Content { id: row.id, sent_at_ms: row.sent_at, body, seen: None, lifetime: None };
+                let bytes = content::to_bytes(&content).map_err(|error| Error::Storage(error.to_string()))?;
+                Said::Content(bytes.to_vec())
+            }
+            None => Said::Local { kind: UNKNOWN, text: String::new() },
+        },
     };
     let done: Vec<Done> = row.done.into_iter().map(done).collect();
     Ok(Message {
@@ -99,9 +107,15 @@ pub(crate) fn unpack(entry: &SegmentEntry, plaintext: &[u8], own: &str) -> Resul
 }
 
 fn row(message: Message, own: &str) -> Result<Row, Error> {
+    let mut file = None;
     let (kind, text, reply_to) = match &message.said {
         Said::Content(bytes) => match content::from_bytes(bytes).map(|content| content.body) {
             Ok(Body::Text(text)) => (0, text, None),
+            Ok(Body::File(sent)) => {
+                let caption = sent.caption.clone();
+                file = Some(sent);
+                (FILE, caption, None)
+            }
             Ok(Body::Reply { to, text }) => (0, text, Some((to.author, to.id))),
             Ok(_) => (1, String::new(), None),
             Err(_) => return Err(Error::BackupRefused("a message in it is malformed".into())),
@@ -121,6 +135,7 @@ fn row(message: Message, own: &str) -> Result<Row, Error> {
         text,
         delivered: message.delivered,
         reply_to,
+        file,
         done: message.done.unwrap_or_default().into_iter().filter_map(change).collect(),
     })
 }

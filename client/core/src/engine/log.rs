@@ -8,15 +8,16 @@ use super::{
     order, roster, settings, sync,
 };
 use crate::{
-    Content, Error, Event, Message, MessageId, MessageState,
+    Content, Error, Event, File, Message, MessageId, MessageState,
     account::now_ms,
     address::ChatKind,
     backup::Range,
     random,
     store::{
         self,
+        changes::Target,
         chats::{self, ChatId, ChatRow, Phase},
-        commits, contacts, coverage, join_requests, messages, outbox,
+        commits, contacts, coverage, files, join_requests, messages, outbox,
         own::Own,
     },
 };
@@ -412,12 +413,17 @@ impl Reader<'_, '_> {
         if !mine && settings::is_blocked(self.tx, &from.username)? {
             return Ok(());
         }
-        let (mut reply_to, lifetime) = (None, content.lifetime);
+        let (mut reply_to, mut file, lifetime) = (None, None, content.lifetime);
         let shown = match content.body {
             Body::Text(text) => Content::Text(text),
             Body::Reply { to, text } => {
                 reply_to = Some((to.author, MessageId(to.id)));
                 Content::Text(text)
+            }
+            Body::File(sent) => {
+                let shown = Content::File(Box::new(File::from(&*sent)));
+                file = Some(sent);
+                shown
             }
             Body::Timer(timer) => {
                 chats::set_timer(self.tx, self.row.chat, timer)?;
@@ -496,6 +502,10 @@ impl Reader<'_, '_> {
         if !mine {
             // Only what is shown gets a receipt: else receipts would answer receipts.
             self.row.others = seq;
+        }
+        if let Some(file) = &file {
+            let target = Target { chat: self.row.chat, author: from.username.clone(), id: MessageId(content.id) };
+            files::insert(self.tx, &target, file)?;
         }
         // Whatever the author claims, the database must be able to keep it.
         let sent_at = content.sent_at_ms.min(messages::LATEST);

@@ -454,7 +454,7 @@ impl Engine {
         self.resolve_sent(message.id, &Ok(message));
     }
 
-    fn note_failed(&mut self, message: Message, error: &Error) {
+    pub(super) fn note_failed(&mut self, message: Message, error: &Error) {
         self.tell(&Event::State { chat: message.chat, id: message.id, state: message.state, seq: None });
         if self.waiting_for_sent.contains_key(&message.id) {
             self.resolve_sent(message.id, &Err(error.clone()));
@@ -472,7 +472,7 @@ impl Engine {
 }
 
 /// Marks a message as failed; returns it.
-fn fail(tx: &Database, position: i64, error: &Error) -> Result<Message, Error> {
+pub(super) fn fail(tx: &Database, position: i64, error: &Error) -> Result<Message, Error> {
     messages::set_failed(tx, position, &error.to_string())?;
     messages::load(tx, position)
 }

@@ -68,7 +68,7 @@ impl Format for Html {
             out.push_str("</p>");
         }
         out.push_str("<p class=\"text\" dir=\"auto\">");
-        escape(out, text);
+        escape(out, &text);
         out.push_str("</p>");
         if let Some(done) = done(message) {
             out.push_str("<p class=\"aside\" dir=\"auto\">");

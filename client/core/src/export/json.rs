@@ -22,6 +22,8 @@ struct MessageObject<'a> {
     kind: &'static str,
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<FileObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     told_by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
@@ -40,6 +42,13 @@ struct MessageObject<'a> {
 struct ReplyObject<'a> {
     from: &'a str,
     id: String,
+}
+
+#[derive(Serialize)]
+struct FileObject<'a> {
+    name: &'a str,
+    media_type: &'a str,
+    size: u64,
 }
 
 #[derive(Serialize)]
@@ -85,6 +94,7 @@ impl Format for Json {
 
     fn message(&mut self, out: &mut String, _: &str, message: &Message, era: u64, cursor: &mut ExportCursor) {
         let (kind, text, unreadable) = match &message.content {
+            Content::File(file) => ("file", Some(file.caption.as_str()).filter(|text| !text.is_empty()), None),
             Content::Text(text) => ("text", Some(text.as_str()), None),
             Content::Unreadable(reason) => ("unreadable", None, Some(reason.as_str())),
             Content::Notice(text) => ("notice", None, Some(text.as_str())),
@@ -107,6 +117,12 @@ impl Format for Json {
             received_at: rfc3339(message.received_at),
             kind,
             text,
+            file: match &message.content {
+                Content::File(file) => {
+                    Some(FileObject { name: &file.name, media_type: &file.media_type, size: file.size })
+                }
+                _ => None,
+            },
             told_by: message.told_by.as_deref(),
             reason: unreadable.or(failed),
             state: state_name(&message.state),

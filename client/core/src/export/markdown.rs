@@ -49,7 +49,7 @@ impl Format for Markdown {
         let (text, is_mark) = words(&message.content);
         out.push_str(if is_mark { "*" } else { "" });
         // Two spaces keep the break.
-        write(out, text, "  \n> ");
+        write(out, &text, "  \n> ");
         out.push_str(if is_mark { "*\n" } else { "\n" });
         if let Some(done) = done(message) {
             out.push_str(">\n> *");

@@ -2,7 +2,7 @@
 
 mod history;
 
-pub(crate) use history::{Log, Row, items, logs, renumber, restore, rows};
+pub(crate) use history::{FILE, Log, Row, items, logs, renumber, restore, rows};
 
 use super::chats::ChatId;
 use crate::{Error, backup::Range};

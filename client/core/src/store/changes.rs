@@ -92,7 +92,7 @@ pub(crate) fn place(db: &Connection, target: &Target, change: &Change) -> Result
 /// Brings a message up to date with what is known to have been done to it. True if there is anything.
 pub(crate) fn apply(db: &Connection, target: &Target) -> Result<bool, Error> {
     let mut query = db.prepare_cached(
-        "SELECT position FROM messages WHERE id = ?1 AND chat = ?2 AND author = ?3 AND kind IN (0, 1, 10) LIMIT 1",
+        "SELECT position FROM messages WHERE id = ?1 AND chat = ?2 AND author = ?3 AND kind IN (0, 1, 10, 40) LIMIT 1",
     )?;
     let position =
         query.query_row((target.id.0, target.chat, &target.author), |row| row.get::<_, i64>(0)).optional()?;
@@ -120,7 +120,7 @@ pub(crate) fn apply(db: &Connection, target: &Target) -> Result<bool, Error> {
     db.prepare_cached("UPDATE messages SET changed = 1 WHERE position = ?1")?.execute([position])?;
     db.prepare_cached(
         "INSERT OR IGNORE INTO backup_changes SELECT chat, era, seq FROM messages
-         WHERE position = ?1 AND seq IS NOT NULL AND kind IN (0, 1) AND lifetime IS NULL",
+         WHERE position = ?1 AND seq IS NOT NULL AND kind IN (0, 1, 40) AND lifetime IS NULL",
     )?
     .execute([position])?;
     Ok(true)

@@ -4,9 +4,10 @@
 use super::{
     changes::{self, Target},
     chats::{ChatId, ChatRow},
+    files,
     own::Own,
 };
-use crate::{Content, Error, Message, MessageId, MessageState, Reply, account::now_ms, backup::Range, mentions};
+use crate::{Content, Error, File, Message, MessageId, MessageState, Reply, account::now_ms, backup::Range, mentions};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use waxwing_e2ee::content::ToldMessage;
 
@@ -49,6 +50,7 @@ pub(crate) fn insert(db: &Connection, new: &NewMessage<'_>) -> Result<i64, Error
         Content::Unreadable(reason) => (2, reason.as_str()),
         Content::Notice(text) => (3, text.as_str()),
         Content::Deleted { .. } => (10, ""),
+        Content::File(file) => (40, file.caption.as_str()),
         Content::Timer(None) => (11, ""),
         Content::Timer(Some(seconds)) => {
             number = seconds.to_string();
@@ -316,9 +318,15 @@ fn complete(db: &Connection, found: Found) -> Result<Message, Error> {
     let Found { chat, changed, mut message, .. } = found;
     if let Some(reply) = &mut message.reply_to {
         let mut query = db.prepare_cached(
-            "SELECT substr(text, 1, ?4) FROM messages WHERE id = ?1 AND chat = ?2 AND author = ?3 AND kind = 0 LIMIT 1",
+            "SELECT substr(text, 1, ?4) FROM messages WHERE id = ?1 AND chat = ?2 AND author = ?3 AND kind IN (0, 40) LIMIT 1",
         )?;
         reply.excerpt = query.query_row((reply.id.0, chat, &reply.author, EXCERPT), |row| row.get(0)).optional()?;
+    }
+    if let Content::File(file) = &mut message.content {
+        let target = Target { chat, author: message.from.clone(), id: message.id };
+        if let Some(shown) = files::shown(db, &target, std::mem::take(&mut file.caption))? {
+            **file = shown;
+        }
     }
     if changed {
         let target = Target { chat, author: message.from.clone(), id: message.id };
@@ -350,6 +358,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Found> {
             3 => Content::Notice(text),
             10 => Content::Deleted { by: row.get("author")? },
             11 => Content::Timer(text.parse().ok()),
+            40 => Content::File(Box::new(File { caption: text, ..File::default() })),
             _ => Content::Unknown,
         },
         state: match row.get::<_, i64>("state")? {

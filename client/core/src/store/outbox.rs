@@ -139,7 +139,8 @@ pub(crate) fn take(db: &Connection, chat: ChatId, number: u64) -> Result<Option<
 
 /// Removes a message that never left; false if it may have.
 pub(crate) fn withdraw(db: &Connection, message: i64) -> Result<bool, Error> {
-    Ok(db.execute("DELETE FROM outbox WHERE message = ?1 AND number IS NULL", [message])? > 0)
+    let waited = db.execute("DELETE FROM outbox WHERE message = ?1 AND number IS NULL", [message])? > 0;
+    Ok(super::files::end_upload(db, message)? || waited)
 }
 
 /// Removes everything that waits in a chat; returns the messages that it showed as.

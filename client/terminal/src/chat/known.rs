@@ -74,7 +74,8 @@ impl Known {
             };
         }
         let mut lines = Vec::new();
-        if new.content != old.content {
+        // Files do not change; where one was saved is nobody else's business.
+        if new.content != old.content && !matches!(new.content, Content::File(_)) {
             lines.push(format!("{} changed \"{}\" to: {}", who(&new.from), quote(&old), said(&new)));
         }
         for (by, emoji) in missing(&new.reactions, &old.reactions) {

@@ -1,6 +1,6 @@
 //! What a typed line means: a text to send, or a command. A mistyped command is never a text.
 
-use crate::{cli::Span, group_commands::GroupTyped};
+use crate::{cli::Span, file_commands::FileTyped, group_commands::GroupTyped};
 
 /// A typed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) enum Typed {
         /// What.
         text: String,
     },
+    /// Something about files.
+    File(FileTyped),
     /// Something about groups and rooms.
     Group(GroupTyped),
     /// `/reply`, `/edit` and the like: about a message of the chat.
@@ -164,6 +166,7 @@ impl Typed {
             ("verify", _) => Self::Verify(named(rest)),
             ("search", "") => wants("/search words"),
             ("search", _) => Self::Search(rest.to_owned()),
+            _ if let Some(file) = FileTyped::parse(name, rest) => file.map_or_else(Self::Mistyped, Self::File),
             _ if let Some(group) = GroupTyped::parse(name, rest) => group.map_or_else(Self::Mistyped, Self::Group),
             _ => Self::Mistyped(format!(
                 "nothing was sent: there is no command /{name}; /help lists them, and //{name} sends it as a text"

@@ -4,7 +4,7 @@ use crate::{
     Failure,
     cli::{BackupCommand, Options},
     command::ask,
-    output::{date_and_time, print, print_json},
+    output::{bytes, date_and_time, print, print_json},
     prompt::{self, RestoreBar},
     rpc::{
         Backend, Nothing, Purpose,
@@ -178,14 +178,6 @@ fn span(seconds: u64) -> String {
         _ => (seconds / 86400, "day"),
     };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
-fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} bytes"),
-        1024..1_048_576 => format!("{} KiB", count.div_ceil(1024)),
-        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,10 @@ use waxwing_core::Error;
 /// Bytes; more than any message may have, so that an endless pipe is refused and not stored.
 const STDIN_LIMIT: u64 = 128 * 1024;
 
-pub(crate) async fn run(options: &Options, arguments: SendArgs) -> Result<(), Failure> {
+pub(crate) async fn run(options: &Options, mut arguments: SendArgs) -> Result<(), Failure> {
+    if let Some(file) = arguments.file.take() {
+        return super::files::send(options, arguments, file).await;
+    }
     let text = match arguments.text {
         Some(text) => text,
         None => tokio::task::spawn_blocking(read_stdin).await.map_err(std::io::Error::other)??,

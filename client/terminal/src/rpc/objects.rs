@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use waxwing_core::{Chat, ChatKind, Connection, Content, Event, Message, MessageState, Reaction, Reply};
+use waxwing_core::{
+    Chat, ChatKind, Connection, Content, Event, File, Message, MessageState, Reaction, Reply, Transfer,
+};
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,10 +30,13 @@ pub(crate) struct MessageObject {
     pub(crate) sent_at: String,
     /// When this device stored it (RFC 3339, UTC).
     pub(crate) received_at: String,
-    /// text, deleted, timer, unknown, unreadable, or notice: something that this device noticed about the chat.
+    /// text, file, deleted, timer, unknown, unreadable, or notice: something that this device noticed about the chat.
     pub(crate) kind: String,
-    /// What it says, if it is a text. It comes from others: never hand it to a shell or a terminal as it is.
+    /// What it says, if it is a text; of a file, what its sender says about it. It comes from others: never hand it to a shell or a terminal as it is.
     pub(crate) text: Option<String>,
+    /// The file, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<FileObject>,
     /// Who told what it says, if this device could not read it itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) told_by: Option<String>,
@@ -81,6 +86,20 @@ pub(crate) struct ReplyObject {
     pub(crate) excerpt: Option<String>,
 }
 
+/// A file of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct FileObject {
+    /// What its sender calls it. Never use it as a path.
+    pub(crate) name: String,
+    /// What its sender takes it for.
+    pub(crate) media_type: String,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    /// Where this device has saved it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) saved: Option<String>,
+}
+
 /// An emoji under a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ReactionObject {
@@ -100,6 +119,7 @@ impl MessageObject {
             Content::Notice(text) => ("notice", None, Some(text.clone())),
             Content::Deleted { .. } => ("deleted", None, None),
             Content::Timer(_) => ("timer", None, None),
+            Content::File(file) => ("file", Some(file.caption.clone()).filter(|text| !text.is_empty()), None),
         };
         Self {
             chat: message.chat.clone(),
@@ -110,6 +130,15 @@ impl MessageObject {
             received_at: rfc3339(message.received_at),
             kind: kind.to_owned(),
             text,
+            file: match &message.content {
+                Content::File(file) => Some(FileObject {
+                    name: file.name.clone(),
+                    media_type: file.media_type.clone(),
+                    size: file.size,
+                    saved: file.saved.clone(),
+                }),
+                _ => None,
+            },
             told_by: message.told_by.clone(),
             reason,
             state: None,
@@ -156,6 +185,10 @@ impl TryFrom<MessageObject> for Message {
     fn try_from(object: MessageObject) -> Result<Self, Failure> {
         let state = state(object.state.as_deref().unwrap_or("received"), object.reason.clone())?;
         let content = match (object.kind.as_str(), object.text) {
+            ("file", text) => {
+                let FileObject { name, media_type, size, saved } = object.file.ok_or_else(Failure::foreign_answer)?;
+                Content::File(Box::new(File { name, media_type, size, caption: text.unwrap_or_default(), saved }))
+            }
             ("text", Some(text)) => Content::Text(text),
             ("unreadable", _) => Content::Unreadable(object.reason.unwrap_or_default()),
             ("notice", _) => Content::Notice(object.reason.unwrap_or_default()),
@@ -450,6 +483,21 @@ pub(crate) enum EventObject {
     Restoring(RestoredObject),
     /// Everything that the backup had for this device is here, save what was refused.
     Restored(RestoredObject),
+    /// A message's file has come further on its way.
+    Transfer {
+        /// The chat.
+        chat: String,
+        /// The message.
+        id: String,
+        /// Its author's username.
+        from: String,
+        /// Whether it is being sent; else it is being fetched.
+        sending: bool,
+        /// How many bytes of it are there.
+        done: u64,
+        /// Of how many.
+        total: u64,
+    },
     /// The profile was locked; the connection ends.
     Locked,
     /// This subscriber was too slow: so many events were left out.
@@ -512,6 +560,14 @@ impl From<&Event> for EventObject {
             Event::Group { chat, by, change } => {
                 Self::Group { chat: chat.clone(), by: by.clone(), change: change.into() }
             }
+            Event::Transfer(Transfer { chat, id, from, sending, done, total }) => Self::Transfer {
+                chat: chat.clone(),
+                id: id.to_string(),
+                from: from.clone(),
+                sending: *sending,
+                done: *done,
+                total: *total,
+            },
             Event::Restoring(progress) => Self::Restoring((*progress).into()),
             Event::Restored(progress) => Self::Restored((*progress).into()),
             Event::Announcement { text, time_ms } => {
@@ -551,6 +607,9 @@ impl EventObject {
             Self::DeviceRemoved { username, device } => Event::DeviceRemoved { username, device },
             Self::Announcement { text, sent_at } => Event::Announcement { text, time_ms: milliseconds(&sent_at)? },
             Self::Group { chat, by, change } => Event::Group { chat, by, change: change.into() },
+            Self::Transfer { chat, id, from, sending, done, total } => {
+                Event::Transfer(Transfer { chat, id: id.parse()?, from, sending, done, total })
+            }
             Self::Restoring(progress) => Event::Restoring(progress.into()),
             Self::Restored(progress) => Event::Restored(progress.into()),
             Self::Locked | Self::Missed { .. } | Self::Other => return Ok(None),
@@ -590,6 +649,17 @@ mod tests {
             message(Content::Unknown, MessageState::Received),
             message(Content::Deleted { by: "bob".into() }, MessageState::Received),
             message(Content::Timer(None), MessageState::Received),
+            message(
+                Content::File(Box::new(File {
+                    name: "a\u{1b}.txt".into(),
+                    media_type: "text/plain".into(),
+                    size: 5,
+                    caption: "look".into(),
+                    saved: Some("/home/al/a.txt".into()),
+                })),
+                MessageState::Received,
+            ),
+            message(Content::File(Box::default()), MessageState::Queued),
             message(Content::Timer(Some(60)), MessageState::Read),
             Message {
                 reply_to: Some(Reply { author: "al".into(), id: MessageId::default(), excerpt: Some("why".into()) }),

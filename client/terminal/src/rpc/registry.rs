@@ -1,8 +1,8 @@
 //! The methods that there are: one list, for the socket and for the OpenRPC document.
 
 use super::{
-    Context, Method, account, backup, chats, deeds, groups, messages, preferences, profile, search, subscription,
-    transfer, trust, wire::WireError,
+    Context, Method, account, backup, chats, deeds, files, groups, messages, preferences, profile, search,
+    subscription, transfer, trust, wire::WireError,
 };
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
 use serde_json::value::RawValue;
@@ -79,6 +79,10 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<preferences::Accept>(),
     Entry::of::<preferences::Settings>(),
     Entry::of::<preferences::SwitchSetting>(),
+    Entry::of::<files::SendFile>(),
+    Entry::of::<files::QueueFile>(),
+    Entry::of::<files::Files>(),
+    Entry::of::<files::Download>(),
     Entry::of::<account::Devices>(),
     Entry::of::<account::RenameDevice>(),
     Entry::of::<account::RevokeDevices>(),

@@ -103,6 +103,7 @@ impl Model {
         let foreign = message.from != self.me;
         let mut said = match &message.content {
             Content::Text(text) => self.text_rows(text, foreign, columns),
+            Content::File(_) => wrap(&[(output::words(&message.content, Breaks::Spaces), theme.strong)], columns),
             Content::Deleted { by } if *by != message.from => {
                 wrap(&aside(format!("[deleted by {}]", super::safe(by))), columns)
             }

@@ -1,6 +1,6 @@
 //! What Tab offers for the word before the cursor: commands, names, emoji. Pressed again it offers the next one.
 
-use crate::{chat::typed, group_commands};
+use crate::{chat::typed, file_commands, group_commands};
 
 /// How many are offered.
 const OFFERED: usize = 40;
@@ -69,7 +69,7 @@ fn commands(part: &str) -> Vec<Candidate> {
             candidates.push(Candidate { text, label: name.to_owned() });
         }
     }
-    for (name, takes, _) in group_commands::COMMANDS {
+    for (name, takes, _) in file_commands::COMMANDS.iter().chain(group_commands::COMMANDS) {
         let label = format!("/{name}");
         if name.starts_with(part) && candidates.iter().all(|known| known.label != label) {
             candidates

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Failure,
     command::may_recover,
-    group_commands,
+    file_commands, group_commands,
     prompt::Interrupts,
     rpc::{
         Backend, Happening, Nothing,
@@ -335,6 +335,13 @@ async fn answer(backend: &Backend, effect: Effect) -> Result<Answer, Failure> {
             Ok(done) => Answer::Grouped { chat, done },
             Err(words) => Answer::Failed(words),
         },
+        Effect::File { chat, command } => match told(command.run(backend, &chat).await)? {
+            Ok(file_commands::Done { written: Some(message), .. }) => Answer::Written(message),
+            Ok(file_commands::Done { lines, .. }) => {
+                Answer::Grouped { chat, done: group_commands::Done { lines, ..Default::default() } }
+            }
+            Err(words) => Answer::Failed(words),
+        },
         Effect::Members(chat) => match told(group_commands::members(backend, &chat).await)? {
             Ok(lines) => {
                 let done = group_commands::Done { lines: lines.unwrap_or_default(), ..Default::default() };
@@ -418,7 +425,7 @@ fn told<T>(done: Result<T, Failure>) -> Result<Result<T, String>, Failure> {
     match done {
         Ok(done) => Ok(Ok(done)),
         Err(failure @ Failure::Core(Error::Locked | Error::Closed)) => Err(failure),
-        Err(failure @ (Failure::Core(_) | Failure::Holder { .. })) => {
+        Err(failure @ (Failure::Core(_) | Failure::Holder { .. } | Failure::Usage { .. })) => {
             let said = sanitise(&failure.to_string(), Breaks::Spaces);
             Ok(Err(failure.next().map_or(said.clone(), |next| format!("{said}; {next}"))))
         }

@@ -18,6 +18,7 @@ use super::{
     window::{Anchor, Key, Wanted},
 };
 use crate::{
+    file_commands::FileTyped,
     group_commands::{Done, GroupTyped},
     rpc::trust::IdentityObject,
 };
@@ -130,6 +131,11 @@ pub(super) enum Effect {
     Group {
         chat: String,
         command: GroupTyped,
+    },
+    /// A command about files, given in this chat.
+    File {
+        chat: String,
+        command: FileTyped,
     },
     /// Who is in this group or room.
     Members(String),

@@ -29,6 +29,7 @@ impl Database {
             "DELETE FROM participant WHERE account = ?",
             "DELETE FROM segment WHERE account = ?",
             "DELETE FROM manifest WHERE account = ?",
+            "UPDATE attachment SET dropped = 1 WHERE account = ?",
         ] {
             sqlx::query(statement).bind(account.0).execute(&mut *transaction).await?;
         }

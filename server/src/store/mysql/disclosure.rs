@@ -77,6 +77,12 @@ pub(super) const TABLES: &[(&str, &str)] = &[
         "SELECT device, stored_ms DIV 86400000 AS day, COUNT(*) AS number, CAST(SUM(size) AS SIGNED) AS bytes \
          FROM segment WHERE account = ? GROUP BY device, stored_ms DIV 86400000 ORDER BY day",
     ),
+    (
+        "attachment",
+        "SELECT begun_ms DIV 86400000 AS day, finished_ms IS NOT NULL AS is_finished, dropped, COUNT(*) AS number, \
+         CAST(SUM(size) AS SIGNED) AS bytes FROM attachment WHERE account = ? \
+         GROUP BY begun_ms DIV 86400000, finished_ms IS NOT NULL, dropped ORDER BY day",
+    ),
 ];
 
 impl Database {

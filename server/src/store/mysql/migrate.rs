@@ -15,7 +15,7 @@ macro_rules! steps {
 }
 
 /// In order; the version of a step is its place, counted from 1.
-const STEPS: [(&str, &str); 25] = steps![
+const STEPS: [(&str, &str); 26] = steps![
     "0001_server_state",
     "0002_account",
     "0003_device",
@@ -41,6 +41,7 @@ const STEPS: [(&str, &str); 25] = steps![
     "0023_device_seen",
     "0024_room",
     "0025_inbox_wish",
+    "0026_attachment",
 ];
 
 /// The schema version of this program.

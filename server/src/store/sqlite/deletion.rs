@@ -43,6 +43,7 @@ impl Batch<'_> {
             }
         }
         self.drop_segments("account = ?1", params![account.0])?;
+        self.drop_attachments(account)?;
         self.statement("DELETE FROM manifest WHERE account = ?1")?.execute([account.0])?;
         self.statement(
             "UPDATE account SET deleted_ms = ?2, full_name = NULL, email_lookup = NULL, email = NULL, rotations = NULL,

@@ -78,6 +78,11 @@ pub(super) const TABLES: &[(&str, &str)] = &[
          FROM segment WHERE account = ?1 GROUP BY 1, 2 ORDER BY 2",
     ),
     (
+        "attachment",
+        "SELECT begun_ms / 86400000 AS day, finished_ms IS NOT NULL AS is_finished, dropped, count(*) AS number,
+         sum(size) AS bytes FROM attachment WHERE account = ?1 GROUP BY 1, 2, 3 ORDER BY 1",
+    ),
+    (
         "segment_payload",
         "SELECT count(*) AS number, sum(length(p.payload)) AS bytes FROM segment s
          JOIN segment_payload p ON p.segment = s.id WHERE s.account = ?1 HAVING count(*) > 0",

@@ -21,7 +21,7 @@ use tokio::task::{Unconstrained, unconstrained};
 use waxwing_protocol::{ConversationId, DeviceId};
 
 /// The schema's version.
-const NEWEST: usize = 4;
+const NEWEST: usize = 5;
 
 struct Folder(tempfile::TempDir);
 
@@ -444,13 +444,13 @@ fn a_migration_killed_between_its_steps_is_completed() {
     migrate(&path).unwrap();
     // As an older program, or a killed migration, left it: without the last steps.
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let undo = "DROP TABLE room; DROP INDEX inbox_asked; ALTER TABLE inbox DROP COLUMN wish;
+    let undo = "DROP TABLE attachment; DROP TABLE room; DROP INDEX inbox_asked; ALTER TABLE inbox DROP COLUMN wish;
          CREATE UNIQUE INDEX inbox_asked ON inbox (asker, conversation, device) WHERE asker IS NOT NULL;
          ALTER TABLE device DROP COLUMN seen_day; ALTER TABLE account DROP COLUMN disabled_ms;
          PRAGMA user_version = 2";
     connection.execute_batch(undo).unwrap();
     drop(connection);
-    assert_eq!(super::pending(&path).unwrap(), (2, vec!["0003_operation", "0004_rooms"]));
+    assert_eq!(super::pending(&path).unwrap(), (2, vec!["0003_operation", "0004_rooms", "0005_attachments"]));
     assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 2, .. })));
     assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 2, to: NEWEST });
     assert_eq!(super::pending(&path).unwrap(), (NEWEST, Vec::new()));

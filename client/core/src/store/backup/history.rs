@@ -10,12 +10,17 @@ use crate::{
         array,
         changes::{self, Change, Kind, Target},
         chats::ChatId,
+        files,
     },
 };
 use rusqlite::{Connection, named_params};
+use waxwing_e2ee::content;
 
 /// Not the marks of this device itself, which another one makes for itself; and nothing that is to disappear.
-const SHARED: &str = "kind IN (0, 1) AND lifetime IS NULL";
+const SHARED: &str = "kind IN (0, 1, 40) AND lifetime IS NULL";
+
+/// The kind of a message with a file.
+pub(crate) const FILE: i64 = 40;
 
 /// A conversation that a chat is, or was.
 #[derive(Clone, Debug)]
@@ -37,12 +42,14 @@ pub(crate) struct Row {
     pub(crate) mine: bool,
     pub(crate) sent_at: u64,
     pub(crate) received_at: u64,
-    /// 0 text, 1 of a newer version.
+    /// 0 text, 1 of a newer version, 40 a file.
     pub(crate) kind: i64,
     pub(crate) text: String,
     pub(crate) delivered: bool,
     /// The message that it answers: its author and id.
     pub(crate) reply_to: Option<(String, [u8; 16])>,
+    /// The file.
+    pub(crate) file: Option<Box<content::File>>,
     /// What was done to it; the text is what became of it.
     pub(crate) done: Vec<Change>,
 }
@@ -100,14 +107,18 @@ pub(crate) fn rows(db: &Connection, chat: ChatId, era: u64, range: Range) -> Res
             text: row.get("text")?,
             delivered: row.get("delivered")?,
             reply_to: reply_to.transpose()?,
+            file: None,
             done: Vec::new(),
         };
         Ok((changed, row))
     })?;
     rows.map(|row| {
         let (changed, mut row) = row?;
+        let target = Target { chat, author: row.author.clone(), id: MessageId(row.id) };
+        if row.kind == FILE {
+            row.file = files::load(db, &target)?.map(Box::new);
+        }
         if changed {
-            let target = Target { chat, author: row.author.clone(), id: MessageId(row.id) };
             row.done = changes::of(db, &target)?;
             // What still waits for the server may come to nothing.
             row.done.retain(|change| change.seq != changes::WAITING);
@@ -145,6 +156,9 @@ pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> 
             ":reply_author": row.reply_to.as_ref().map(|(author, _)| author),
             ":reply_id": row.reply_to.as_ref().map(|(_, id)| id),
         })?;
+        if let Some(file) = &row.file {
+            files::insert(db, &Target { chat, author: row.author.clone(), id: MessageId(row.id) }, file)?;
+        }
         redo(db, chat, era, row)?;
     }
     Ok(())

@@ -31,6 +31,13 @@ impl Model {
             Typed::Users if open.as_deref().is_some_and(|open| ChatKind::of(open) != ChatKind::Direct) => {
                 here(Effect::Members)
             }
+            Typed::File(command) => match open {
+                Some(chat) => vec![Effect::File { chat, command }],
+                None => {
+                    self.complain("open a chat first".to_owned());
+                    return Vec::new();
+                }
+            },
             Typed::Group(command) => vec![Effect::Group { chat: open.unwrap_or_default(), command }],
             Typed::Users => self.lay(Overlay::Switch { typed: line(""), chosen: 0 }),
             Typed::Verify(user) => {

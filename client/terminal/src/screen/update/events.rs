@@ -2,6 +2,7 @@
 
 use super::{Effect, chats::nobody_wrote};
 use crate::{
+    file_commands::progress,
     news::News,
     output::words,
     sanitise::{Breaks, preview},
@@ -51,6 +52,7 @@ impl Model {
                 effects.push(Effect::Chats);
             }
             Event::CaughtUp | Event::ChatChanged { .. } | Event::Group { .. } => effects.push(Effect::Chats),
+            Event::Transfer(transfer) => self.say(progress(&transfer)),
             Event::Changed(message) => self.changed(message),
             Event::Typing { chat, username, typing: true } => {
                 self.typing.insert(chat, (username, self.now + TYPING));

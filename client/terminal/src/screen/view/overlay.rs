@@ -3,7 +3,7 @@
 use super::{card, destination, shorten};
 use crate::{
     chat::typed::HELP,
-    group_commands,
+    file_commands, group_commands,
     screen::{
         composer::Composer,
         keys::Action,
@@ -54,8 +54,9 @@ fn help(model: &Model, frame: &mut Frame<'_>, layout: &Layout, from: usize) {
     lines.extend(HELP.lines().map(Line::raw));
     lines.push(Line::default());
     lines.extend(
-        group_commands::COMMANDS
+        file_commands::COMMANDS
             .iter()
+            .chain(group_commands::COMMANDS)
             .map(|(name, takes, does)| Line::raw(format!("{:<18} {does}", format!("/{name} {takes}").trim_end()))),
     );
     let rows = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);

@@ -1,0 +1,200 @@
+//! Files: `send_file`, `queue_file`, `files`, `download`.
+
+use super::{
+    Context, Method,
+    chats::{MessageList, find},
+    messages::{OneMessage, SentObject},
+    objects::MessageObject,
+};
+use crate::{Failure, command::may_pass};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
+use tokio::time::{Instant, sleep_until};
+use waxwing_core::{Client, Error, ErrorKind, Event, Events, Message, MessageId, MessageRef};
+
+/// How long nothing may move.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long all of it may take.
+const LIMIT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How long catching up may take.
+const CATCHING_UP: Duration = Duration::from_secs(30);
+
+/// `send_file`
+pub(crate) struct SendFile;
+
+/// A file for somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SendFileParams {
+    /// To whom.
+    pub(crate) chat: String,
+    /// An absolute path.
+    pub(crate) path: PathBuf,
+    /// What to say about it; empty: nothing.
+    #[serde(default)]
+    pub(crate) caption: String,
+    /// If the server cannot be reached, keep the message for later.
+    #[serde(default)]
+    pub(crate) offline_ok: bool,
+}
+
+impl Method for SendFile {
+    const NAME: &'static str = "send_file";
+    const SUMMARY: &'static str =
+        "Sends a file; done only when the server has all of it on disk. Progress is told in bytes";
+    type Params = SendFileParams;
+    type Result = SentObject;
+
+    async fn run(context: &Context, params: SendFileParams) -> Result<SentObject, Failure> {
+        let client = &context.client;
+        client.go_online();
+        let mut events = client.events();
+        let SendFileParams { chat, path, caption, offline_ok } = params;
+        let chat = if offline_ok { chat } else { find(client, &chat).await? };
+        let message = client.send_file(&chat, &path, &caption).await?;
+        let sent = client.sent(message.id, LIMIT);
+        let message = match watched(context, &mut events, message.id, "sending", sent).await {
+            Ok(message) => message,
+            Err(error) if offline_ok && may_pass(&error) => message,
+            // Held until the user decides about the identity.
+            Err(error) if error.kind() == ErrorKind::Untrusted => return Err(error.into()),
+            Err(error) => return Err(taken_back(client, message, error).await?),
+        };
+        context.tell_written(&message);
+        Ok(SentObject::from(&message))
+    }
+}
+
+/// What did not leave is taken back, so that a script may safely try again.
+async fn taken_back(client: &Client, message: Message, error: Error) -> Result<Failure, Failure> {
+    if client.withdraw(message.id).await? || !may_pass(&error) {
+        return Ok(error.into());
+    }
+    Ok(Failure::Core(Error::TimedOut(format!(
+        "{error}. The message may have left: it stays queued and goes out with the next connection, once; do not send it again"
+    ))))
+}
+
+/// Waits for what moves a message's file, and tells how far it has come; gives up when nothing moves any more.
+async fn watched<T>(
+    context: &Context,
+    events: &mut Events,
+    id: MessageId,
+    step: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut work = pin!(work);
+    let mut until = Instant::now() + PATIENCE;
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            Some(event) = events.recv() => if let Event::Transfer(transfer) = event && transfer.id == id {
+                context.progress(step, transfer.done, Some(transfer.total));
+                until = Instant::now() + PATIENCE;
+            },
+            () = sleep_until(until) => {
+                return Err(Error::TimedOut("nothing has moved for a minute; what is there already is kept".into()));
+            }
+        }
+    }
+}
+
+/// `queue_file`
+pub(crate) struct QueueFile;
+
+/// A file that need not be sent at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct QueueFileParams {
+    /// To whom.
+    pub(crate) chat: String,
+    /// An absolute path.
+    pub(crate) path: PathBuf,
+    /// What to say about it; empty: nothing.
+    #[serde(default)]
+    pub(crate) caption: String,
+}
+
+impl Method for QueueFile {
+    const NAME: &'static str = "queue_file";
+    const SUMMARY: &'static str =
+        "Stores a file for sending and returns once it was read; events tell how far it has come";
+    type Params = QueueFileParams;
+    type Result = OneMessage;
+
+    async fn run(context: &Context, params: QueueFileParams) -> Result<OneMessage, Failure> {
+        let message = context.client.send_file(&params.chat, &params.path, &params.caption).await?;
+        context.tell_written(&message);
+        Ok(OneMessage { message: MessageObject::with_state(&message) })
+    }
+}
+
+/// `files`
+pub(crate) struct Files;
+
+/// A chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FilesParams {
+    /// Its name.
+    pub(crate) chat: String,
+}
+
+impl Method for Files {
+    const NAME: &'static str = "files";
+    const SUMMARY: &'static str = "The messages of a chat that have files, oldest first";
+    type Params = FilesParams;
+    type Result = MessageList;
+
+    async fn run(context: &Context, params: FilesParams) -> Result<MessageList, Failure> {
+        let messages = context.client.files(&params.chat).await?;
+        Ok(MessageList { messages: messages.iter().map(MessageObject::with_state).collect() })
+    }
+}
+
+/// `download`
+pub(crate) struct Download;
+
+/// Which file, and where to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DownloadParams {
+    /// The message's id.
+    pub(crate) id: String,
+    /// The chat's name, where several messages have the id.
+    #[serde(default)]
+    pub(crate) chat: Option<String>,
+    /// The author's username, where several messages have the id.
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+    /// An absolute path of a folder.
+    pub(crate) folder: PathBuf,
+}
+
+/// Where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DownloadedObject {
+    /// The file.
+    pub(crate) path: PathBuf,
+}
+
+impl Method for Download {
+    const NAME: &'static str = "download";
+    const SUMMARY: &'static str =
+        "Saves the file of a message in a folder, under a name that is free. Progress is told in bytes";
+    type Params = DownloadParams;
+    type Result = DownloadedObject;
+
+    async fn run(context: &Context, params: DownloadParams) -> Result<DownloadedObject, Failure> {
+        let client = &context.client;
+        let DownloadParams { id, chat, from, folder } = params;
+        let which = MessageRef { id: id.parse()?, chat, author: from };
+        client.go_online();
+        let mut events = client.events();
+        client.caught_up(CATCHING_UP).await?;
+        let downloading = client.download(&which, &folder);
+        let path = watched(context, &mut events, which.id, "fetching", downloading).await?;
+        Ok(DownloadedObject { path })
+    }
+}
