@@ -33,7 +33,9 @@ fn two_people_talk() -> Result<()> {
     his.press(&format!("/qiut{ENTER}"))?;
     his.wait_for("there is no command /qiut")?;
     his.press(&format!("{CTRL_U}Good morning{ALT_ENTER}to you{ENTER}"))?;
-    // She has opened the chat herself: he is no stranger to her.
+    // He is a stranger to her until she accepts him.
+    hers.wait_for("bob, whom you do not know yet")?;
+    hers.press(&format!("/accept{ENTER}"))?;
     hers.wait_for("Good morning")?;
     his.wait_for("to you ✓✓")?;
     hers.press(&format!("And to you :rocket\t{ENTER}"))?;

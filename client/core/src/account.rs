@@ -222,8 +222,8 @@ pub async fn sign_up(
     let packages = store_device(&mut db, &own, &device)?;
     store::in_transaction(&mut db, |tx| {
         store::groups::set_default_room_due(tx, true)?;
-        if request.accept_strangers {
-            store::settings::set(tx, settings::REQUESTS, settings::OFF, now_ms())?;
+        if !request.accept_strangers {
+            store::settings::set(tx, settings::REQUESTS, settings::ON, now_ms())?;
         }
         backup::begin(tx, &keys)
     })?;

@@ -216,7 +216,7 @@ pub enum Error {
         limit: u64,
     },
     /// The files of this account at the server may not grow further.
-    #[error("the files that this account has sent have reached the server's limit of {limit} bytes")]
+    #[error("{}", files_full(*limit))]
     FilesFull {
         /// The limit.
         limit: u64,
@@ -274,6 +274,13 @@ pub enum Error {
     /// The client is closing.
     #[error("the client is closed")]
     Closed,
+}
+
+fn files_full(limit: u64) -> String {
+    match limit {
+        0 => "this server keeps no files".to_owned(),
+        limit => format!("the files that this account has sent have reached the server's limit of {limit} bytes"),
+    }
 }
 
 impl Error {
@@ -350,6 +357,7 @@ impl Error {
             Self::File { .. } => "check the path, its rights and the free space, then try again",
             Self::FileChanged(_) => "send it again when nothing writes to it any more",
             Self::FileTooLarge { .. } => "send it in parts, or ask the server's operator for more",
+            Self::FilesFull { limit: 0 } => "send it another way, or ask the server's operator",
             Self::FilesFull { .. } => {
                 "delete messages with files that nobody needs any more, or ask the server's operator for more"
             }

@@ -14,7 +14,7 @@ use crate::{
     log,
     relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
     retention,
-    rules::{HttpRules, RoomRule, Rules},
+    rules::{AttachmentRules, HttpRules, RoomRule, Rules},
     store::SharedStore,
 };
 use std::{
@@ -174,6 +174,7 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         (SignUp::Secret, Some(secret)) => SignUpRule::Secret(Zeroizing::new(secret.clone())),
         (SignUp::Secret, None) => return Err(secret_missing(config)),
     };
+    let keeps_nothing = config.relay_only == YesNo::Yes || config.in_memory == YesNo::Yes;
     Ok(Rules {
         sign_up,
         usernames: config.policy.usernames.clone(),
@@ -187,7 +188,11 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         relay_only: config.relay_only == YesNo::Yes,
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         rooms: RoomRule { members: config.members_limit, default: config.default_room.clone() },
-        attachments: config.attachments,
+        // Files wait for those who are away, and they wait on the disk.
+        attachments: match keeps_nothing {
+            true => AttachmentRules { quota: 0, ..config.attachments },
+            false => config.attachments,
+        },
         max_connections: config.max_connections,
         http: HttpRules {
             certificate: web_certificate(&config.web)?.map(Arc::new),

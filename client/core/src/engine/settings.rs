@@ -26,18 +26,19 @@ pub(crate) const DELIVERED_RECEIPTS: &str = "receipts/delivered";
 pub(crate) const REQUESTS: &str = "requests";
 /// Whether others are told that the user is typing.
 pub(crate) const TYPING: &str = "typing";
-/// The settings that are on or off, with what they are without being set.
+/// The settings that are on or off.
 pub(crate) const SWITCHES: [&str; 4] = [READ_RECEIPTS, DELIVERED_RECEIPTS, REQUESTS, TYPING];
 
 const BLOCKED: &str = "blocked/";
 const MUTED: &str = "muted/";
 const REQUEST: &str = "request/";
-const ON: &str = "on";
+pub(crate) const ON: &str = "on";
 pub(crate) const OFF: &str = "off";
 
-/// A switch is on until it is switched off.
+/// A switch is on until it is switched off; but that strangers wait has to be switched on, since only who looks at a screen
+/// would find them.
 pub(crate) fn is_on(db: &Database, name: &str) -> Result<bool, Error> {
-    Ok(settings::load(db, name)?.as_deref() != Some(OFF))
+    Ok(settings::load(db, name)?.map_or(name != REQUESTS, |value| value != OFF))
 }
 
 /// Whether nothing of this user is to arrive.
