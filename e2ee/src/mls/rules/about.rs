@@ -26,7 +26,7 @@ pub struct About {
     /// How many of the last messages members tell a newcomer; 0 for none, at most 1000.
     #[n(2)]
     pub history: u32,
-    /// Accounts that only an admin may let in (again), sorted, each once, at most [`BARRED`].
+    /// Accounts that only an admin may let in (again), sorted, each once, at most `BARRED`.
     #[n(3)]
     pub barred: Vec<String>,
 }
