@@ -1,6 +1,6 @@
 //! `password change`, `identity rotate`, `account delete`, `recover`: what takes the account's password or recovery code.
 
-use super::{account::recovery_box, devices};
+use super::{account::recovery_box, backup, devices};
 use crate::{
     Failure,
     cli::{Options, PasswordCommand, RecoverArgs},
@@ -15,7 +15,7 @@ use crate::{
     sanitise::{Breaks, sanitise},
 };
 use serde::Serialize;
-use waxwing_core::{Recover, Zeroizing, check_username};
+use waxwing_core::{Recover, Unlock, Zeroizing, check_username};
 
 /// A call that takes the account's password: the profile is open, and the password is here.
 pub(super) struct OwnerCall {
@@ -169,7 +169,7 @@ pub(crate) async fn recover(options: &Options, arguments: RecoverArgs) -> Result
         link,
         username: username.clone(),
         code,
-        new_password,
+        new_password: new_password.clone(),
         device_name: arguments.device.device_name,
         remember,
     };
@@ -194,6 +194,11 @@ pub(crate) async fn recover(options: &Options, arguments: RecoverArgs) -> Result
     if !options.json {
         print(&format!("Logged in as {}. This device is {}.", device.username, device.device))?;
         print(&output::remembered_words(&device.remembered))?;
+    }
+    // The device is there, whatever becomes of this.
+    let outcome = backup::restore(&profile, Unlock::Password(new_password), !options.json).await;
+    if !options.json {
+        print(&backup::restored_words(&outcome))?;
     }
     Ok(())
 }
