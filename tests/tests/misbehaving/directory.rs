@@ -47,6 +47,26 @@ fn a_swapped_identity_is_noticed_and_what_was_held_goes_out_once_the_true_one_is
 }
 
 #[test]
+fn a_verified_contact_is_sent_nothing_until_its_new_identity_was_compared() -> Result<()> {
+    let server = Server::start()?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    alice.send("bob", "before")?;
+    assert_eq!(texts(&bob.receive()?), ["before"]);
+    alice.run(&["verify", "bob", "--confirm"])?.expect_code(0)?;
+    let mallory = Forger::new("bob");
+    claim(&server, "bob", mallory.record(mallory.list(vec![mallory.device()])));
+    send_is_refused(&server, &alice, "held")?;
+    // Neither a look nor a mere yes lets it go.
+    alice.run(&["verify", "bob"])?.expect_code(0)?;
+    let refused = alice.run(&["trust", "bob", "--yes"])?.expect_code(4)?;
+    ensure!(refused.error()?.contains("verified"), "{}", refused.stderr);
+    send_is_refused(&server, &alice, "held, too")?;
+    assert_eq!(alice.run(&["trust", "bob", "--compared"])?.expect_code(0)?.json()?["verification"], "verified");
+    ensure!(bob.receive_now()?.is_empty(), "what was written for another identity reached the old one");
+    Ok(())
+}
+
+#[test]
 fn a_swapped_identity_of_our_own_stops_a_new_chat() -> Result<()> {
     let server = Server::start()?;
     let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
