@@ -23,7 +23,7 @@ use waxwing_server::{
     attachments::Attachments,
     install::Identity,
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
-    rules::Rules,
+    rules::{Limits, Rules},
     store::{
         AccountId, AccountRevision, Append, AppendOutcome, AttachmentOutcome, AttachmentRow, AttachmentStore, Audience,
         BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome,
@@ -127,6 +127,14 @@ impl Server {
                 retention_days: 0,
                 backup_quota: 1 << 20,
                 max_connections: 100,
+                // A liar does not spare itself: how fast this machine is must not decide what a client meets.
+                limits: Limits {
+                    look_ups: None,
+                    key_packages: None,
+                    messages: None,
+                    upload_kib: None,
+                    ..Limits::default()
+                },
                 ..Rules::default()
             },
             attachments: Attachments::in_folder(&folder.path().join("attachments"))?,
