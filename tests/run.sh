@@ -36,6 +36,7 @@ install_packages() {
   has make || missing+=(make)
   has perl || missing+=(perl)
   has nginx || missing+=(nginx-light)
+  has nats-server || missing+=(nats-server)
   /usr/bin/python3 -c "import aiosmtpd" 2>/dev/null || missing+=(python3-aiosmtpd)
   [[ -n ${WAXWING_TEST_MYSQL:-} ]] || has mariadbd || missing+=(mariadb-server)
   ((${#missing[@]})) || return 0

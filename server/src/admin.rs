@@ -4,12 +4,15 @@
 //! running server does it or, while it is stopped, the command itself ([`Operator`] is that one place). It must not know
 //! how answers are printed.
 
+mod cluster;
 mod disclosure;
 mod invites;
 mod operator;
 mod request;
 mod socket;
 
+pub use cluster::{ClusterNode, ClusterStatus};
+pub(crate) use operator::time;
 pub use operator::{Live, Operator, Reload, now};
 pub use request::{
     Answer, Device, DisclosedTable, Disclosure, Garbage, Hidden, Invite, Problem, Reply, Request, Room, Session, Stats,

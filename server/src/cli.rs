@@ -5,6 +5,7 @@
 
 mod backup;
 mod check;
+mod cluster;
 mod doctor;
 mod failure;
 mod invite;
@@ -73,6 +74,9 @@ enum Command {
     /// Public rooms: list and delete them.
     #[command(subcommand)]
     Room(room::RoomCommand),
+    /// The servers that share a database.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// Show how much there is of everything.
     Stats(Common),
     /// Say something to everybody who is connected.
@@ -229,6 +233,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
         Command::Reload(common) => (common.json, reload::reload(&common)),
         Command::User(command) => (command.common().json, user::user(&command)),
         Command::Room(command) => (command.common().json, room::room(&command)),
+        Command::Cluster(command) => (command.json(), cluster::cluster(&command)),
         Command::Stats(common) => (common.json, report::stats(&common)),
         Command::Announce(command) => (command.common.json, report::announce(&command)),
         Command::Disclose(command) => (command.common.json, report::disclose(&command)),

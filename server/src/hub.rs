@@ -16,7 +16,8 @@ pub(crate) use passing::Passing;
 use std::{
     collections::{HashMap, hash_map},
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
 use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, Event, InboxItem, ServerFrame};
 
@@ -28,6 +29,24 @@ pub struct Hub {
     connected: Mutex<HashMap<DeviceId, Vec<Connected>>>,
     /// Messages that nobody else keeps.
     pub(crate) passing: Passing,
+    /// The other servers on the same database, if there are any.
+    elsewhere: OnceLock<Box<dyn Elsewhere>>,
+}
+
+/// Who tells the hubs of other servers. It must not block.
+pub(crate) trait Elsewhere: fmt::Debug + Send + Sync {
+    /// Something happened here that concerns devices wherever they are connected.
+    fn tell(&self, news: News<'_>);
+}
+
+/// What concerns devices that may be connected to other servers.
+pub(crate) enum News<'a> {
+    /// An event for these, encoded as a [`ServerFrame`].
+    Event { devices: &'a [DeviceId], frame: &'a [u8] },
+    /// One for everybody.
+    ForAll { frame: &'a [u8] },
+    /// Their connections end.
+    Cut { devices: &'a [DeviceId], reason: End },
 }
 
 /// A signed-in connection.
@@ -77,8 +96,22 @@ impl Hub {
         self.cut(devices, End::Removed);
     }
 
-    /// Ends all connections of these devices at once, whether or not they read; returns how many.
+    /// Tells others too, from now on. Once.
+    pub(crate) fn tell_elsewhere(&self, elsewhere: Box<dyn Elsewhere>) {
+        // A second one would be a mistake of the program's, and changes nothing.
+        let _ = self.elsewhere.set(elsewhere);
+    }
+
+    /// Ends all connections of these devices at once, whether or not they read; returns how many were here.
     pub(crate) fn cut(&self, devices: &[DeviceId], reason: End) -> usize {
+        if let Some(elsewhere) = self.elsewhere.get().filter(|_| !devices.is_empty()) {
+            elsewhere.tell(News::Cut { devices, reason });
+        }
+        self.cut_here(devices, reason)
+    }
+
+    /// The same, of connections to this process alone.
+    pub(crate) fn cut_here(&self, devices: &[DeviceId], reason: End) -> usize {
         let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
         let concerned = devices.iter().filter_map(|device| connected.get(device)).flatten();
         concerned.map(|one| one.outbox.cut(reason)).count()
@@ -95,12 +128,25 @@ impl Hub {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner).values().map(Vec::len).sum()
     }
 
-    /// Says something to every device that listens; returns how many those are.
+    /// The devices that are signed in here.
+    pub(crate) fn signed_in(&self) -> Vec<DeviceId> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// Says something to every device that listens; returns how many of those are here.
     pub(crate) fn announce(&self, text: &str, time_ms: u64) -> usize {
         let event = Event::Announcement { text: text.to_owned(), time_ms };
         let frame = waxwing_protocol::encode(&ServerFrame::Event(event)).0;
+        if let Some(elsewhere) = self.elsewhere.get() {
+            elsewhere.tell(News::ForAll { frame: &frame });
+        }
+        self.deliver_to_all(&frame)
+    }
+
+    /// Hands an encoded event to every device that listens here.
+    pub(crate) fn deliver_to_all(&self, frame: &[u8]) -> usize {
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
-        listeners.values().map(|outbox| outbox.push_event(&frame)).count()
+        listeners.values().map(|outbox| outbox.push_event(frame)).count()
     }
 
     /// Lets a device hear events on this outbox from now on; its earlier connection is closed.
@@ -121,7 +167,8 @@ impl Hub {
     fn publish(&self, recipients: &[DeviceId], encode: impl FnOnce(&mut Encoder<Vec<u8>>) -> Encoded<()>) {
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
         let mut listening = recipients.iter().filter_map(|device| listeners.get(device)).peekable();
-        if listening.peek().is_none() {
+        let elsewhere = self.elsewhere.get().filter(|_| !recipients.is_empty());
+        if listening.peek().is_none() && elsewhere.is_none() {
             return;
         }
         let mut encoder = Encoder::new(Vec::new());
@@ -129,6 +176,20 @@ impl Hub {
         let _ = encode(&mut encoder);
         let frame = encoder.into_writer();
         listening.for_each(|outbox| outbox.push_event(&frame));
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.tell(News::Event { devices: recipients, frame: &frame });
+        }
+    }
+
+    /// Hands an encoded event to those of these devices that listen here.
+    pub(crate) fn deliver(&self, devices: &[DeviceId], frame: &[u8]) {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        devices.iter().filter_map(|device| listeners.get(device)).for_each(|outbox| outbox.push_event(frame));
+    }
+
+    /// Tells those of these devices that listen here that there is something for them to fetch.
+    pub(crate) fn behind(&self, devices: &[DeviceId]) {
+        self.deliver(devices, &waxwing_protocol::encode(&ServerFrame::Event(Event::Behind)).0);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod admin;
 pub mod attachments;
 pub mod backup;
 pub mod cli;
+pub mod cluster;
 mod codes;
 mod connection;
 mod handler;

@@ -7,16 +7,20 @@
 mod account;
 mod bucket;
 mod sessions;
+mod sharing;
 
 pub(crate) use account::Account;
 pub(crate) use sessions::{Seat, Sessions};
+pub(crate) use sharing::{Place, Taken};
 
 use crate::{
     rules::{Limits, Rate},
+    sealing::DataKey,
     store::AccountId,
 };
 use account::Accounts;
 use bucket::{Bucket, Table};
+use sharing::Ledger;
 use std::{
     net::IpAddr,
     sync::Arc,
@@ -53,17 +57,18 @@ pub(crate) struct Limiter {
     pairs: Table,
     codes: Table,
     accounts: Accounts,
+    ledger: Arc<Ledger>,
     pub(crate) sessions: Arc<Sessions>,
 }
 
 /// A login that is being tried. It counts as failed unless it is [forgiven](Self::forgive).
 #[must_use]
 pub(crate) struct Attempt<'a> {
-    taken: Vec<(&'a Table, Taken, Rate)>,
+    taken: Vec<(&'a Table, Key, Rate)>,
 }
 
 /// A key of a [`Table`].
-type Taken = [usize; 2];
+type Key = [u32; 2];
 
 impl Attempt<'_> {
     /// It did not fail, or not by the applicant's fault.
@@ -78,17 +83,23 @@ fn over(wait: Duration) -> Refusal {
 }
 
 impl Limiter {
-    pub(crate) fn new() -> Self {
+    /// Counts nothing yet. All servers with this data key have the same buckets.
+    pub(crate) fn new(data_key: &DataKey) -> Self {
+        let secret = data_key.sub_key(b"waxwing limits v1", &[]);
+        let secret = secret.first_chunk().copied().unwrap_or_default();
+        let ledger = Arc::<Ledger>::default();
+        let table = |number| Table::new(number, secret, &ledger);
         Self {
             since: Instant::now(),
-            sign_ups: Table::new(),
-            failures: Table::new(),
-            account_failures: Table::new(),
-            probes: Table::new(),
-            tunnels: Table::new(),
-            pairs: Table::new(),
-            codes: Table::new(),
-            accounts: Accounts::default(),
+            sign_ups: table(0),
+            failures: table(1),
+            account_failures: table(2),
+            probes: table(3),
+            tunnels: table(4),
+            pairs: table(5),
+            codes: table(6),
+            accounts: Accounts::new(&ledger),
+            ledger,
             sessions: Arc::default(),
         }
     }
@@ -187,11 +198,6 @@ impl Limiter {
     }
 }
 
-/// Takes from one bucket.
-fn take(bucket: &Bucket, rate: Option<Rate>, count: u32, now: u64) -> Result<(), Refusal> {
-    rate.map_or(Ok(()), |rate| bucket.take(rate, count, now).map_err(over))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +227,7 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_bucket_and_this_machine_none() {
-        let limiter = Limiter::new();
+        let limiter = Limiter::new(&DataKey::from_bytes([1; 32]));
         for _ in 0..3 {
             limiter.sign_up(&three(), origin("192.0.2.1")).unwrap();
         }
@@ -238,7 +244,7 @@ mod tests {
 
     #[test]
     fn failures_for_a_name_count_wherever_they_come_from_and_successes_do_not() {
-        let (limiter, limits) = (Limiter::new(), three());
+        let (limiter, limits) = (Limiter::new(&DataKey::from_bytes([1; 32])), three());
         let name: Username = "alice".parse().unwrap();
         for _ in 0..10 {
             limiter.login(&limits, origin("192.0.2.1"), Some(&name)).unwrap().forgive();

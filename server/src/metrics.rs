@@ -43,6 +43,14 @@ pub(crate) struct Metrics {
     /// Whether the database answered the last time, and how quickly.
     pub(crate) database_up: IntGauge,
     pub(crate) database_answer: Histogram,
+    /// Hints to the other nodes of a cluster: sent, heard, lost on the way out, not taken; gaps in what was heard; how often the
+    /// database was asked what was missed.
+    pub(crate) hints_sent: IntCounter,
+    pub(crate) hints_heard: IntCounter,
+    pub(crate) hints_lost: IntCounter,
+    pub(crate) hints_refused: IntCounter,
+    pub(crate) hint_gaps: IntCounter,
+    pub(crate) look_ups: IntCounter,
     refusals: IntCounterVec,
     requests: [Histogram; KINDS.len()],
 }
@@ -113,6 +121,18 @@ impl Metrics {
             failed: counter("waxwing_store_failures_total", "Transactions that the database refused"),
             database_up: gauge("waxwing_database_up", "Whether the database answered when it was last asked"),
             database_answer: histogram("waxwing_database_answer_seconds", "How quickly it answered", &SECONDS),
+            hints_sent: counter("waxwing_cluster_hints_sent_total", "Hints that left for the other nodes"),
+            hints_heard: counter("waxwing_cluster_hints_heard_total", "Hints that came from the other nodes"),
+            hints_lost: counter("waxwing_cluster_hints_lost_total", "Hints that could not leave"),
+            hints_refused: counter(
+                "waxwing_cluster_hints_refused_total",
+                "Hints that no node of ours has sealed, or old ones",
+            ),
+            hint_gaps: counter("waxwing_cluster_gaps_total", "Times that hints of other nodes were missed"),
+            look_ups: counter(
+                "waxwing_cluster_look_ups_total",
+                "Times that the database was asked for what was missed",
+            ),
             refusals: labelled("waxwing_refusals_total", "Refused requests, by the code of the protocol", "code"),
             requests,
             registry,

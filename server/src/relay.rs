@@ -15,7 +15,7 @@ use crate::{
     codes::Codes,
     connection::{self, Arrival, Summary, outbox::End},
     handler::{account::Decoy, passing::Turns},
-    limits::Limiter,
+    limits::{Limiter, Taken},
     metrics::METRICS,
     password::{self, PasswordPool},
     retention,
@@ -88,6 +88,9 @@ pub enum RelayError {
     /// Certificate and key do not belong together, or are of a kind that TLS 1.3 does not take.
     #[error("the server's certificate and key cannot be used for TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// The key for tickets could not be made.
+    #[error("no key for tickets could be made")]
+    Tickets,
     /// The operating system gives no random bytes.
     #[error("the system gives no random bytes")]
     Randomness,
@@ -171,6 +174,16 @@ impl Reloader {
     pub fn rules(&self) -> Rules {
         self.0.current().rules.clone()
     }
+
+    /// What was taken from limited things since the last time.
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        self.0.limiter.taken()
+    }
+
+    /// Takes what was taken at another server.
+    pub(crate) fn take_too(&self, taken: &[Taken]) {
+        self.0.limiter.take_too(&self.0.current().rules.limits, taken);
+    }
 }
 
 impl Relay {
@@ -188,10 +201,10 @@ impl Relay {
         let decoy = Decoy::new(&config.data_key, &decoy).map_err(|_| RelayError::Randomness)?;
         hub.passing.switch(config.rules.relay_only);
         let context = Context {
-            tickets: Tickets::new(&config.identity.pin()?).map_err(|_| RelayError::Randomness)?,
+            tickets: Tickets::new(&config.identity.pin()?, &config.data_key).map_err(|_| RelayError::Tickets)?,
             visits: web::Visits::default(),
             current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
-            limiter: Limiter::new(),
+            limiter: Limiter::new(&config.data_key),
             turns: Turns::default(),
             codes: Codes::new().ok_or(RelayError::Randomness)?,
             hub,

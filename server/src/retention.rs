@@ -114,8 +114,12 @@ async fn sign_out(
     let mut gone = 0;
     for account in store.accounts().await? {
         for device in store.devices(account.account).await? {
-            // Whoever is connected is in use.
+            // Whoever is connected is in use; other servers on the database know it by the day.
             let connected = !hub.sessions(device.device).is_empty();
+            let today = u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX);
+            if connected && device.seen_day != Some(today) {
+                store.seen(device.device, today).await?;
+            }
             let rules = if connected { SessionRules { idle_days: 0, ..*rules } } else { *rules };
             if is_stale(&rules, &device, now_ms) {
                 let devices = store.sign_out(account.account, Some(device.device)).await?;

@@ -148,10 +148,15 @@ impl DataKey {
         mac.finalize().into_bytes().into()
     }
 
-    #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes")]
     fn derive(&self, label: &[u8]) -> Zeroizing<[u8; 32]> {
+        self.sub_key(label, &[])
+    }
+
+    /// The key for one purpose, and for one of its users.
+    #[expect(clippy::expect_used, reason = "HKDF-SHA-256 gives up to 8160 bytes")]
+    pub(crate) fn sub_key(&self, label: &[u8], of: &[u8]) -> Zeroizing<[u8; 32]> {
         let mut key = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, &self.0).expand(label, key.as_mut_slice()).expect("32 bytes");
+        Hkdf::<Sha256>::new(None, &self.0).expand_multi_info(&[label, of], key.as_mut_slice()).expect("32 bytes");
         key
     }
 }

@@ -7,6 +7,7 @@
 mod account;
 mod attachment;
 mod backup;
+mod cluster;
 pub mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -18,6 +19,7 @@ pub mod sqlite;
 pub use account::*;
 pub use attachment::*;
 pub use backup::*;
+pub use cluster::*;
 pub use conversation::*;
 pub use operator::*;
 

@@ -145,7 +145,7 @@ impl Applying {
         };
         let mut secrets = match &found {
             Some(secrets) => secrets.clone(),
-            None => Secrets::generate()?,
+            None => self.plan.secrets.clone().map_or_else(Secrets::generate, Ok)?,
         };
         let plain = |secret: &Option<zeroize::Zeroizing<String>>| secret.as_ref().map(|secret| secret.to_string());
         if database_password.is_some() {
@@ -156,6 +156,7 @@ impl Applying {
         }
         let done = match &found {
             Some(found) if *found == secrets => "kept",
+            None if self.plan.secrets.is_some() => "those of the other node, sealed under the servers' password",
             Some(_) => "kept, with the passwords given now",
             None => "made, and sealed under the server's password",
         };

@@ -6,6 +6,7 @@
 use crate::{
     apply::{Applying, Step},
     demonstration,
+    node::Node,
     plan::{self, Answers, Plan, WrongAnswer},
     wizard::{self, Asked},
 };
@@ -15,7 +16,7 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -38,6 +39,8 @@ struct Cli {
 enum Command {
     /// Set a server up in a folder; safe to repeat.
     Init(Box<Init>),
+    /// Make a further server ("node") on the MySQL database of one that is set up; safe to repeat.
+    Node(Box<Node>),
     /// Show the main job on a throw-away server on this machine.
     Try {
         /// Play it without asking anything (also if there is no terminal).
@@ -98,6 +101,9 @@ pub(crate) struct Init {
     /// Keep everything in memory alone: no database is made, and all accounts are gone whenever the server ends.
     #[arg(long, env = "WAXWING_IN_MEMORY", value_parser = BoolishValueParser::new())]
     in_memory: bool,
+    /// Where NATS is, if further servers are to share the database (MySQL): `nats://HOST:PORT`, several separated by commas.
+    #[arg(long, env = "WAXWING_CLUSTER_NATS", value_name = "URL")]
+    nats: Option<String>,
     /// Print one JSON object with link, dir and pin (and invite_link); errors as JSON too. Needs --yes.
     #[arg(long)]
     pub(crate) json: bool,
@@ -117,6 +123,7 @@ pub fn run(arguments: impl IntoIterator<Item = impl Into<OsString>>) -> ExitCode
     };
     match cli.command {
         Some(Command::Init(flags)) => ended(init(&flags), json),
+        Some(Command::Node(flags)) => ended(blocking(crate::node::make(&flags)).map(|()| ExitCode::SUCCESS), json),
         Some(Command::Try { scripted }) => demonstration::run(scripted).unwrap_or_else(|error| {
             eprintln!("error: {error:#}");
             ExitCode::from(2)
@@ -141,8 +148,12 @@ impl From<WrongAnswer> for Failure {
 }
 
 fn init(flags: &Init) -> Result<ExitCode, Failure> {
+    blocking(set_up(flags))
+}
+
+fn blocking<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::unexpected)?;
-    let done = runtime.block_on(set_up(flags));
+    let done = runtime.block_on(work);
     // Its threads must be gone before the process ends and OpenSSL cleans up under them; but a prompt that was
     // interrupted still waits for its line, so not for ever.
     runtime.shutdown_timeout(Duration::from_millis(500));
@@ -158,7 +169,7 @@ async fn set_up(flags: &Init) -> Result<ExitCode, Failure> {
     let plan = match plan {
         Asked::Plan(plan) => plan,
         Asked::Already(folder, finished) => {
-            conclude(flags, &folder, &finished, true)?;
+            conclude(flags.json, &folder, &finished, true)?;
             return Ok(ExitCode::SUCCESS);
         }
         Asked::Declined => {
@@ -178,7 +189,7 @@ async fn set_up(flags: &Init) -> Result<ExitCode, Failure> {
             Err(Failure::user("interrupted", "the set-up was interrupted", "run it again: it goes on where it was"))
         }
     }?;
-    conclude(flags, &folder, &finished, false)?;
+    conclude(flags.json, &folder, &finished, false)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -230,7 +241,8 @@ fn unasked(flags: &Init) -> Result<Asked, Failure> {
     let server_password = flags.server_password()?.ok_or_else(needed)?;
     plan::check_password(&server_password)?;
     let Answers { database_password, sign_up_secret, .. } = answers;
-    let plan = Plan { folder, config, config_found, server_password, database_password, sign_up_secret };
+    let secrets = None;
+    let plan = Plan { folder, config, config_found, server_password, database_password, sign_up_secret, secrets };
     Ok(Asked::Plan(Box::new(plan)))
 }
 
@@ -238,10 +250,7 @@ impl Init {
     /// The folder that is meant: the flag, else the usual one; absolute.
     pub(crate) fn folder(&self) -> Result<Option<Folder>, Failure> {
         let Some(dir) = &self.dir else { return Ok(Folder::usual(environment)) };
-        let absolute = std::path::absolute(dir).map_err(|error| {
-            WrongAnswer::new(format!("{:?} is no folder: {error}", dir.display()), "name it with --dir DIR")
-        })?;
-        Ok(Some(Folder::new(absolute)))
+        absolute_folder(dir, "--dir").map(Some)
     }
 
     /// What the flags and the environment answer.
@@ -253,6 +262,7 @@ impl Init {
             sign_up_secret: secret(&self.signup_secret_file)?,
             open_to_the_world: self.yes_open_to_the_world,
             in_memory: self.in_memory,
+            nats: self.nats.as_deref().map(plan::nats).transpose()?.unwrap_or_default(),
             ..Answers::default()
         };
         if let Some(who) = self.signup.as_deref().filter(|who| !who.is_empty()) {
@@ -280,8 +290,16 @@ impl Init {
     }
 }
 
+/// The folder of this name, whatever folder this process is in.
+pub(crate) fn absolute_folder(dir: &Path, flag: &str) -> Result<Folder, Failure> {
+    let absolute = std::path::absolute(dir).map_err(|error| {
+        WrongAnswer::new(format!("{:?} is no folder: {error}", dir.display()), format!("name it with {flag} DIR"))
+    })?;
+    Ok(Folder::new(absolute))
+}
+
 /// Reads `--listen`; port 0 becomes a free one.
-fn listen(text: &str) -> Result<SocketAddr, Failure> {
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, Failure> {
     let address = plan::listen(text)?;
     if address.port() != 0 {
         return Ok(address);
@@ -292,10 +310,10 @@ fn listen(text: &str) -> Result<SocketAddr, Failure> {
     })
 }
 
-fn conclude(flags: &Init, folder: &Folder, finished: &Finished, already: bool) -> Result<(), Failure> {
+pub(crate) fn conclude(json: bool, folder: &Folder, finished: &Finished, already: bool) -> Result<(), Failure> {
     let Finished { link, invite } = finished;
     let dir = folder.path().display().to_string();
-    if flags.json {
+    if json {
         let mut object = json!({"link": link.to_string(), "dir": dir, "pin": link.pin.to_string()});
         if let (Some(fields), Some(invite)) = (object.as_object_mut(), invite) {
             fields.insert("invite_link".to_owned(), json!(invite.to_string()));

@@ -3,5 +3,6 @@
 pub mod apply;
 pub mod cli;
 pub mod demonstration;
+mod node;
 pub mod plan;
 mod wizard;

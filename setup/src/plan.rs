@@ -5,8 +5,8 @@
 
 use std::{fmt, net::SocketAddr};
 use waxwing_server::install::{
-    Config, Database, Folder, MysqlSettings, SignUp, YesNo,
-    config::{parse_listen, parse_public},
+    Config, Database, Folder, MysqlSettings, Secrets, SignUp, YesNo,
+    config::{parse_listen, parse_nats, parse_public},
 };
 use zeroize::Zeroizing;
 
@@ -32,6 +32,8 @@ pub struct Answers {
     pub open_to_the_world: bool,
     /// That there is no database but one in memory.
     pub in_memory: bool,
+    /// Where NATS is, if further servers are to share the database.
+    pub nats: Vec<String>,
 }
 
 /// Everything that [`crate::apply`] needs.
@@ -48,6 +50,8 @@ pub struct Plan {
     pub database_password: Option<Zeroizing<String>>,
     /// What people must know to sign up.
     pub sign_up_secret: Option<Zeroizing<String>>,
+    /// The keys of the server whose node this becomes; none: new ones are made.
+    pub secrets: Option<Secrets>,
 }
 
 /// A wrong or missing answer, for users; and the flag that would give it.
@@ -95,6 +99,11 @@ impl Answers {
             config.database = Database::Mysql;
             config.mysql = mysql.clone();
         }
+        if !self.nats.is_empty() && config.database != Database::Mysql {
+            let reason = "--nats is for servers that share a database, and only MySQL can be shared";
+            return Err(WrongAnswer::new(reason, "add --database mysql://user@host:port/schema, or leave --nats out"));
+        }
+        config.cluster.nats.clone_from(&self.nats);
         if let Some(public) = &self.public {
             let hint = "give a host name with --public HOST[:PORT]";
             config.public = parse_public(public).map_err(|reason| WrongAnswer::new(reason, hint))?;
@@ -150,6 +159,11 @@ pub fn listen(text: &str) -> Result<SocketAddr, WrongAnswer> {
     parse_listen(text).map_err(|reason| WrongAnswer::new(reason, "give an address with --listen ADDR:PORT"))
 }
 
+/// Reads `--nats`.
+pub fn nats(text: &str) -> Result<Vec<String>, WrongAnswer> {
+    parse_nats(text).map_err(|reason| WrongAnswer::new(reason, "give it with --nats nats://HOST:PORT"))
+}
+
 /// Reads `--database`: none for the embedded one, else settings, and the password if it stands in the URL.
 pub fn database(text: &str) -> Result<(Option<MysqlSettings>, Option<Zeroizing<String>>), WrongAnswer> {
     if text == "sqlite" {
@@ -173,6 +187,9 @@ impl fmt::Display for Plan {
         writeln!(f, "  Folder     {}{found}", self.folder.path().display())?;
         writeln!(f, "  Database   {}", waxwing_server::install::database::place(&self.folder, config))?;
         let reach = if config.listen.ip().is_loopback() { " (this machine only)" } else { "" };
+        if !config.cluster.nats.is_empty() {
+            writeln!(f, "  Shared     with further nodes, through {}", config.cluster.nats.join(", "))?;
+        }
         writeln!(f, "  Listens    {}{reach}", config.listen)?;
         if !config.public.is_empty() {
             let public: Vec<_> = config.public.iter().map(ToString::to_string).collect();

@@ -119,7 +119,8 @@ impl Wizard {
         };
         let Answers { database_password, sign_up_secret, .. } = answers;
         let config_found = found.is_some();
-        let plan = Plan { folder, config, config_found, server_password, database_password, sign_up_secret };
+        let secrets = None;
+        let plan = Plan { folder, config, config_found, server_password, database_password, sign_up_secret, secrets };
         println!("\nThis will be set up:\n\n{plan}\n");
         let confirmed = self.confirm("Go ahead?", true)?;
         Ok(if confirmed { Asked::Plan(Box::new(plan)) } else { Asked::Declined })
@@ -188,12 +189,24 @@ impl Wizard {
                     println!("  It answers.");
                     answers.database = Some(Some(settings));
                     answers.database_password = password;
-                    return Ok(());
+                    return self.nats(answers);
                 }
                 Err(error) => println!("  That did not work: {error}.\n  To do: {}.\n", error.next()),
             }
             proposed = settings;
         }
+    }
+
+    /// Only a database server can be shared.
+    fn nats(&self, answers: &mut Answers) -> Result<(), Stop> {
+        if !answers.nats.is_empty() || !self.confirm("Will further servers share this database?", false)? {
+            return Ok(());
+        }
+        let usable = |text: &String| config::parse_nats(text).map(|_| ());
+        let input =
+            Input::with_theme(&self.theme).with_prompt("Where NATS is").default("nats://127.0.0.1:4222".to_owned());
+        answers.nats = plan::nats(&input.validate_with(usable).interact_text()?)?;
+        Ok(())
     }
 
     fn mysql(&self, proposed: &MysqlSettings) -> Result<(MysqlSettings, Option<Zeroizing<String>>), Stop> {

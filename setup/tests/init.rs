@@ -60,6 +60,7 @@ impl Place {
             server_password: Zeroizing::new(PASSWORD.into()),
             database_password: None,
             sign_up_secret: None,
+            secrets: None,
         }
     }
 }

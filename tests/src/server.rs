@@ -52,6 +52,14 @@ impl Server {
     /// # Errors
     /// Says what the program printed.
     pub fn set_up(database: Database, sign_up: &str) -> Result<Self> {
+        Self::set_up_with(database, &["--signup", sign_up])
+    }
+
+    /// Sets a server up with flags of `waxwing-setup init`, and does not start it.
+    ///
+    /// # Errors
+    /// Says what the program printed.
+    pub fn set_up_with(database: Database, flags: &[&str]) -> Result<Self> {
         let place = tempfile::Builder::new().prefix("waxwing-server.").tempdir()?;
         fs::write(place.path().join("password"), "the-server-password 81\n")?;
         let schema = match database {
@@ -69,9 +77,38 @@ impl Server {
             port: free_port()?,
             settings: Vec::new(),
         };
-        let outcome = server.init(&["--signup", sign_up])?.expect_code(0)?;
-        server.announced = outcome.json()?;
+        server.announced = server.init(flags)?.expect_code(0)?.json()?;
         Ok(server)
+    }
+
+    /// Makes a further server on the same database, and does not start it. The first must outlive it.
+    ///
+    /// # Errors
+    /// Says what the program printed.
+    pub fn node(&self) -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("waxwing-node.").tempdir()?;
+        fs::copy(self.password_file(), place.path().join("password"))?;
+        let (folder, further) = (place.path().join("server"), Vec::new());
+        let (announced, settings) = (Value::Null, self.settings.clone());
+        let mut node =
+            Self { running: None, place, folder, schema: None, further, announced, port: free_port()?, settings };
+        let mut command = bare(&program("waxwing-setup")?);
+        command.args(["node", "--yes", "--json", "--listen", &format!("127.0.0.1:{}", node.port), "--from"]);
+        command.arg(self.folder()).arg("--dir").arg(node.folder());
+        command.arg("--server-password-file").arg(node.password_file());
+        node.announced = run_with_deadline(&mut command, DEADLINE)?.expect_code(0)?.json()?;
+        Ok(node)
+    }
+
+    /// The link of this server with its own address alone.
+    ///
+    /// # Errors
+    /// There is no link.
+    pub fn own_link(&self) -> Result<String> {
+        let mut link: waxwing_protocol::Link = self.link().parse()?;
+        link.addresses.retain(|address| address.port == self.port);
+        ensure!(!link.addresses.is_empty(), "the link does not name it: {}", self.link());
+        Ok(link.to_string())
     }
 
     /// Runs `waxwing-setup init` on the folder (again).

@@ -116,6 +116,8 @@ pub(crate) struct Engine {
     link: Link,
     /// The way that the last connection went.
     door: Door,
+    /// At which of the server's addresses the next connection begins.
+    first: usize,
     commands: mpsc::UnboundedReceiver<Command>,
     listeners: Vec<mpsc::UnboundedSender<Event>>,
     reach: State,
@@ -239,6 +241,8 @@ impl Engine {
         let engine = Self {
             dirty: outbox::chats(&db)?.into_iter().chain(store::commits::chats(&db)?).collect(),
             door: own::door(&db)?,
+            // Devices spread over the addresses by their ids, which are random.
+            first: own.device.first().copied().unwrap_or_default().into(),
             db,
             own,
             link,
@@ -506,7 +510,7 @@ impl Engine {
     fn connect(&mut self) {
         let (link, device) = (self.link.clone(), DeviceId(self.own.device));
         let key = AuthenticationKey::from_bytes(&self.own.authentication_key);
-        let guest = Guest { device, key, last: self.door };
+        let guest = Guest { device, key, last: self.door, first: self.first };
         self.tell(&Event::Connection(Reach::Connecting));
         self.reach = State::Connecting(Box::pin(async move {
             let (connection, incoming) = Connection::open(&link, Some(&guest)).await?;
@@ -602,6 +606,8 @@ impl Engine {
                 | Error::WrongServer { .. }
         );
         let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
+        // What has just ended may be ending for everybody.
+        self.first = self.first.wrapping_add(1);
         self.trouble = Some(error.clone());
         self.interrupt_backup(error);
         self.wishes.fail_all(error);

@@ -67,6 +67,8 @@ pub(crate) struct Guest {
     pub(crate) key: AuthenticationKey,
     /// The door that it came in by the last time.
     pub(crate) last: Door,
+    /// At which of the link's addresses it begins, counted on without end.
+    pub(crate) first: usize,
 }
 
 /// Which way a connection goes.

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     attachments::Attachments,
+    cluster::Cluster,
     connection::outbox::End,
     hub::Hub,
     install::{Config, Folder},
@@ -35,6 +36,8 @@ pub struct Live {
     pub started: Instant,
     /// Takes what was changed.
     pub reload: Arc<dyn Reload>,
+    /// This node among others, if there may be others.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// A running server that can be changed.
@@ -92,6 +95,7 @@ impl Operator {
                 self.live()?.reload.sign_up_secret(secret)?;
                 Ok(Answer::Done { devices: 0, connections: 0 })
             }
+            Request::ClusterStatus => self.cluster().await,
             // The socket's part: it is no single answer.
             Request::Backup => Ok(Answer::Backup),
         }
@@ -102,7 +106,7 @@ impl Operator {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn live(&self) -> Result<&Live, Problem> {
+    pub(super) fn live(&self) -> Result<&Live, Problem> {
         self.live.as_ref().ok_or_else(|| Problem::unexpected("the server does not run"))
     }
 
@@ -346,7 +350,7 @@ pub fn now() -> String {
 }
 
 /// Milliseconds since 1970 as RFC 3339.
-pub(super) fn time(milliseconds: u64) -> String {
+pub(crate) fn time(milliseconds: u64) -> String {
     let known = i64::try_from(milliseconds).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
     known.unwrap_or(Timestamp::MAX).to_string()
 }

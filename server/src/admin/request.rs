@@ -63,6 +63,8 @@ pub enum Request {
         /// Only tells how much that would be.
         dry_run: bool,
     },
+    /// The servers that share the database.
+    ClusterStatus,
     /// Makes a backup, which follows the reply.
     Backup,
     /// The public rooms.
@@ -184,6 +186,8 @@ pub enum Answer {
     Disclosure(Disclosure),
     /// What went, or would go.
     Garbage(Garbage),
+    /// The nodes.
+    Cluster(super::ClusterStatus),
     /// A backup follows.
     Backup,
     /// The link with the code.

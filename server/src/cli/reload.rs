@@ -18,7 +18,7 @@ use std::{
 use zeroize::Zeroizing;
 
 /// What is made once: sockets, the database, the link, the log.
-const AFTER_RESTART: [&str; 6] = ["listen", "public", "health.", "http.listen", "database.", "in_memory"];
+const AFTER_RESTART: [&str; 7] = ["listen", "public", "health.", "http.listen", "database.", "in_memory", "cluster."];
 
 pub(super) fn reload(common: &Common) -> Result<ExitCode, Failure> {
     let Answer::Reloaded { changed, after_restart, secrets } = operate_live(common, &Request::Reload)? else {
@@ -101,6 +101,7 @@ impl Source {
             database: now.config.database,
             mysql: now.config.mysql.clone(),
             in_memory: now.config.in_memory,
+            cluster: now.config.cluster.clone(),
             ..config
         };
         now.config = kept.clone();

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     admin::{Door, Live, Operator},
     attachments::Attachments,
+    cluster::{Cluster, ClusterError, ClusterRules},
     health,
     install::{
         Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, YesNo, database, web_certificate,
@@ -15,7 +16,7 @@ use crate::{
     relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
     retention,
     rules::{AttachmentRules, HttpRules, RoomRule, Rules},
-    store::SharedStore,
+    store::{SharedOperatorStore, SharedStore},
 };
 use std::{
     convert::Infallible,
@@ -77,20 +78,32 @@ async fn serve(
     let address = listener.local_addr().map_err(Failure::unexpected)?;
     let hub = Hub::new();
     let password = installation.secrets.database_password.as_deref();
-    let store = database::start(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
+    let data_key = DataKey::from_bytes(installation.secrets.data_key);
+    let (store, joined) = match rules_of_cluster(config) {
+        None => (database::start(&installation.folder, config, password, Arc::clone(&hub) as _).await?, None),
+        Some(rules) => {
+            let shared = database::start_shared(&installation.folder, config, password, Arc::clone(&hub) as _).await?;
+            let joined = Cluster::start(rules, &data_key, Arc::clone(&hub), Arc::clone(&shared) as _).await;
+            (shared as SharedOperatorStore, Some(joined.map_err(no_cluster)?))
+        }
+    };
+    let (cluster, among_others) = joined.unzip();
     let door = Door::open(&installation.folder)?;
     let attachments = attachments(&installation.folder)?;
     let relay = RelayConfig {
         attachments,
         identity: identity(&installation.secrets),
-        data_key: DataKey::from_bytes(installation.secrets.data_key),
+        data_key: data_key.clone(),
         rules: rules(&installation.folder, config, &installation.secrets)?,
     };
     let relay = Relay::new(relay, Arc::clone(&hub), Arc::clone(&store) as _).map_err(Failure::unexpected)?;
     let reloader = relay.reloader();
+    if let Some(cluster) = &cluster {
+        cluster.share_limits(reloader.clone());
+    }
     let operator = Operator {
         store: Arc::clone(&store),
-        data_key: DataKey::from_bytes(installation.secrets.data_key),
+        data_key,
         config: RwLock::new(config.clone()),
         link: installation.link(),
         folder: installation.folder.clone(),
@@ -98,7 +111,7 @@ async fn serve(
     };
     let source = Source::new(installation, flags, password_file, reloader.clone());
     let reload = Arc::new(Reloading(Arc::new(source)));
-    let live = Live { hub: Arc::clone(&hub), started: Instant::now(), reload };
+    let live = Live { hub: Arc::clone(&hub), started: Instant::now(), reload, cluster: cluster.clone() };
     let operator = Arc::new(Operator { live: Some(live), ..operator });
     let (drain, draining) = watch::channel(false);
     let health = async {
@@ -111,6 +124,12 @@ async fn serve(
         Some(listener) => relay.behind_proxy(listener),
         None => relay,
     };
+    let among_others = async {
+        match among_others {
+            Some(run) => run.await,
+            None => std::future::pending().await,
+        }
+    };
     let sessions = retention::sign_out_stale(store, hub, || reloader.rules().sessions);
 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::unexpected)?;
@@ -122,6 +141,9 @@ async fn serve(
             _ = interrupt.recv() => {}
         }
         notify::stopping();
+        if let Some(cluster) = cluster {
+            cluster.leave().await;
+        }
         let _ = drain.send(true);
     };
     // Whoever started this may have closed the pipe; the server serves all the same.
@@ -135,6 +157,7 @@ async fn serve(
         never = health => match never {},
         never = sessions => match never {},
         never = hear_hangups(hangup, &operator) => match never {},
+        never = among_others => match never {},
     };
     served.map(|()| ExitCode::SUCCESS).map_err(Failure::unexpected)
 }
@@ -149,6 +172,21 @@ async fn hear_hangups(mut hangup: Signal, operator: &Operator) -> Infallible {
             tracing::error!(reason = problem.message, next = problem.next, "the configuration was not read anew");
         }
     }
+}
+
+/// How this node reaches the others, if there may be others.
+fn rules_of_cluster(config: &Config) -> Option<ClusterRules> {
+    let settings = &config.cluster;
+    (!settings.nats.is_empty()).then(|| ClusterRules {
+        nats: settings.nats.clone(),
+        credentials_file: settings.credentials_file.clone(),
+        ca_file: settings.ca_file.clone(),
+        name: if settings.name.is_empty() { config.listen.to_string() } else { settings.name.clone() },
+    })
+}
+
+fn no_cluster(error: ClusterError) -> Failure {
+    Failure::user("cluster", error.to_string(), "check the section [cluster] in config.toml")
 }
 
 /// Where the chunks of attachments go.

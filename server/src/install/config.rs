@@ -3,10 +3,12 @@
 //! Invariant: whatever the source, a value goes through [`Config::set`], so all sources accept and refuse the same. It
 //! holds no secret and must not know where it is stored.
 
+mod cluster;
 mod mail;
 mod policy;
 mod web;
 
+pub use cluster::{ClusterSettings, parse_nats};
 pub use mail::{CodesFor, Mail, MailTls};
 pub use policy::Policy;
 pub use web::Web;
@@ -87,6 +89,10 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("smtp.password_file", "SMTP_PASSWORD_FILE"),
     ("smtp.tls", "SMTP_TLS"),
     ("smtp.ca_file", "SMTP_CA_FILE"),
+    ("cluster.nats", "WAXWING_CLUSTER_NATS"),
+    ("cluster.credentials_file", "WAXWING_CLUSTER_CREDENTIALS_FILE"),
+    ("cluster.ca_file", "WAXWING_CLUSTER_CA_FILE"),
+    ("cluster.name", "WAXWING_CLUSTER_NAME"),
     ("room.disk_mib", "WAXWING_ROOM_DISK_MIB"),
     ("room.memory_mib", "WAXWING_ROOM_MEMORY_MIB"),
 ];
@@ -266,6 +272,8 @@ pub struct Config {
     pub web: Web,
     /// One-time codes and e-mail.
     pub mail: Mail,
+    /// Other servers on the same database.
+    pub cluster: ClusterSettings,
 }
 
 impl Default for Config {
@@ -298,6 +306,7 @@ impl Default for Config {
             policy: Policy::default(),
             web: Web::default(),
             mail: Mail::default(),
+            cluster: ClusterSettings::default(),
         }
     }
 }
@@ -399,6 +408,7 @@ impl Config {
                     return Ok(());
                 }
                 let set = self.policy.set(setting, value).or_else(|| self.web.set(setting, value));
+                let set = set.or_else(|| self.cluster.set(setting, value));
                 return set.unwrap_or_else(|| {
                     let known: Vec<&str> = SETTINGS.iter().map(|(setting, _)| *setting).collect();
                     Err(format!("there is no setting {setting:?}; the settings are: {}", known.join(", ")))
@@ -414,6 +424,14 @@ impl Config {
         self.web.validate()?;
         if self.in_memory == YesNo::Yes && self.database == Database::Mysql {
             return Err("in_memory is yes, so there is no MySQL to use: set database.kind to sqlite".into());
+        }
+        if !self.cluster.nats.is_empty() && self.database != Database::Mysql {
+            return Err("cluster.nats is set, but only MySQL can be shared: set database.kind to mysql".into());
+        }
+        if !self.cluster.nats.is_empty() && self.relay_only == YesNo::Yes {
+            return Err("relay_only and cluster.nats do not go together: a node cannot know who is connected to \
+                        another one"
+                .into());
         }
         self.mail.validate()?;
         if let Some(health) = self.health.filter(|health| !health.ip().is_loopback())
@@ -516,6 +534,7 @@ impl Config {
         text.push_str(&self.policy.render());
         text.push_str(&self.web.render());
         text.push_str(&self.mail.render());
+        text.push_str(&self.cluster.render());
         text
     }
 }

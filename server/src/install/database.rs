@@ -84,6 +84,17 @@ pub async fn start(
     }
 }
 
+/// Makes the store of a server that shares its database with others.
+pub async fn start_shared(
+    folder: &Folder,
+    config: &Config,
+    password: Option<&str>,
+    publish: Arc<dyn Publish>,
+) -> Result<Arc<MysqlStore>, InstallError> {
+    let opened = MysqlStore::open(&options(&config.mysql, password), publish).await;
+    opened.map(Arc::new).map_err(|error| from_mysql(folder, error))
+}
+
 /// Tells whether a MySQL server answers and lets this account in; the schema and its tables may still be missing.
 pub async fn probe(folder: &Folder, config: &Config, password: Option<&str>) -> Result<(), InstallError> {
     if config.database == Database::Sqlite {

@@ -2,10 +2,15 @@
 //!
 //! Invariants: taking is one atomic exchange and takes no lock; a table never grows. It must not know what is counted.
 
+use super::sharing::{Ledger, Place};
 use crate::rules::Rate;
+use siphasher::sip::SipHasher13;
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    hash::{Hash, Hasher as _},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -38,6 +43,17 @@ impl Bucket {
         let _ = self.0.fetch_update(Relaxed, Relaxed, |full_at| Some(full_at.saturating_sub(cost)));
     }
 
+    /// Takes so many tokens, whether they are there or not; below 0 puts them back. No bucket is ever emptier than empty.
+    pub(super) fn take_too(&self, rate: Rate, tokens: i32, now: u64) {
+        let cost = rate.nanoseconds(tokens.unsigned_abs());
+        let latest = now.saturating_add(rate.depth());
+        let changed = |full_at: u64| match tokens {
+            1.. => full_at.max(now).saturating_add(cost).min(latest.max(full_at)),
+            _ => full_at.saturating_sub(cost),
+        };
+        let _ = self.0.fetch_update(Relaxed, Relaxed, |full_at| Some(changed(full_at)));
+    }
+
     pub(super) fn fill(&self) {
         self.0.store(0, Relaxed);
     }
@@ -53,47 +69,60 @@ const SIZE: usize = 1 << 15;
 /// Buckets for keys of which there may be any number. Each key has two, chosen by a secret hash, and is refused only if both
 /// are empty: so strangers that share one do not disturb each other.
 pub(super) struct Table {
+    /// Its name among servers that share their limits.
+    pub(super) number: u8,
     buckets: Box<[Bucket]>,
-    hashers: [RandomState; 2],
+    secret: [u8; 16],
+    ledger: Arc<Ledger>,
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(number: u8, secret: [u8; 16], ledger: &Arc<Ledger>) -> Self {
         let buckets = (0..SIZE).map(|_| Bucket::default()).collect();
-        Self { buckets, hashers: [RandomState::new(), RandomState::new()] }
+        Self { number, buckets, secret, ledger: Arc::clone(ledger) }
     }
 
     pub(super) fn forget(&self) {
         self.buckets.iter().for_each(Bucket::fill);
     }
 
-    /// A key's buckets.
-    pub(super) fn key(&self, key: &(impl Hash + ?Sized)) -> [usize; 2] {
-        [0, 1].map(|which: usize| {
-            let hash = self.hashers.get(which).map_or(0, |hasher| hasher.hash_one(key));
-            usize::try_from(hash % SIZE as u64).unwrap_or_default()
+    /// A key's buckets: the same ones at all servers that share the secret.
+    pub(super) fn key(&self, key: &(impl Hash + ?Sized)) -> [u32; 2] {
+        [0_u8, 1].map(|which| {
+            let mut hasher = SipHasher13::new_with_key(&self.secret);
+            (self.number, which).hash(&mut hasher);
+            key.hash(&mut hasher);
+            u32::try_from(hasher.finish() % SIZE as u64).unwrap_or_default()
         })
     }
 
-    fn pair(&self, key: [usize; 2]) -> impl Iterator<Item = &Bucket> {
-        key.into_iter().filter_map(|index| self.buckets.get(index))
+    fn pair(&self, key: [u32; 2]) -> impl Iterator<Item = &Bucket> {
+        key.into_iter().filter_map(|index| self.buckets.get(usize::try_from(index).ok()?))
     }
 
     /// Takes one token of this key.
-    pub(super) fn take(&self, key: [usize; 2], rate: Rate, now: u64) -> Result<(), Duration> {
+    pub(super) fn take(&self, key: [u32; 2], rate: Rate, now: u64) -> Result<(), Duration> {
         // From both, so that each remembers.
         let taken = self.pair(key).map(|bucket| bucket.take(rate, 1, now));
-        taken
-            .reduce(|one, other| match (one, other) {
-                (Err(one), Err(other)) => Err(one.min(other)),
-                _ => Ok(()),
-            })
-            .unwrap_or(Ok(()))
+        let taken = taken.reduce(|one, other| match (one, other) {
+            (Err(one), Err(other)) => Err(one.min(other)),
+            _ => Ok(()),
+        });
+        if let None | Some(Ok(())) = taken {
+            self.ledger.note(Place::Table(self.number, key), 1);
+        }
+        taken.unwrap_or(Ok(()))
     }
 
     /// Puts one token of this key back.
-    pub(super) fn give_back(&self, key: [usize; 2], rate: Rate) {
+    pub(super) fn give_back(&self, key: [u32; 2], rate: Rate) {
         self.pair(key).for_each(|bucket| bucket.give_back(rate));
+        self.ledger.note(Place::Table(self.number, key), -1);
+    }
+
+    /// What another server did.
+    pub(super) fn take_too(&self, key: [u32; 2], rate: Rate, tokens: i32, now: u64) {
+        self.pair(key).for_each(|bucket| bucket.take_too(rate, tokens, now));
     }
 }
 
@@ -133,7 +162,7 @@ mod tests {
 
     #[test]
     fn many_strangers_do_not_use_up_somebodys_tokens() {
-        let (table, rate) = (Table::new(), Rate::per_hour(1, 1));
+        let (table, rate) = (Table::new(0, [7; 16], &Arc::default()), Rate::per_hour(1, 1));
         for stranger in 0..1000 {
             let _ = table.take(table.key(&stranger), rate, 0);
         }

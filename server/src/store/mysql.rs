@@ -9,6 +9,7 @@ mod append;
 mod attachment;
 mod backup;
 mod batch;
+mod cluster;
 mod conversation;
 mod deletion;
 mod devices;

@@ -1,12 +1,13 @@
 //! Tickets: signed statements of this process that a device has proven itself a moment ago, and the challenges for it.
 //!
-//! Both are JWTs (RFC 7519, EdDSA) under a key that is made when the server starts and stored nowhere, so a restart ends
-//! them all and nothing has to be remembered. A ticket opens the WebSocket and nothing else: inside, the device
+//! Both are JWTs (RFC 7519, EdDSA) under a key that follows from the data key and the server's pin, so every server that
+//! shares both takes them, and nothing has to be remembered. A ticket opens the WebSocket and nothing else: inside, the device
 //! authenticates as everywhere. Invariant: a ticket is never taken for a challenge, nor the other way round.
 
+use crate::sealing::DataKey;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, get_current_timestamp};
-use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
 use serde::{Deserialize, Serialize};
 use waxwing_protocol::{DeviceId, Pin};
 
@@ -43,12 +44,13 @@ pub(crate) struct Tickets {
 pub(crate) struct TicketError;
 
 impl Tickets {
-    /// With a new key.
-    pub(crate) fn new(pin: &Pin) -> Result<Self, TicketError> {
-        let key = KeyPair::generate_for(&PKCS_ED25519).map_err(|_| TicketError)?;
+    /// With the key of servers with this pin and data key.
+    pub(crate) fn new(pin: &Pin, data_key: &DataKey) -> Result<Self, TicketError> {
+        let key = SigningKey::from_bytes(&data_key.sub_key(b"waxwing ticket key v1", &pin.0));
+        let document = key.to_pkcs8_der().map_err(|_| TicketError)?;
         Ok(Self {
-            sign: EncodingKey::from_ed_der(&key.serialize_der()),
-            verify: DecodingKey::from_ed_der(key.der_bytes()),
+            sign: EncodingKey::from_ed_der(document.as_bytes()),
+            verify: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
             pin: pin.to_string(),
         })
     }
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_ticket_names_its_device_and_is_no_challenge() {
-        let tickets = Tickets::new(&Pin([1; 32])).unwrap();
+        let tickets = Tickets::new(&Pin([1; 32]), &DataKey::from_bytes([1; 32])).unwrap();
         let (ticket, challenge) = (tickets.ticket(DEVICE).unwrap(), tickets.challenge().unwrap());
         assert_eq!(tickets.device(&ticket), Some(DEVICE));
         assert_eq!(tickets.device(&challenge), None);
@@ -113,9 +115,13 @@ mod tests {
 
     #[test]
     fn others_and_old_ones_open_nothing() {
-        let tickets = Tickets::new(&Pin([1; 32])).unwrap();
-        let others = Tickets::new(&Pin([1; 32])).unwrap();
-        assert_eq!(tickets.device(&others.ticket(DEVICE).unwrap()), None, "of another process");
+        let tickets = Tickets::new(&Pin([1; 32]), &DataKey::from_bytes([1; 32])).unwrap();
+        let node = Tickets::new(&Pin([1; 32]), &DataKey::from_bytes([1; 32])).unwrap();
+        assert_eq!(tickets.device(&node.ticket(DEVICE).unwrap()), Some(DEVICE), "of another node");
+        for others in [(Pin([1; 32]), [2; 32]), (Pin([2; 32]), [1; 32])] {
+            let others = Tickets::new(&others.0, &DataKey::from_bytes(others.1)).unwrap();
+            assert_eq!(tickets.device(&others.ticket(DEVICE).unwrap()), None, "of another server");
+        }
         let expired = tickets.make(TICKET, DEVICE.to_string(), get_current_timestamp() - 1).unwrap();
         assert_eq!(tickets.device(&expired), None, "expired");
         let ticket = tickets.ticket(DEVICE).unwrap();

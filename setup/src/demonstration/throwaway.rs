@@ -42,6 +42,7 @@ impl Throwaway {
             server_password: password,
             database_password: None,
             sign_up_secret: None,
+            secrets: None,
         };
         let mut applying = Applying::new(plan);
         for step in Step::ALL {

@@ -8,14 +8,17 @@ use super::{
     tunnel::{self, NoTunnel},
 };
 use crate::Error;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use rustls::pki_types::ServerName;
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use waxwing_protocol::{ALPN, Address, EXPORTER_LABEL, Link, Pin};
 
 /// How long each part of a try may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// How long an address is tried before the next one is tried too.
+const HEAD_START: Duration = Duration::from_secs(2);
 
 /// Why one door at one address did not open.
 enum Refused {
@@ -58,16 +61,31 @@ async fn within<T>(late: fn(String) -> Refused, part: impl Future<Output = Resul
 }
 
 impl Connection {
-    /// Connects to the first address of the link that answers, as whoever the guest is.
+    /// Connects to one of the link's addresses, as whoever the guest is: devices begin at different ones. The next is tried when
+    /// one fails, and beside one that takes its time.
     pub(crate) async fn open(link: &Link, guest: Option<&Guest>) -> Result<Opened, Error> {
         route::current().check()?;
+        let mut untried: VecDeque<&Address> = link.addresses.iter().collect();
+        untried.rotate_left(guest.map_or(0, |guest| guest.first).checked_rem(untried.len()).unwrap_or_default());
+        let mut tries = FuturesUnordered::new();
         let mut failure = None;
-        for address in &link.addresses {
-            match Self::open_one(address, link.pin, guest).await {
-                Ok(opened) => return Ok(opened),
+        loop {
+            if let Some(address) = untried.pop_front() {
+                tries.push(Self::open_one(address, link.pin, guest));
+            }
+            let ended = match untried.is_empty() {
+                true => tries.next().await,
+                false => match timeout(HEAD_START, tries.next()).await {
+                    Ok(ended) => ended,
+                    Err(_) => continue,
+                },
+            };
+            match ended {
+                Some(Ok(opened)) => return Ok(opened),
                 // Another address would not make this server honest.
-                Err(error @ (Error::WrongServer { .. } | Error::ServerMisbehaves(_))) => return Err(error),
-                Err(error) => failure = Some(error),
+                Some(Err(error @ (Error::WrongServer { .. } | Error::ServerMisbehaves(_)))) => return Err(error),
+                Some(Err(error)) => failure = Some(error),
+                None => break,
             }
         }
         Err(failure.unwrap_or_else(|| Error::Unreachable { address: link.to_string(), reason: "no address".into() }))
