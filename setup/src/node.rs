@@ -16,6 +16,7 @@ use waxwing_server::{
     cli::{Failure, server_password},
     install::{Config, Finished, Folder, InstallError, Installation, Web, config::parse_public},
 };
+use zeroize::Zeroizing;
 
 #[derive(Args, Clone)]
 pub(crate) struct Node {
@@ -72,7 +73,7 @@ pub(crate) async fn make(flags: &Node) -> Result<(), Failure> {
         config: unfinished.unwrap_or_else(|| mine.clone()),
         folder: folder.clone(),
         server_password: password,
-        database_password: None,
+        database_password: secrets.database_password.clone().map(Zeroizing::new),
         sign_up_secret: None,
         secrets: Some(secrets),
     };

@@ -34,6 +34,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it, if it runs, and starts it (again) on its port.
     ///
     /// # Errors

@@ -297,6 +297,14 @@ impl Server {
         &self.announced
     }
 
+    /// Where its database server listens on 127.0.0.1.
+    ///
+    /// # Errors
+    /// Its database is embedded.
+    pub fn database_port(&self) -> Result<u16> {
+        Ok(self.schema.as_ref().context("the database is embedded")?.port().parse()?)
+    }
+
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

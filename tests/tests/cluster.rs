@@ -1,7 +1,7 @@
 //! Several servers on one database: one set of accounts, whichever server a device is connected to, whatever ends.
 
 use anyhow::{Context, Result, ensure};
-use waxwing_tests::{Database, Nats, Server, User, texts};
+use waxwing_tests::{Database, Direction, Fault, Nats, Proxy, Server, User, texts};
 
 fn nodes(nats: &Nats, count: usize) -> Result<Vec<Server>> {
     let mut first = Server::set_up_with(Database::Mysql, &["--signup", "open", "--nats", &nats.url()])?;
@@ -114,5 +114,43 @@ fn a_server_that_is_alone_gets_no_nodes_and_says_so() -> Result<()> {
     let refused = Server::set_up_with(Database::Sqlite, &["--nats", "nats://127.0.0.1:4222"]).err();
     let refused = refused.context("NATS beside an embedded database")?.to_string();
     ensure!(refused.contains("only MySQL can be shared"), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn a_node_that_is_cut_off_from_nats_or_from_the_database_loses_nothing() -> Result<()> {
+    let nats = Nats::start()?;
+    let mut nodes = nodes(&nats, 2)?;
+    let to_nats = Proxy::start(nats.port())?;
+    let to_database = Proxy::start(nodes[0].database_port()?)?;
+    nodes[1].set("WAXWING_CLUSTER_NATS", format!("nats://127.0.0.1:{}", to_nats.port()));
+    nodes[1].set("WAXWING_DATABASE_PORT", to_database.port());
+    nodes[1].restart()?;
+    wait_until_heard(&nodes.iter().collect::<Vec<_>>(), 1)?;
+    let (alice, bob) = (User::sign_up(&nodes[0].own_link()?, "alice")?, User::sign_up(&nodes[1].own_link()?, "bob")?);
+    let (mut at_alice, mut at_bob) = (alice.follow()?, bob.follow()?);
+    alice.send("bob", "before")?;
+    ensure!(at_bob.next_texts(1)? == ["before"]);
+    // Both ways, without a word: neither node knows that nobody hears it.
+    to_nats.set(Fault::Swallow(Direction::ToClient));
+    alice.send("bob", "unheard")?;
+    ensure!(at_bob.next_texts(1)? == ["unheard"]);
+    to_nats.set(Fault::Swallow(Direction::ToServer));
+    bob.send("alice", "not heard either")?;
+    ensure!(at_alice.next_texts(1)? == ["not heard either"]);
+    to_nats.set(Fault::None);
+    to_nats.cut();
+    wait_until_heard(&nodes.iter().collect::<Vec<_>>(), 1)?;
+    // Without the database a node promises nothing; what its people write waits with them.
+    to_database.set(Fault::Refuse);
+    to_database.cut();
+    let waiting = bob.run(&["send", "alice", "when it is back"])?;
+    ensure!([0, 3].contains(&waiting.code), "{}", waiting.stderr);
+    alice.send("bob", "meanwhile")?;
+    to_database.set(Fault::None);
+    ensure!(at_bob.next_texts(1)? == ["meanwhile"] && at_alice.next_texts(1)? == ["when it is back"]);
+    at_alice.stop()?;
+    at_bob.stop()?;
+    ensure!(texts(&alice.history("bob")?) == texts(&bob.history("alice")?), "one order");
     Ok(())
 }
