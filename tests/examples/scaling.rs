@@ -139,7 +139,9 @@ fn simulate(plan: &Plan, seconds: Time) -> Outcome {
 
 fn main() {
     let seconds = env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10.0);
-    println!("| Messages/s | Nodes | Shards | Stored after: p50 | p99 | Messages per commit | Database's cores busy | A node's cores busy |");
+    println!(
+        "| Messages/s | Nodes | Shards | Stored after: p50 | p99 | Messages per commit | Database's cores busy | A node's cores busy |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     for (rate, nodes, shards) in [
         (1_000.0, 1, 1),

@@ -74,6 +74,11 @@ impl Schema {
         Ok(())
     }
 
+    /// Where its server listens.
+    pub(crate) fn port(&self) -> &str {
+        &self.port
+    }
+
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let Self { user, host, port, .. } = self;
