@@ -14,7 +14,7 @@ mod told;
 
 use crate::padding::{InvalidPadding, pad, unpad};
 pub use change::{Change, REACTION, REACTIONS, Target};
-pub use file::{FILE_NAME, File, MEDIA_TYPE};
+pub use file::{FILE_NAME, File, MEDIA_TYPE, Media, THUMBNAIL};
 use minicbor::{
     Decoder, Encoder,
     data::Type,

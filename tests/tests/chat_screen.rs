@@ -1,6 +1,7 @@
 //! The chat screen as two people use it: the real program in two real pseudo-terminals.
 
 use anyhow::{Result, ensure};
+use std::fs;
 use waxwing_tests::{DEADLINE, Database, Server, Tty, User, texts};
 
 const CTRL_C: &str = "\u{3}";
@@ -9,10 +10,80 @@ const CTRL_U: &str = "\u{15}";
 const ALT_A: &str = "\u{1b}a";
 const ALT_ENTER: &str = "\u{1b}\r";
 const ENTER: &str = "\r";
+const UP: &str = "\u{1b}[A";
 const PAGE_UP: &str = "\u{1b}[5~";
 
 /// Written by others: sets the title, clears the screen, turns the text around.
 const EVIL: &str = "look \u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}here";
+
+/// A picture of one pixel.
+const PICTURE: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+#[test]
+fn pictures_are_sent_seen_and_opened() -> Result<()> {
+    let server = Server::start(Database::Sqlite)?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let folder = alice.place().join("my pictures");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("lagoon at dusk.gif"), PICTURE)?;
+    fs::write(folder.join("notes.txt"), "words")?;
+    let settings = bob.place().join(".config/waxwing");
+    fs::create_dir_all(&settings)?;
+    fs::write(settings.join("config.toml"), "opener = ['cp', '-t', '.']\n")?;
+
+    // Tab completes the path, and sees spaces in it as they are.
+    let mut hers = Tty::start(alice.command(&["chat", "bob"])?, 80, 24)?;
+    let mut command = bob.command(&["chat", "alice"])?;
+    command.current_dir(bob.place());
+    let mut his = Tty::start(command, 80, 24)?;
+    his.wait_for("Message alice")?;
+    hers.wait_for("Message bob")?;
+    hers.press("/file ~/my\t")?;
+    hers.wait_for("/file ~/my pictures/")?;
+    hers.press("\t")?;
+    hers.wait_for("lagoon at dusk.gif")?;
+    hers.press(ENTER)?;
+    for screen in [&mut hers, &mut his] {
+        screen.wait_for("▣ lagoon at dusk.gif  1x1,")?;
+        screen.wait_until("the picture", |screen| screen.contents().contains('▀'))?;
+    }
+    hers.wait_for("✓✓")?;
+
+    // What is dropped onto the terminal is a path, and leaves with Enter alone.
+    hers.press(&format!("\u{1b}[200~'{}'\u{1b}[201~", folder.join("notes.txt").display()))?;
+    hers.wait_for("Enter sends the file")?;
+    hers.press(ENTER)?;
+    his.wait_for("▤ notes.txt")?;
+
+    // He saves one and opens the other with his own program, which is here one that copies it.
+    his.press(&format!("/open 2{ENTER}"))?;
+    his.wait_for("Opened")?;
+    ensure!(fs::read(bob.place().join("lagoon at dusk.gif"))? == PICTURE);
+    ensure!(fs::read(bob.place().join("Downloads/lagoon at dusk.gif"))? == PICTURE);
+    his.press(UP)?;
+    his.wait_for("S saves")?;
+    his.press("s")?;
+    his.wait_for("Saved as")?;
+    his.wait_for("saved")?;
+    ensure!(fs::read_to_string(bob.place().join("Downloads/notes.txt"))? == "words");
+    for (screen, text) in [(&mut his, "/play"), (&mut hers, "/open 7")] {
+        screen.press(&format!("{text}{ENTER}"))?;
+    }
+    his.wait_for("there is no recording")?;
+    hers.wait_for("there is no such file")?;
+
+    // Without colours there is no picture, but all that is said about it.
+    his.press(&format!("{CTRL_U}{CTRL_C}{CTRL_C}"))?;
+    his.end(DEADLINE)?.expect_code(0)?;
+    let mut command = bob.command(&["chat", "alice"])?;
+    command.env("NO_COLOR", "1");
+    let mut his = Tty::start(command, 80, 24)?;
+    his.wait_for("lagoon at dusk.gif  1x1,")?;
+    his.wait_until("no picture", |screen| !screen.contents().contains('▀'))?;
+    his.terminate()?;
+    hers.terminate()?;
+    Ok(())
+}
 
 #[test]
 fn two_people_talk() -> Result<()> {

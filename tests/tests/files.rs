@@ -15,6 +15,7 @@ on_both_databases!(
     a_file_is_sent_listed_saved_and_deleted,
     interrupted_files_go_on_where_they_were,
     what_the_server_changes_is_not_kept,
+    what_a_file_is_comes_with_its_message_and_goes_with_it,
 );
 
 /// 16 MiB: 65 chunks.
@@ -59,6 +60,29 @@ fn download(user: &User, id: &str, folder: &Path) -> Result<PathBuf> {
     let folder = folder.to_str().context("a path")?;
     let saved = user.run(&["download", id, "--to", folder])?.expect_code(0)?.json()?;
     Ok(PathBuf::from(text(&saved, "path")?))
+}
+
+/// A picture of one pixel.
+const PICTURE: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
+/// So many seconds of silence.
+fn recording(seconds: u32) -> Vec<u8> {
+    let samples = seconds * 8000;
+    let mut wav = b"RIFF".to_vec();
+    wav.extend((36 + samples).to_le_bytes());
+    wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data");
+    wav.extend(samples.to_le_bytes());
+    wav.resize(wav.len() + samples as usize, 0x80);
+    wav
+}
+
+/// A file of this name and content, sent to bob; its message's id.
+fn send(alice: &User, name: &str, content: &[u8], caption: &str) -> Result<String> {
+    let source = alice.place().join(name);
+    fs::write(&source, content)?;
+    let path = source.to_str().context("a path")?;
+    let sent = alice.run(&["send", "bob", "--file", path, "--caption", caption])?.expect_code(0)?.json()?;
+    Ok(text(&sent, "id")?.to_owned())
 }
 
 fn a_file_is_sent_listed_saved_and_deleted(database: Database) -> Result<()> {
@@ -249,6 +273,83 @@ fn what_the_server_changes_is_not_kept(database: Database) -> Result<()> {
     restore()?;
     for (id, byte) in ids.iter().zip([1, 2]) {
         ensure!(fs::read(download(&bob, id, &folder)?)? == vec![byte; 600_000]);
+    }
+    Ok(())
+}
+
+fn what_a_file_is_comes_with_its_message_and_goes_with_it(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let (alice, bob) = alice_and_bob(&server)?;
+    let picture = send(&alice, "Lagune im Herbst.gif", PICTURE, "before dusk")?;
+    let song = send(&alice, "song.wav", &recording(3), "")?;
+    let script = send(&alice, "run me.sh", b"touch hurt", "")?;
+    let received = bob.receive()?;
+    let file = |at: usize| &received[at]["file"];
+    assert_eq!((&file(0)["width"], &file(0)["height"]), (&1.into(), &1.into()), "{received:?}");
+    assert_eq!((&file(0)["thumbnail"], &file(0)["duration_ms"]), (&true.into(), &Value::Null));
+    assert_eq!((&file(1)["duration_ms"], &file(1)["width"]), (&3000.into(), &Value::Null));
+    for words in ["lagune", "herbst gif", "dusk before", "from:alice dus*"] {
+        let found = bob.run(&["search", words])?.expect_code(0)?.json_lines()?;
+        assert_eq!(found.iter().map(|hit| text(hit, "id")).collect::<Result<Vec<_>>>()?, [picture.as_str()], "{words}");
+    }
+
+    // It is played by the user's own program, which gets the path as one argument; a saved one will do while it is as it was.
+    let folder = bob.place().join("my songs");
+    let to = folder.to_str().context("a path")?;
+    let (player, played) = (bob.place().join("player"), bob.place().join("played"));
+    fs::write(&player, format!("#!/bin/sh\nprintf '%s\\n' \"$@\" > '{}'\n", played.display()))?;
+    fs::set_permissions(&player, fs::Permissions::from_mode(0o700))?;
+    let settings = bob.place().join(".config/waxwing");
+    fs::create_dir_all(&settings)?;
+    fs::write(settings.join("config.toml"), format!("player = ['{}', '--once']\n", player.display()))?;
+    let open = |id: &str| bob.run(&["download", id, "--to", to, "--open"]);
+    let first = folder.join("song.wav");
+    for (expected, change) in [(&first, false), (&first, true), (&folder.join("song (1).wav"), false)] {
+        let opened = open(&song)?.expect_code(0)?.json()?;
+        assert_eq!(Path::new(text(&opened, "path")?), expected);
+        assert_eq!(fs::read_to_string(&played)?, format!("--once\n{}\n", expected.display()));
+        if change {
+            fs::write(expected, "not what was sent")?;
+        }
+    }
+    let refused = open(&script)?.expect_code(1)?;
+    ensure!(refused.error()?.contains("only pictures"), "{}", refused.stderr);
+    ensure!(!bob.place().join("hurt").exists() && !folder.join("hurt").exists());
+
+    // Whatever it is called, it lies in the folder, under no other name than it shows, and takes no place.
+    std::os::unix::fs::symlink(bob.place().join("outside"), folder.join("x"))?;
+    for (name, saved) in [
+        ("C:\\x", "x (1)"),
+        ("..\\..\\.ssh\\authorized_keys", "authorized_keys"),
+        (".bashrc", "bashrc"),
+        ("-rf", "_rf"),
+        ("gpj.\u{202e}exe", "gpj._exe"),
+        ("two\nlines\u{1b}[2J", "two_lines_[2J"),
+    ] {
+        let id = send(&alice, name, b"harmless", "")?;
+        bob.receive()?;
+        assert_eq!(download(&bob, &id, &folder)?, folder.join(saved));
+    }
+    ensure!(!bob.place().join("outside").exists(), "it was written through a link");
+
+    // With their messages the files go from the server: at once when deleted, when all time has run out if they disappear.
+    let stored = || -> Result<Value> { Ok(server.operate(&["stats"])?.expect_code(0)?.json()?["attachments"].clone()) };
+    assert_eq!(stored()?, 9);
+    alice.run(&["delete", &picture])?.expect_code(0)?;
+    assert_eq!(stored()?, 8);
+    alice.run(&["timer", "bob", "1s"])?.expect_code(0)?;
+    send(&alice, "fleeting.gif", PICTURE, "for a moment")?;
+    assert_eq!(stored()?, 9);
+    ensure!(bob.receive()?.iter().any(|message| message["file"]["name"] == "fleeting.gif"));
+    let mut follow = alice.follow()?;
+    until("the fleeting file is gone", || Ok(stored()? == 8))?;
+    follow.0.kill();
+    for (user, chat) in [(&alice, "bob"), (&bob, "alice")] {
+        until("it is gone on both devices", || {
+            user.receive_now()?;
+            Ok(!user.history(chat)?.iter().any(|message| message["file"]["name"] == "fleeting.gif"))
+        })?;
+        ensure!(user.run(&["search", "fleeting"])?.expect_code(0)?.json_lines()?.is_empty());
     }
     Ok(())
 }

@@ -483,7 +483,7 @@ impl Engine {
         let (deadline, _) = self.closing.as_ref()?;
         if let State::Online(online) = &self.reach {
             let busy = online.receipts_at.is_some() || online.lanes.values().any(|lane| !lane.is_quiet());
-            if (busy || self.backup.is_storing()) && *deadline > Instant::now() {
+            if (busy || self.backup.is_storing() || self.files.is_dropping()) && *deadline > Instant::now() {
                 return None;
             }
             // Its answer comes behind everything that was posted without waiting.

@@ -4,11 +4,14 @@
 //! name, lies in the folder that was asked for, and takes the place of nothing. This module must not know chats.
 
 mod download;
+mod media;
 mod name;
 mod source;
 mod upload;
 
-pub(crate) use download::download;
+pub use media::Picture;
+
+pub(crate) use download::{download, is_saved};
 pub(crate) use source::{Prepared, prepare};
 pub(crate) use upload::upload;
 

@@ -43,6 +43,7 @@ pub use client::{
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events, Transfer};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
+pub use files::Picture;
 pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};
 pub use message::{
     Chat, Content, Doubt, File, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,

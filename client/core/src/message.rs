@@ -175,12 +175,27 @@ pub struct File {
     pub caption: String,
     /// Where this device has saved it last, or read it from.
     pub saved: Option<String>,
+    /// Width and height of a picture or film, in pixels.
+    pub dimensions: Option<(u32, u32)>,
+    /// How long a recording lasts, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// Whether there is a small picture of it.
+    pub thumbnail: bool,
 }
 
 impl From<&content::File> for File {
     fn from(file: &content::File) -> Self {
-        let (name, media_type, caption) = (file.name.clone(), file.media_type.clone(), file.caption.clone());
-        Self { name, media_type, size: file.size, caption, saved: None }
+        let media = file.media.clone().unwrap_or_default();
+        Self {
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            size: file.size,
+            caption: file.caption.clone(),
+            saved: None,
+            dimensions: media.dimensions,
+            duration_ms: media.duration_ms,
+            thumbnail: media.thumbnail.is_some(),
+        }
     }
 }
 

@@ -89,6 +89,10 @@ fn finish(
         let snippet = match (marked, &message.content) {
             (Some(marked), _) => Snippet::from_marked(&marked),
             (None, Content::Text(text)) => Snippet { text: text.chars().take(80).collect(), matches: Vec::new() },
+            (None, Content::File(file)) => {
+                let text = format!("{} {}", file.caption, file.name);
+                Snippet { text: text.trim_start().chars().take(80).collect(), matches: Vec::new() }
+            }
             (None, _) => Snippet::default(),
         };
         hits.push(Hit { message, snippet });

@@ -39,6 +39,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0010_groups.sql"),
     include_str!("../../../migrations/client/0011_enrolment.sql"),
     include_str!("../../../migrations/client/0012_files.sql"),
+    include_str!("../../../migrations/client/0013_media.sql"),
+    include_str!("../../../migrations/client/0014_message_ids.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -23,10 +23,45 @@ const LONGEST: f64 = 7.0 * 24.0 * 60.0;
 struct Config {
     /// Lock the profile after so many minutes without the user's input; 0 never does.
     auto_lock_minutes: Option<f64>,
+    /// What plays recordings: a program, or a program and its arguments.
+    player: Option<Program>,
+    /// What opens pictures and documents.
+    opener: Option<Program>,
     /// How the chat screen looks and behaves.
     screen: ScreenTable,
     /// Which keys do what in it.
     keys: KeyTable,
+}
+
+/// A program, without a shell: its name, or a list of its name and arguments. The file's path comes behind them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+enum Program {
+    Name(String),
+    WithArguments(Vec<String>),
+}
+
+impl Program {
+    fn words(self) -> Vec<String> {
+        match self {
+            Self::Name(name) => vec![name],
+            Self::WithArguments(words) => words,
+        }
+    }
+}
+
+/// What plays recordings, or else what opens other files: a program and its arguments.
+pub(crate) fn program(plays: bool) -> Result<Vec<String>, Failure> {
+    let (config, file) = located()?;
+    let (name, set) = if plays { ("player", config.player) } else { ("opener", config.opener) };
+    let Some(set) = set else {
+        return Ok(vec![if cfg!(target_os = "macos") { "open" } else { "xdg-open" }.to_owned()]);
+    };
+    let words = set.words();
+    match words.first().is_some_and(|program| !program.trim().is_empty()) {
+        true => Ok(words),
+        false => Err(unusable(&format!("{name} names no program"), &file)),
+    }
 }
 
 /// After how long without input the profile is locked, if at all. What was `given` comes before the file.
@@ -99,6 +134,15 @@ mod tests {
         assert_eq!(time("auto_lock_minutes = 0.5"), Some(Duration::from_secs(30)));
         assert_eq!(time("auto_lock_minutes = 0"), None);
         assert_eq!(time("# nothing"), None);
+    }
+
+    #[test]
+    fn a_program_is_a_name_or_a_list() {
+        let player = |text| parsed(text).unwrap().player.map(Program::words);
+        assert_eq!(player("player = 'mpv'"), Some(vec!["mpv".to_owned()]));
+        assert_eq!(player("player = ['mpv', '--no-video']"), Some(vec!["mpv".to_owned(), "--no-video".to_owned()]));
+        assert_eq!(player("opener = 'feh'"), None);
+        assert!(parsed("player = 7").is_err());
     }
 
     #[test]

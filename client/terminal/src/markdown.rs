@@ -4,7 +4,10 @@
 //! typed, so that no text hides where it leads. What comes out is sanitised. It must not know terminals or colours, save
 //! for [`ansi`].
 
-use crate::sanitise::{Breaks, sanitise};
+use crate::{
+    highlight::{self, Token},
+    sanitise::{Breaks, sanitise},
+};
 use pulldown_cmark::{CodeBlockKind, Event, Options, Parser, Tag, TagEnd};
 use std::ops::Range;
 
@@ -257,9 +260,25 @@ fn draw(blocks: &[Block], lines: &mut Vec<String>) {
                     lines.extend(inner.map(|line| " ".repeat(width) + &line));
                 }
             }
-            Block::Code { text, .. } => {
-                let code = |line| format!("  {}", style(line).force_styling(true).cyan());
-                lines.extend(text.split('\n').map(code));
+            Block::Code { language, text } => {
+                let mut line = "  ".to_owned();
+                for (token, piece) in highlight::tokens(language.as_deref(), text) {
+                    for (index, part) in piece.split('\n').enumerate() {
+                        if index > 0 {
+                            lines.push(std::mem::replace(&mut line, "  ".to_owned()));
+                        }
+                        let part = style(part).force_styling(true);
+                        let styled = match token {
+                            Token::Plain => part.cyan(),
+                            Token::Keyword => part.cyan().bold(),
+                            Token::Text => part.green(),
+                            Token::Number => part.yellow(),
+                            Token::Comment => part.dim(),
+                        };
+                        line.push_str(&styled.to_string());
+                    }
+                }
+                lines.push(line);
             }
         }
     }

@@ -9,7 +9,7 @@ use dialoguer::console::{self, Alignment, style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use std::io::{self, Write};
-use waxwing_core::{Chat, ChatKind, Content, Message, MessageState, Remembered, Reply};
+use waxwing_core::{Chat, ChatKind, Content, File, Message, MessageState, Remembered, Reply};
 
 /// The server shows a new key that the known one vouches for.
 pub(crate) const ENROLLED_ANEW: &str =
@@ -93,7 +93,7 @@ pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
         Content::Text(text) => sanitise(text, breaks),
         Content::Unknown => "[a message that this version cannot show: update waxwing]".to_owned(),
         Content::File(file) => {
-            let named = format!("[file: {}, {}]", sanitise(&file.name, Breaks::Spaces), bytes(file.size));
+            let named = format!("[{}: {}, {}]", sort(file), sanitise(&file.name, Breaks::Spaces), about(file));
             match file.caption.is_empty() {
                 true => named,
                 false => format!("{named} {}", sanitise(&file.caption, breaks)),
@@ -112,6 +112,33 @@ pub(crate) fn formatted(content: &Content, indent: usize) -> String {
     match content {
         Content::Text(text) if console::colors_enabled() && !is_plain() => markdown::ansi(text, indent),
         _ => words(content, Breaks::Indented(indent)),
+    }
+}
+
+/// What a file is, by its sender's word.
+pub(crate) fn sort(file: &File) -> &'static str {
+    match file.media_type.split('/').next() {
+        Some("image") => "image",
+        Some("audio") => "audio",
+        Some("video") => "video",
+        _ => "file",
+    }
+}
+
+/// How large a file is, before that how large its picture is and how long it lasts.
+pub(crate) fn about(file: &File) -> String {
+    let size = file.dimensions.map(|(width, height)| format!("{width}x{height}, ")).unwrap_or_default();
+    let lasts = file.duration_ms.map(|lasts| format!("{}, ", clock(lasts))).unwrap_or_default();
+    format!("{size}{lasts}{}", bytes(file.size))
+}
+
+/// Milliseconds as a clock shows them: `3:12`, `1:02:03`. What has begun counts as a second.
+fn clock(milliseconds: u64) -> String {
+    let seconds = milliseconds.div_ceil(1000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match hours {
+        0 => format!("{minutes}:{seconds:02}"),
+        hours => format!("{hours}:{minutes:02}:{seconds:02}"),
     }
 }
 
@@ -328,6 +355,24 @@ mod tests {
         let failed = message(Content::Text("x".into()), MessageState::Failed("too late".into()));
         let failed = value(&MessageObject::with_state(&failed));
         assert_eq!((&failed["state"], &failed["reason"]), (&json!("failed"), &json!("too late")));
+    }
+
+    #[test]
+    fn a_file_says_what_it_is_before_one_has_it() {
+        let file = File { name: "a\u{1b}b.png".into(), size: 2 << 20, ..File::default() };
+        let line = |file: File| words(&Content::File(Box::new(file)), Breaks::Spaces);
+        assert_eq!(line(file.clone()), "[file: a␛b.png, 2.0 MiB]");
+        let picture = File {
+            media_type: "image/png".into(),
+            dimensions: Some((4032, 3024)),
+            caption: "us".into(),
+            ..file.clone()
+        };
+        assert_eq!(line(picture), "[image: a␛b.png, 4032x3024, 2.0 MiB] us");
+        let song = File { media_type: "audio/ogg".into(), duration_ms: Some(191_200), ..file };
+        assert_eq!(line(song), "[audio: a␛b.png, 3:12, 2.0 MiB]");
+        assert_eq!((clock(0), clock(1), clock(3_723_000)), ("0:00".into(), "0:01".into(), "1:02:03".into()));
+        assert!(!clock(u64::MAX).is_empty());
     }
 
     #[test]

@@ -97,6 +97,8 @@ fn is_invisible(character: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}'
             | '\u{e0000}'..='\u{e0fff}'
+            // With it kitty shows a part of any picture that it has.
+            | '\u{10eeee}'
     )
 }
 
@@ -129,6 +131,7 @@ mod tests {
         assert_eq!(line("pay \u{202e}001\u{202c} \u{2066}x\u{2069}\u{200f}"), "pay 001 x");
         assert_eq!(line("b\u{200b}o\u{200d}b\u{feff}\u{2060}\u{ad}"), "bob");
         assert_eq!(line("tag\u{e0041}\u{e0100}"), "tag");
+        assert_eq!(line("a\u{10eeee}b"), "ab");
         assert_eq!(line("Grüße, שלום ❤\u{fe0f}"), "Grüße, שלום ❤\u{fe0f}");
     }
 

@@ -9,6 +9,7 @@ mod composer;
 mod keys;
 mod layout;
 mod model;
+mod picture;
 mod runtime;
 mod scroll;
 mod settings;

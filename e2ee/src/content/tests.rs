@@ -37,6 +37,8 @@ fn contents_survive_encoding() {
         Body::Told(Told { from: 1, to: 1, messages: vec![] }),
         Body::Reply { to: target("bob"), text: "x".repeat(TEXT) },
         Body::File(Box::new(file())),
+        Body::File(Box::new(File { media: Some(media()), ..file() })),
+        Body::File(Box::new(File { media: Some(Media::default()), ..file() })),
         Body::Timer(None),
         Body::Timer(Some(u32::MAX)),
         Body::Read { read: 7 },
@@ -48,6 +50,7 @@ fn contents_survive_encoding() {
         Body::Change(Change::Pin { to: target("bob"), pinned: true }),
         sync(Sync::Setting { name: "muted/bob".to_owned(), value: "x".repeat(256), at_ms: 7 }),
         Body::Told(Told { from: 1, to: 9, messages: vec![told(1, "hi"), told(9, &"x".repeat(TEXT))] }),
+        Body::Told(Told { from: 1, to: 9, messages: vec![told_file(3)] }),
     ] {
         let seen = Some(Seen { seq: u64::MAX, digest: [8; 32] });
         for (seen, lifetime) in [(None, None), (seen, None), (None, Some(u32::MAX)), (seen, Some(1))] {
@@ -69,7 +72,31 @@ fn file() -> File {
         key: crate::attachment::FileKey::from_bytes([2; 32]),
         digest: [3; 32],
         caption: "x".repeat(TEXT),
+        media: None,
     }
+}
+
+fn media() -> Media {
+    Media { dimensions: Some((4032, 3024)), duration_ms: Some(u64::MAX), thumbnail: Some(vec![0xff; THUMBNAIL]) }
+}
+
+fn told_file(seq: u64) -> ToldMessage {
+    let file = File { caption: "the lagoon".to_owned(), media: Some(media()), ..file() };
+    ToldMessage { file: Some(Box::new(file)), ..told(seq, "the lagoon") }
+}
+
+#[test]
+fn an_older_client_reads_a_file_without_what_it_does_not_know() {
+    // As the client wrote and reads it that knew no pictures: eight fields, what follows is skipped.
+    let written = |file: &File| {
+        let mut bytes = Vec::new();
+        file.write(&mut Encoder::new(&mut bytes)).unwrap();
+        bytes
+    };
+    let (old, new) = (written(&file()), written(&File { media: Some(media()), ..file() }));
+    assert_eq!((old[0], new[0]), (0x88, 0x89));
+    assert_eq!(old[1..], new[1..old.len()]);
+    assert_eq!(File::read(&mut Decoder::new(&old)).unwrap(), file());
 }
 
 #[test]
@@ -99,6 +126,9 @@ fn a_file_that_cannot_be_is_refused() {
     assert_eq!(refused(&|file| file.size = 16384), ContentError::Malformed);
     assert_eq!(refused(&|file| file.sealed = u64::MAX), ContentError::Malformed);
     assert_eq!(refused(&|file| file.sealed = 0), ContentError::Malformed);
+    let refused_media = |media: Media| refused(&|file| file.media = Some(media.clone()));
+    assert_eq!(refused_media(Media { dimensions: Some((0, 7)), ..media() }), ContentError::Malformed);
+    assert_eq!(refused_media(Media { thumbnail: Some(vec![0; THUMBNAIL + 1]), ..media() }), ContentError::TooLong);
     assert!(!format!("{:?}", file()).contains("02020202"));
 }
 
@@ -116,7 +146,7 @@ fn keys(generation: Option<GenerationKey>) -> Keys {
 
 fn told(seq: u64, text: &str) -> ToldMessage {
     let author = "bob".to_owned();
-    ToldMessage { seq, id: [9; 16], author, sent_at_ms: 1_800_000_000_000, text: text.to_owned() }
+    ToldMessage { seq, id: [9; 16], author, sent_at_ms: 1_800_000_000_000, text: text.to_owned(), file: None }
 }
 
 #[test]

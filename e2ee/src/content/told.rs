@@ -3,7 +3,7 @@
 //! The invariant: an answer fits one message, and says for which entries it stands, so that who asked knows what is
 //! still open. This module must not know who asks, or whether the teller is believed.
 
-use super::{CONTENT, ContentError, TEXT, array, fields};
+use super::{CONTENT, ContentError, File, TEXT, array, fields, optional};
 use minicbor::{
     Decoder, Encoder, decode,
     encode::{Error, Write},
@@ -39,8 +39,10 @@ pub struct ToldMessage {
     pub author: String,
     /// When it was written, by the author's clock: milliseconds since 1970.
     pub sent_at_ms: u64,
-    /// The text, not made safe for a screen.
+    /// The text, not made safe for a screen; of a file, its caption.
     pub text: String,
+    /// The file, if it is one. It is told where its message was: to those who might have read that.
+    pub file: Option<Box<File>>,
 }
 
 impl Told {
@@ -80,10 +82,7 @@ impl Told {
 
     pub(super) fn write<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         e.array(3)?.u64(self.from)?.u64(self.to)?.array(self.messages.len() as u64)?;
-        for ToldMessage { seq, id, author, sent_at_ms, text } in &self.messages {
-            e.array(5)?.u64(*seq)?.bytes(id)?.str(author)?.u64(*sent_at_ms)?.str(text)?;
-        }
-        Ok(())
+        self.messages.iter().try_for_each(|message| message.write(e))
     }
 
     pub(super) fn read(d: &mut Decoder) -> Result<Self, decode::Error> {
@@ -93,7 +92,7 @@ impl Told {
             // Bounded by the bytes that are there, not by what the count claims.
             let mut messages = Vec::new();
             for _ in 0..count {
-                messages.push(fields(d, 5, ToldMessage::read)?);
+                messages.push(ToldMessage::read(d)?);
             }
             Ok(Self { from, to, messages })
         })
@@ -102,20 +101,44 @@ impl Told {
 
 impl ToldMessage {
     fn keeps_the_rules(&self) -> bool {
-        (1..=USERNAME).contains(&self.author.len()) && self.text.len() <= TEXT
+        let file = self.file.as_ref().is_none_or(|file| file.check().is_ok());
+        (1..=USERNAME).contains(&self.author.len()) && self.text.len() <= TEXT && file
     }
 
     fn room(&self) -> usize {
-        self.text.len() + OVERHEAD
+        self.text.len() + self.file.as_ref().map_or(0, |file| file.room()) + OVERHEAD
+    }
+
+    fn write<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
+        let Self { seq, id, author, sent_at_ms, text, file } = self;
+        let fields = if file.is_some() { 6 } else { 5 };
+        e.array(fields)?.u64(*seq)?.bytes(id)?.str(author)?.u64(*sent_at_ms)?.str(text)?;
+        match file {
+            // The caption is the text, which older clients show.
+            Some(file) => File { caption: String::new(), ..File::clone(file) }.write(e),
+            None => Ok(()),
+        }
     }
 
     fn read(d: &mut Decoder) -> Result<Self, decode::Error> {
-        Ok(Self {
+        let fields = d.array()?.filter(|fields| *fields >= 5).ok_or(decode::Error::message("fields are missing"))?;
+        let mut message = Self {
             seq: d.u64()?,
             id: array(d)?,
             author: d.str()?.to_owned(),
             sent_at_ms: d.u64()?,
             text: d.str()?.to_owned(),
-        })
+            file: None,
+        };
+        if fields > 5 {
+            message.file = optional(d, File::read)?.map(Box::new);
+        }
+        if let Some(file) = &mut message.file {
+            file.caption.clone_from(&message.text);
+        }
+        for _ in 6..fields {
+            d.skip()?;
+        }
+        Ok(message)
     }
 }

@@ -2,10 +2,10 @@
 
 use super::Client;
 use crate::{
-    Error, Message, MessageRef,
+    Content, Error, Message, MessageRef,
     account::blocking,
     address,
-    engine::{Command, Engine},
+    engine::{Command, Engine, messages::resolve},
     files,
     store::{chats, files as rows, messages},
 };
@@ -35,6 +35,38 @@ impl Client {
         let work = move |engine: &mut Engine| engine.download(&which, folder, reply);
         self.command(Command::Engine(Box::new(work)))?;
         answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// The file of a message, saved: where it was saved last if it is still there as its sender sealed it, else fetched into a
+    /// folder as by [`Client::download`].
+    ///
+    /// # Errors
+    /// As [`Client::download`].
+    pub async fn saved_or_download(&self, which: &MessageRef, folder: &Path) -> Result<PathBuf, Error> {
+        let wanted = which.clone();
+        let (file, saved) = self
+            .database(move |db| {
+                let (target, position) = resolve(db, &wanted)?;
+                let saved = match messages::load(db, position)?.content {
+                    Content::File(file) => file.saved.map(PathBuf::from),
+                    _ => None,
+                };
+                Ok((rows::load(db, &target)?.ok_or(Error::NoFile)?, saved))
+            })
+            .await?;
+        if let Some(saved) = saved {
+            let there = saved.clone();
+            if blocking(move || files::is_saved(&file, &there)).await? {
+                return Ok(saved);
+            }
+        }
+        self.download(which, folder).await
+    }
+
+    /// The small picture of a message's file, as its sender made it: open it with [`crate::Picture::decode`].
+    pub async fn thumbnail(&self, which: &MessageRef) -> Result<Option<Vec<u8>>, Error> {
+        let which = which.clone();
+        self.database(move |db| rows::thumbnail(db, &resolve(db, &which)?.0)).await
     }
 
     /// The messages of a chat that have files, oldest first.

@@ -10,18 +10,21 @@ use crate::{
     address,
     files::{self, Prepared},
     store::{self, changes::Target, files as rows, messages, outbox},
+    transport::CallError,
 };
 use std::{
     path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::AbortHandle, time::Instant};
 use waxwing_e2ee::content::{self, Body};
 use waxwing_protocol::{AttachmentId, Request};
 
 /// How long an upload waits after a failure that may pass.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long at most nobody looks whether the server need not keep a file any more.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 /// How often it is told how far a file has come.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
 
@@ -31,18 +34,22 @@ pub(super) enum Note {
     Progress(Transfer),
     /// A message's file is sent, or is not.
     Uploaded { message: i64, outcome: Result<(), Error> },
+    /// The server does not have a deleted message's file any more, or could not be asked.
+    Dropped { attachment: [u8; 32], outcome: Result<(), Error> },
     /// A message's file was saved.
     Saved { target: Target, path: PathBuf },
 }
 
 /// See the module.
 pub(super) struct Files {
-    /// The message whose file is being sent.
-    uploading: Option<i64>,
-    /// What was deleted: the server need not keep it.
-    pub(super) doomed: Vec<[u8; 32]>,
+    /// The message whose file is being sent, and what sends it.
+    uploading: Option<(i64, AbortHandle)>,
+    /// The server is being told that it need not keep a file.
+    dropping: bool,
     /// Nothing is tried before.
     paused: Option<Instant>,
+    /// When the server need not keep a file any more.
+    drop_at: Option<Instant>,
     pub(super) notes: mpsc::UnboundedReceiver<Note>,
     note_to: mpsc::UnboundedSender<Note>,
 }
@@ -50,11 +57,16 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new() -> Self {
         let (note_to, notes) = mpsc::unbounded_channel();
-        Self { uploading: None, doomed: Vec::new(), paused: None, notes, note_to }
+        Self { uploading: None, dropping: false, paused: None, drop_at: None, notes, note_to }
+    }
+
+    /// Whether the server has not yet said that it dropped what it was told to.
+    pub(super) fn is_dropping(&self) -> bool {
+        self.dropping
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.paused
+        self.paused.into_iter().chain(self.drop_at).min()
     }
 }
 
@@ -117,11 +129,16 @@ impl Engine {
         })
     }
 
-    /// Begins to send the next file that waits, if none is being sent.
+    /// Begins to send the next file that waits, if none is being sent; sees to it that the server drops what is deleted.
     pub(super) async fn keep_files(&mut self) -> Result<(), Error> {
-        for attachment in std::mem::take(&mut self.files.doomed) {
-            self.drop_attachment(attachment).await;
+        if let Some((message, sending)) = &self.files.uploading
+            && !rows::is_uploading(&self.db, *message)?
+        {
+            // It was taken back.
+            sending.abort();
+            self.files.uploading = None;
         }
+        self.drop_files()?;
         let now = Instant::now();
         self.files.paused = self.files.paused.filter(|until| *until > now);
         if self.files.uploading.is_some() || self.files.paused.is_some() {
@@ -158,10 +175,34 @@ impl Engine {
         let Some(upload) = rows::upload(&self.db, message)? else { return Ok(()) };
         let meter = Meter::new(&messages::load(&self.db, message)?, true, &self.files.note_to);
         let (caller, note_to) = (online.connection.caller(), self.files.note_to.clone());
-        self.files.uploading = Some(message);
-        tokio::spawn(async move {
+        let sending = tokio::spawn(async move {
             let outcome = files::upload(&caller, upload, |done, total| meter.show(done, total)).await;
             let _ = note_to.send(Note::Uploaded { message, outcome });
+        });
+        self.files.uploading = Some((message, sending.abort_handle()));
+        Ok(())
+    }
+
+    /// Tells the server of the next file that it need not keep, once that is due. What it has not answered is told again.
+    fn drop_files(&mut self) -> Result<(), Error> {
+        self.files.drop_at = None;
+        let State::Online(online) = &self.reach else { return Ok(()) };
+        let Some((attachment, due_at)) = rows::next_dropped(&self.db)? else { return Ok(()) };
+        let wait = due_at.saturating_sub(now_ms());
+        if wait > 0 {
+            // Clocks are set: look again from time to time.
+            self.files.drop_at = Some(Instant::now() + Duration::from_millis(wait).min(LOOK_AGAIN));
+            return Ok(());
+        }
+        if self.files.dropping {
+            return Ok(());
+        }
+        self.files.dropping = true;
+        let (caller, note_to) = (online.connection.caller(), self.files.note_to.clone());
+        tokio::spawn(async move {
+            let request = Request::DeleteAttachment(AttachmentId(attachment));
+            let outcome = caller.call(request).await.map(drop).map_err(CallError::into_error);
+            let _ = note_to.send(Note::Dropped { attachment, outcome });
         });
         Ok(())
     }
@@ -177,8 +218,16 @@ impl Engine {
                     self.tell(&Event::Changed(message));
                 }
             }
+            Note::Dropped { attachment, outcome } => {
+                self.files.dropping = false;
+                match outcome {
+                    Err(error) if passes(&error) => self.files.drop_at = Some(Instant::now() + PAUSE),
+                    // It is gone, or this account's other device has seen to it.
+                    _ => rows::forget_dropped(&self.db, &attachment)?,
+                }
+            }
             Note::Uploaded { message, outcome } => {
-                self.files.uploading = None;
+                self.files.uploading.take_if(|(uploading, _)| *uploading == message);
                 match outcome {
                     Ok(()) => self.uploaded(message)?,
                     Err(error) if passes(&error) => self.files.paused = Some(Instant::now() + PAUSE),
@@ -250,14 +299,6 @@ impl Engine {
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
         let meter = Meter::new(&messages::load(&self.db, position)?, false, &self.files.note_to);
         Ok((target, file, online.connection.caller(), meter))
-    }
-
-    /// An own message is deleted: the server need not keep its file.
-    async fn drop_attachment(&mut self, attachment: [u8; 32]) {
-        if let State::Online(online) = &self.reach {
-            let request = Request::DeleteAttachment(AttachmentId(attachment));
-            online.connection.post(request, (0, 0), &online.nobody).await;
-        }
     }
 }
 

@@ -122,12 +122,14 @@ impl Engine {
             let known = [owed.range].into_iter().collect::<Ranges>().without(&unknown);
             for range in known.iter() {
                 let rows = store::backup::rows(tx, chat, owed.era, range)?;
-                let told = rows.into_iter().filter(|row| row.kind == 0).map(|row| ToldMessage {
+                let told = rows.into_iter().filter(|row| row.kind == 0 || row.file.is_some()).map(|row| ToldMessage {
                     seq: row.seq,
                     id: row.id,
                     author: row.author,
                     sent_at_ms: row.sent_at,
                     text: row.text,
+                    // Within the group, to those who may read the message: so it may be told what opens the file.
+                    file: row.file,
                 });
                 for told in Told::cut(range.first, range.last, told.collect()) {
                     push(tx, chat, now, Body::Told(told))?;

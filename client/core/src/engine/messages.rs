@@ -92,12 +92,11 @@ impl Engine {
     pub(crate) fn deed(&mut self, which: &MessageRef, deed: Deed) -> Result<Option<Message>, Error> {
         let own = self.own.username.clone();
         let rights = self.rights_in(resolve(&self.db, which)?.0.chat)?;
-        let mut doomed = None;
         let (chat, before, after) = store::in_transaction(&mut self.db, |tx| {
             let (target, position) = resolve(tx, which)?;
             let message = messages::load(tx, position)?;
             if matches!(deed, Deed::Delete) && message.from == own {
-                doomed = files::load(tx, &target)?;
+                files::drop_now(tx, &target)?;
             }
             if matches!(deed, Deed::Delete)
                 && matches!(message.state, MessageState::Queued | MessageState::Failed(_))
@@ -121,7 +120,6 @@ impl Engine {
             let after = messages::load(tx, position)?;
             Ok::<_, Error>((target.chat, message, Some(after)))
         })?;
-        self.files.doomed.extend(doomed.map(|file| file.attachment));
         self.dirty.insert(chat);
         match &after {
             Some(after) => self.tell(&Event::Changed(after.clone())),

@@ -49,6 +49,12 @@ struct FileObject<'a> {
     name: &'a str,
     media_type: &'a str,
     size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -119,7 +125,9 @@ impl Format for Json {
             text,
             file: match &message.content {
                 Content::File(file) => {
-                    Some(FileObject { name: &file.name, media_type: &file.media_type, size: file.size })
+                    let (width, height) = file.dimensions.unzip();
+                    let (name, media_type) = (file.name.as_str(), file.media_type.as_str());
+                    Some(FileObject { name, media_type, size: file.size, width, height, duration_ms: file.duration_ms })
                 }
                 _ => None,
             },

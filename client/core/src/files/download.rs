@@ -95,6 +95,27 @@ async fn attempt(
     blocking(move || part.finish()).await?
 }
 
+/// Whether a file is what a message's sender sealed: as it was saved, and nobody has written to it since. Links and whatever
+/// else is no file are not.
+pub(crate) fn is_saved(file: &content::File, path: &Path) -> bool {
+    let Some(shape) = file.shape() else { return false };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else { return false };
+    if !opened.metadata().is_ok_and(|found| found.is_file() && found.len() == shape.size()) {
+        return false;
+    }
+    let (cipher, mut hash) = (FileCipher::new(&file.key, shape), Sha256::new());
+    for index in 0..shape.chunks() {
+        let (start, content) = shape.content(index);
+        let mut chunk = vec![0; content];
+        if opened.read_exact_at(&mut chunk, start).is_err() || cipher.seal(index, &mut chunk).is_err() {
+            return false;
+        }
+        hash.update(&chunk);
+    }
+    hash.finalize()[..] == file.digest
+}
+
 async fn open(file: &content::File, folder: &Path, shape: Shape) -> Result<(Part, u32), Error> {
     let (file, folder) = (file.clone(), folder.to_owned());
     blocking(move || {

@@ -54,15 +54,17 @@ pub(crate) fn prepare(path: &Path, caption: String) -> Result<Prepared, Error> {
         digests.extend_from_slice(&Sha256::digest(&sealed));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let media_type = super::name::media_type(&name);
     let file = content::File {
         name: cut(&name, FILE_NAME).to_owned(),
-        media_type: super::name::media_type(&name).to_owned(),
+        media_type: media_type.to_owned(),
         size: shape.size(),
         sealed: shape.sealed(),
         attachment,
         key,
         digest: whole.finalize().into(),
         caption,
+        media: super::media::of(&source, media_type, found.len()),
     };
     Ok(Prepared { path, file, digests })
 }

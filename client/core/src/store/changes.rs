@@ -5,7 +5,7 @@
 //! user the change that stands last in the chat's logs counts, and after a deletion nothing. Who may do what is decided
 //! before it comes here.
 
-use super::chats::ChatId;
+use super::{chats::ChatId, files};
 use crate::{Error, MessageId, Reaction};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
@@ -102,8 +102,9 @@ pub(crate) fn apply(db: &Connection, target: &Target) -> Result<bool, Error> {
         return Ok(false);
     }
     if known.iter().any(|change| change.kind == Kind::Delete) {
+        files::drop_now(db, target)?;
         db.prepare_cached(
-            "UPDATE messages SET kind = 10, text = '', reply_author = NULL, reply_id = NULL, changed = 1, mention = 0
+            "UPDATE messages SET kind = 10, text = '', title = NULL, reply_author = NULL, reply_id = NULL, changed = 1, mention = 0
              WHERE position = ?1",
         )?
         .execute([position])?;

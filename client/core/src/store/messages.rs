@@ -96,18 +96,22 @@ pub(crate) fn insert_told(
     let mut query = db.prepare_cached(
         "INSERT OR IGNORE INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text,
                                          state, told_by)
-         SELECT :position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :now, 0, :text, :state, :told_by
+         SELECT :position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :now, :kind, :text, :state, :told_by
          WHERE NOT EXISTS (SELECT 1 FROM messages WHERE id = :id AND chat = :chat AND author = :author)
          RETURNING position",
     )?;
     let values = named_params! {
         ":position": position, ":chat": row.chat, ":era": row.era, ":id": message.id, ":author": message.author,
         ":mine": mine, ":seq": message.seq, ":sent_at": message.sent_at_ms.min(LATEST), ":now": now_ms(),
-        ":text": message.text, ":state": if mine { 1 } else { 4 }, ":told_by": told_by,
+        ":kind": if message.file.is_some() { 40 } else { 0 }, ":text": message.text, ":state": if mine { 1 } else { 4 }, ":told_by": told_by,
     };
     let position = query.query_row(values, |row| row.get(0)).optional()?;
     if position.is_some() {
-        changes::apply(db, &Target { chat: row.chat, author: message.author.clone(), id: MessageId(message.id) })?;
+        let target = Target { chat: row.chat, author: message.author.clone(), id: MessageId(message.id) };
+        if let Some(file) = &message.file {
+            files::insert(db, &target, file)?;
+        }
+        changes::apply(db, &target)?;
     }
     Ok(position)
 }
@@ -250,6 +254,7 @@ pub(crate) fn set_delivered(db: &Connection, chat: ChatId, seq: u64) -> Result<V
 /// Another account's user has read everything up to `seq`; returns our messages that this is new for.
 pub(crate) fn set_read(db: &Connection, chat: ChatId, seq: u64) -> Result<Vec<(MessageId, u64)>, Error> {
     set_delivered(db, chat, seq)?;
+    files::note_read(db, chat, seq, now_ms())?;
     let mut query = db.prepare_cached(
         "UPDATE messages SET state = 5 WHERE chat = ?1 AND era = (SELECT era FROM chats WHERE chat = ?1)
              AND state = 2 AND seq <= ?2 RETURNING id, seq",
@@ -420,6 +425,7 @@ pub(crate) fn expire(db: &Connection, now: u64) -> Result<Vec<(String, MessageId
         db.prepare_cached("DELETE FROM changes WHERE chat = ?1 AND author = ?2 AND id = ?3 AND kind <> 2")?
             .execute((chat, author, id.0))?;
     }
+    files::drop_expired(db, now)?;
     db.prepare_cached("DELETE FROM messages WHERE expires_at <= ?1")?.execute([now])?;
     Ok(rows.into_iter().map(|(_, chat, id, from)| (chat, id, from)).collect())
 }

@@ -53,6 +53,27 @@ fn write(db: &mut Connection, count: u64, text: &str) -> Vec<i64> {
     .unwrap()
 }
 
+/// A message that comes must not cost more in a long chat.
+#[test]
+fn messages_are_looked_up_by_their_ids_and_not_by_going_through_the_chat() {
+    let db = open_in_memory(&key(1)).unwrap();
+    for wanted in [
+        "SELECT position FROM messages WHERE id = x'00' AND chat = 1 AND author = 'a' AND kind IN (0, 1, 10, 40) LIMIT 1",
+        "SELECT EXISTS (SELECT 1 FROM messages WHERE id = x'00' AND chat = 1 AND author = 'a')",
+        "SELECT EXISTS (SELECT 1 FROM messages WHERE id = x'00' AND chat = 1)",
+        "SELECT chat, position FROM messages WHERE id = x'00' ORDER BY position",
+        "UPDATE messages SET title = 'x' WHERE chat = 1 AND author = 'a' AND id = x'00' AND kind = 40",
+    ] {
+        let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {wanted}")).unwrap();
+        let mut rows = plan.query([]).unwrap();
+        let mut steps = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            steps.push(row.get::<_, String>("detail").unwrap());
+        }
+        assert!(steps.iter().any(|step| step.contains("messages_by_id")), "{wanted}: {steps:?}");
+    }
+}
+
 /// Whatever byte is another one, of whatever page: that is said, and the file stays as it is.
 #[test]
 fn a_flipped_byte_on_any_page_is_found_and_nothing_is_written() {

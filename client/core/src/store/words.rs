@@ -31,7 +31,7 @@ pub(crate) fn candidates(
     };
     let order = if expression.is_some() { "words.rowid" } else { "m.position" };
     let mut query = db.prepare_cached(&format!(
-        "SELECT m.position, m.text FROM {found} AND m.kind = 0 AND m.sent_at >= :after AND m.sent_at < :before
+        "SELECT m.position, m.searched FROM {found} AND m.kind IN (0, 40) AND m.sent_at >= :after AND m.sent_at < :before
              AND NOT EXISTS (SELECT 1 FROM chats c JOIN settings s ON s.name = 'request/' || c.name
                              WHERE c.chat = m.chat AND s.value = 'on')
          ORDER BY {order} DESC LIMIT :limit"

@@ -118,6 +118,10 @@ pub(crate) struct DownloadArgs {
     /// The chat, where several messages have this id
     #[arg(long)]
     pub(crate) chat: Option<String>,
+    /// Open it with your own program once it is saved, if it is a picture, a recording, PDF or text: 'player' and 'opener' in
+    /// config.toml. One that was saved before and is unchanged is not fetched again
+    #[arg(long)]
+    pub(crate) open: bool,
 }
 
 #[derive(Args, Debug)]

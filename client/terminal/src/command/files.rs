@@ -4,7 +4,8 @@ use crate::{
     Failure,
     cli::{DownloadArgs, Options, SendArgs},
     command::ask,
-    output::{bytes, date_and_time, print, print_json},
+    opening,
+    output::{about, date_and_time, print, print_json},
     prompt::TransferBar,
     rpc::{
         Backend, Purpose,
@@ -73,7 +74,7 @@ pub(crate) async fn list(options: &Options, chat: String) -> Result<(), Failure>
 fn lines(message: &Message, zone: &TimeZone) -> Vec<String> {
     let Content::File(file) = &message.content else { return Vec::new() };
     let (at, from) = (date_and_time(message.sent_at, zone), sanitise(&message.from, Breaks::Spaces));
-    let mut lines = vec![format!("{}  {at}  {from}  {}  {}", message.id, preview(&file.name, NAME), bytes(file.size))];
+    let mut lines = vec![format!("{}  {at}  {from}  {}  {}", message.id, preview(&file.name, NAME), about(file))];
     if let Some(saved) = &file.saved {
         lines.push(format!("    saved as {}", sanitise(saved, Breaks::Spaces)));
     }
@@ -89,7 +90,8 @@ pub(crate) async fn download(options: &Options, arguments: DownloadArgs) -> Resu
     };
     let folder = std::path::absolute(folder)?;
     make(&folder)?;
-    let params = DownloadParams { id: arguments.id.to_string(), chat: arguments.chat, from: None, folder };
+    let (id, chat) = (arguments.id.to_string(), arguments.chat);
+    let params = DownloadParams { id, chat, from: None, folder, saved: arguments.open };
     let backend = Backend::open(options, Purpose::Once).await?;
     let bar = TransferBar::new("fetching", !options.json);
     let done = backend
@@ -99,9 +101,11 @@ pub(crate) async fn download(options: &Options, arguments: DownloadArgs) -> Resu
     backend.close().await;
     let done = done?;
     if options.json {
-        return Ok(print_json(&done)?);
+        print_json(&done)?;
+    } else {
+        print(&format!("Saved as {}.", sanitise(&done.path.display().to_string(), Breaks::Spaces)))?;
     }
-    Ok(print(&format!("Saved as {}.", sanitise(&done.path.display().to_string(), Breaks::Spaces)))?)
+    if arguments.open { opening::open(&done.path).await } else { Ok(()) }
 }
 
 /// Makes the folder for this user alone, if it is missing.

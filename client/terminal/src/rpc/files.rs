@@ -3,15 +3,17 @@
 use super::{
     Context, Method,
     chats::{MessageList, find},
+    deeds::Which,
     messages::{OneMessage, SentObject},
     objects::MessageObject,
 };
 use crate::{Failure, command::may_pass};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until};
-use waxwing_core::{Client, Error, ErrorKind, Event, Events, Message, MessageId, MessageRef};
+use waxwing_core::{Client, Error, ErrorKind, Event, Events, Message, MessageId, MessageRef, Picture};
 
 /// How long nothing may move.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -170,6 +172,9 @@ pub(crate) struct DownloadParams {
     pub(crate) from: Option<String>,
     /// An absolute path of a folder.
     pub(crate) folder: PathBuf,
+    /// If it was saved before and is still there as its sender sealed it, that will do.
+    #[serde(default)]
+    pub(crate) saved: bool,
 }
 
 /// Where it is.
@@ -188,13 +193,50 @@ impl Method for Download {
 
     async fn run(context: &Context, params: DownloadParams) -> Result<DownloadedObject, Failure> {
         let client = &context.client;
-        let DownloadParams { id, chat, from, folder } = params;
+        let DownloadParams { id, chat, from, folder, saved } = params;
         let which = MessageRef { id: id.parse()?, chat, author: from };
         client.go_online();
         let mut events = client.events();
-        client.caught_up(CATCHING_UP).await?;
-        let downloading = client.download(&which, &folder);
-        let path = watched(context, &mut events, which.id, "fetching", downloading).await?;
+        let path = match saved {
+            true => {
+                let opening = client.saved_or_download(&which, &folder);
+                watched(context, &mut events, which.id, "fetching", opening).await?
+            }
+            false => {
+                client.caught_up(CATCHING_UP).await?;
+                let downloading = client.download(&which, &folder);
+                watched(context, &mut events, which.id, "fetching", downloading).await?
+            }
+        };
         Ok(DownloadedObject { path })
+    }
+}
+
+/// `thumbnail`
+pub(crate) struct Thumbnail;
+
+/// A picture, small.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct ThumbnailObject {
+    /// A JPEG in base64, as its sender made it: open it within bounds. None if there is none.
+    pub(crate) jpeg: Option<String>,
+}
+
+impl ThumbnailObject {
+    /// Its pixels, if it can be opened.
+    pub(crate) fn picture(&self) -> Option<Picture> {
+        Picture::decode(&STANDARD.decode(self.jpeg.as_ref()?).ok()?)
+    }
+}
+
+impl Method for Thumbnail {
+    const NAME: &'static str = "thumbnail";
+    const SUMMARY: &'static str = "The small picture that came with a message's file";
+    type Params = Which;
+    type Result = ThumbnailObject;
+
+    async fn run(context: &Context, params: Which) -> Result<ThumbnailObject, Failure> {
+        let jpeg = context.client.thumbnail(&(&params).try_into()?).await?;
+        Ok(ThumbnailObject { jpeg: jpeg.map(|jpeg| STANDARD.encode(jpeg)) })
     }
 }

@@ -98,6 +98,49 @@ pub(crate) struct FileObject {
     /// Where this device has saved it last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) saved: Option<String>,
+    /// Of a picture or film, by its sender's word: how many pixels it is wide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) width: Option<u32>,
+    /// And how many it is high.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) height: Option<u32>,
+    /// Of a recording, by its sender's word: how long it lasts, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) duration_ms: Option<u64>,
+    /// Whether there is a small picture of it, which the method `thumbnail` gives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) thumbnail: bool,
+}
+
+impl From<&File> for FileObject {
+    fn from(file: &File) -> Self {
+        let (width, height) = file.dimensions.unzip();
+        Self {
+            name: file.name.clone(),
+            media_type: file.media_type.clone(),
+            size: file.size,
+            saved: file.saved.clone(),
+            width,
+            height,
+            duration_ms: file.duration_ms,
+            thumbnail: file.thumbnail,
+        }
+    }
+}
+
+impl FileObject {
+    fn into_file(self, caption: Option<String>) -> File {
+        File {
+            name: self.name,
+            media_type: self.media_type,
+            size: self.size,
+            caption: caption.unwrap_or_default(),
+            saved: self.saved,
+            dimensions: self.width.zip(self.height),
+            duration_ms: self.duration_ms,
+            thumbnail: self.thumbnail,
+        }
+    }
 }
 
 /// An emoji under a message.
@@ -131,12 +174,7 @@ impl MessageObject {
             kind: kind.to_owned(),
             text,
             file: match &message.content {
-                Content::File(file) => Some(FileObject {
-                    name: file.name.clone(),
-                    media_type: file.media_type.clone(),
-                    size: file.size,
-                    saved: file.saved.clone(),
-                }),
+                Content::File(file) => Some(FileObject::from(&**file)),
                 _ => None,
             },
             told_by: message.told_by.clone(),
@@ -185,10 +223,7 @@ impl TryFrom<MessageObject> for Message {
     fn try_from(object: MessageObject) -> Result<Self, Failure> {
         let state = state(object.state.as_deref().unwrap_or("received"), object.reason.clone())?;
         let content = match (object.kind.as_str(), object.text) {
-            ("file", text) => {
-                let FileObject { name, media_type, size, saved } = object.file.ok_or_else(Failure::foreign_answer)?;
-                Content::File(Box::new(File { name, media_type, size, caption: text.unwrap_or_default(), saved }))
-            }
+            ("file", text) => Content::File(Box::new(object.file.ok_or_else(Failure::foreign_answer)?.into_file(text))),
             ("text", Some(text)) => Content::Text(text),
             ("unreadable", _) => Content::Unreadable(object.reason.unwrap_or_default()),
             ("notice", _) => Content::Notice(object.reason.unwrap_or_default()),
@@ -656,6 +691,9 @@ mod tests {
                     size: 5,
                     caption: "look".into(),
                     saved: Some("/home/al/a.txt".into()),
+                    dimensions: Some((4032, 3024)),
+                    duration_ms: Some(191_000),
+                    thumbnail: true,
                 })),
                 MessageState::Received,
             ),

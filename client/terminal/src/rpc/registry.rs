@@ -83,6 +83,7 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<files::QueueFile>(),
     Entry::of::<files::Files>(),
     Entry::of::<files::Download>(),
+    Entry::of::<files::Thumbnail>(),
     Entry::of::<account::Devices>(),
     Entry::of::<account::RenameDevice>(),
     Entry::of::<account::RevokeDevices>(),

@@ -3,12 +3,15 @@
 //!
 //! Every text of others goes through `sanitise` here.
 
+mod file;
+
 use super::{
     model::{Model, mention},
     text::{cut, pad, width, wrap},
     window::{Notice, Window, key},
 };
 use crate::{
+    highlight,
     markdown::{self, Block},
     output::{self, mark},
     sanitise::{Breaks, sanitise},
@@ -103,7 +106,7 @@ impl Model {
         let foreign = message.from != self.me;
         let mut said = match &message.content {
             Content::Text(text) => self.text_rows(text, foreign, columns),
-            Content::File(_) => wrap(&[(output::words(&message.content, Breaks::Spaces), theme.strong)], columns),
+            Content::File(file) => self.file_rows(message, file, columns),
             Content::Deleted { by } if *by != message.from => {
                 wrap(&aside(format!("[deleted by {}]", super::safe(by))), columns)
             }
@@ -224,11 +227,11 @@ impl Model {
                         rows.extend(behind(item, &Span::styled(sign, theme.dim), &Span::raw(" ".repeat(used))));
                     }
                 }
-                Block::Code { text, .. } => {
-                    let code = wrap(
-                        &self.marked(&sanitise(text, Breaks::Indented(0)), theme.code, false),
-                        columns.saturating_sub(2),
-                    );
+                Block::Code { language, text } => {
+                    let safe = sanitise(text, Breaks::Indented(0));
+                    let tokens = highlight::tokens(language.as_deref(), &safe).into_iter();
+                    let runs = tokens.flat_map(|(token, text)| self.marked(text, theme.token(token), false));
+                    let code = wrap(&runs.collect::<Vec<_>>(), columns.saturating_sub(2));
                     let bar = Span::styled("▏ ", theme.border);
                     rows.extend(behind(code.into_iter(), &bar, &bar));
                 }

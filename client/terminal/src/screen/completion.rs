@@ -47,6 +47,14 @@ impl Completion {
         (!candidates.is_empty()).then_some(Self { start, candidates, chosen: 0 })
     }
 
+    /// What the last part of a path may become; none if nothing.
+    pub(super) fn of_paths(before: &str, candidates: Vec<String>) -> Option<Self> {
+        let start = file_commands::path_start(before)?;
+        let candidate = |text: String| Candidate { label: text.clone(), text };
+        let candidates: Vec<Candidate> = candidates.into_iter().map(candidate).collect();
+        (!candidates.is_empty()).then_some(Self { start, candidates, chosen: 0 })
+    }
+
     pub(super) fn candidate(&self) -> Option<&Candidate> {
         self.candidates.get(self.chosen)
     }

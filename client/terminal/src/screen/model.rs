@@ -6,6 +6,7 @@ use super::{
     composer::Composer,
     keys::Keys,
     layout::Layout,
+    picture::{Graphics, Pictures},
     settings::Settings,
     theme::Theme,
     window::{Key, Window},
@@ -121,6 +122,9 @@ pub(super) struct Model {
     /// When the others were told last that the user is typing.
     pub(super) told_typing: Option<u64>,
     pub(super) identities: HashMap<String, IdentityObject>,
+    pub(super) pictures: Pictures,
+    /// How far files have come that are on their way: bytes, of how many, and when that was.
+    pub(super) transfers: HashMap<(String, Key), (u64, u64, u64)>,
     pub(super) toast: Option<Toast>,
     /// Ctrl+C was pressed once.
     pub(super) leaving: bool,
@@ -165,6 +169,8 @@ impl Model {
             typing: HashMap::new(),
             told_typing: None,
             identities: HashMap::new(),
+            pictures: Pictures::new(Graphics::Off),
+            transfers: HashMap::new(),
             toast: None,
             leaving: false,
             focused: true,

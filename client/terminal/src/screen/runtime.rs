@@ -3,6 +3,7 @@
 
 use super::{
     model::{Hit, Link, Model},
+    picture::{Graphics, Pictures},
     settings::Settings,
     terminal::Screen,
     update::{Answer, Effect, Input, PINNED, Page},
@@ -19,6 +20,7 @@ use crate::{
         deeds::{
             self, Delete, DeleteParams, Edit, EditParams, PageParams, Pin, PinParams, Pinned, React, ReactParams, Which,
         },
+        files::Thumbnail,
         messages::{Queue, QueueParams},
         objects,
         preferences::{
@@ -46,6 +48,7 @@ use std::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
     time::{MissedTickBehavior, interval, timeout},
 };
 use waxwing_core::{Chat, Error};
@@ -76,6 +79,9 @@ pub(crate) async fn run(backend: &Backend, start: Option<&str>, settings: Settin
     let mut interrupts = Interrupts::new();
     let mut screen = Screen::open(settings.mouse)?;
     let mut model = Model::new(me, settings, TimeZone::system(), screen.size()?, now());
+    let variable = |name: &str| std::env::var(name).ok();
+    let graphics = Graphics::of(model.settings.images, model.settings.colours, variable, Screen::cell());
+    model.pictures = Pictures::new(graphics);
     model.chats = chats;
     if online {
         model.link = Link::Online;
@@ -342,6 +348,20 @@ async fn answer(backend: &Backend, effect: Effect) -> Result<Answer, Failure> {
             }
             Err(words) => Answer::Failed(words),
         },
+        Effect::Picture { chat, message } => {
+            // It may come from anybody: it is opened beside everything else, and what cannot be opened is not shown.
+            let found = backend.call::<Thumbnail>(which(&chat, &message)).await;
+            let picture = match told(found)? {
+                Ok(found) => spawn_blocking(move || found.picture()).await.unwrap_or_default(),
+                Err(_) => None,
+            };
+            Answer::Picture { chat, message, picture }
+        }
+        Effect::Paths(before) => {
+            let typed = before.clone();
+            let candidates = spawn_blocking(move || file_commands::paths(&typed)).await.unwrap_or_default();
+            Answer::Paths { before, candidates }
+        }
         Effect::Members(chat) => match told(group_commands::members(backend, &chat).await)? {
             Ok(lines) => {
                 let done = group_commands::Done { lines: lines.unwrap_or_default(), ..Default::default() };

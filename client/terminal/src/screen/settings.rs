@@ -2,6 +2,7 @@
 
 use super::{
     keys::{KeyTable, Keys},
+    picture::Images,
     theme::Palette,
 };
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub(crate) struct ScreenTable {
     bell: Option<bool>,
     /// What desktop notifications tell.
     notify: Option<Notify>,
+    /// How thumbnails show: auto, off, blocks, sixel or kitty.
+    images: Option<Images>,
     /// After so many minutes without a key the user is away: 0 never.
     away_minutes: Option<f64>,
 }
@@ -48,6 +51,7 @@ pub(crate) struct Settings {
     pub(super) mouse: bool,
     pub(super) bell: bool,
     pub(super) notify: Notify,
+    pub(super) images: Images,
     pub(super) away_after: Option<Duration>,
 }
 
@@ -67,6 +71,7 @@ impl Settings {
             mouse: screen.mouse.unwrap_or(true),
             bell: screen.bell.unwrap_or(true),
             notify: screen.notify.unwrap_or_default(),
+            images: screen.images.unwrap_or_default(),
             away_after,
         })
     }
@@ -91,9 +96,12 @@ mod tests {
 
     #[test]
     fn what_is_set_counts_and_what_is_wrong_is_said() {
-        let settings = set("theme = 'light'\nnotify = 'off'\nbell = false\naway_minutes = 0\nmouse = false").unwrap();
+        let settings =
+            set("theme = 'light'\nnotify = 'off'\nimages = 'off'\nbell = false\naway_minutes = 0\nmouse = false")
+                .unwrap();
+        assert_eq!(settings.images, Images::Off);
         assert!(!settings.mouse && !settings.bell && settings.notify == Notify::Off && settings.away_after.is_none());
-        for wrong in ["theme = 'pink'", "notify = 'all'", "away_minutes = -1", "beep = true"] {
+        for wrong in ["theme = 'pink'", "images = true", "notify = 'all'", "away_minutes = -1", "beep = true"] {
             assert!(set(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,7 +1,7 @@
 //! The terminal while the screen has it: raw, on its other page, with mouse and bracketed paste. However the screen ends,
 //! by leaving, a signal, a panic or a suspension, the terminal is as it was found.
 
-use super::{model::Model, view};
+use super::{model::Model, picture, view};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crossterm::{
     cursor::Show,
@@ -10,14 +10,16 @@ use crossterm::{
         EnableMouseCapture,
     },
     execute, queue,
+    style::Print,
     terminal::{
         BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-        enable_raw_mode,
+        enable_raw_mode, window_size,
     },
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 use rustix::process::{Signal, kill_current_process_group};
 use std::{
+    collections::HashSet,
     io::{self, Stdout, Write as _},
     panic,
     sync::{
@@ -33,6 +35,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     mouse: bool,
+    /// The pictures that the terminal has.
+    sent: HashSet<u32>,
 }
 
 impl Screen {
@@ -47,15 +51,31 @@ impl Screen {
         });
         take(mouse)?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()));
-        Ok(Self { terminal: terminal.inspect_err(|_| give_back())?, mouse })
+        Ok(Self { terminal: terminal.inspect_err(|_| give_back())?, mouse, sent: HashSet::new() })
     }
 
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
         self.terminal.size().map(|size| (size.width, size.height))
     }
 
+    /// How many pixels a cell is wide and high, where the terminal tells that.
+    pub(super) fn cell() -> Option<(u16, u16)> {
+        let size = window_size().ok()?;
+        Some((size.width.checked_div(size.columns)?, size.height.checked_div(size.rows)?))
+    }
+
     pub(super) fn draw(&mut self, model: &Model) -> io::Result<()> {
         queue!(io::stdout(), BeginSynchronizedUpdate)?;
+        let gone: Vec<u32> = self.sent.iter().copied().filter(|id| !model.pictures.has(*id)).collect();
+        for id in gone {
+            self.sent.remove(&id);
+            queue!(io::stdout(), Print(picture::forgotten(id)))?;
+        }
+        let unsent: Vec<(u32, String)> = model.pictures.unsent(|id| self.sent.contains(&id)).collect();
+        for (id, sequence) in unsent {
+            queue!(io::stdout(), Print(sequence))?;
+            self.sent.insert(id);
+        }
         self.terminal.draw(|frame| view::draw(model, frame))?;
         execute!(io::stdout(), EndSynchronizedUpdate)
     }
@@ -106,6 +126,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        for id in &self.sent {
+            // Best effort, as all of this.
+            let _ = queue!(io::stdout(), Print(picture::forgotten(*id)));
+        }
         give_back();
     }
 }

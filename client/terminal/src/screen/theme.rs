@@ -1,5 +1,6 @@
 //! Colours. Three themes, and none at all where `NO_COLOR` asks for it: what colours tell, words or signs tell too.
 
+use crate::highlight::Token;
 use ratatui::style::{Color, Modifier, Style};
 use serde::Deserialize;
 
@@ -152,6 +153,19 @@ impl Theme {
         }
     }
 
+    /// The style of a piece of code.
+    pub(super) fn token(&self, token: Token) -> Style {
+        let colour = match token {
+            Token::Plain => return self.code,
+            Token::Keyword => return self.code.patch(self.accent),
+            Token::Text => self.good,
+            Token::Number => self.warning,
+            Token::Comment => return self.code.patch(self.dim).add_modifier(Modifier::ITALIC),
+        };
+        // Without colours texts and numbers look like all else.
+        colour.fg.map_or(self.code, |colour| self.code.fg(colour))
+    }
+
     /// The style of a name: always the same for the same name.
     pub(super) fn name(&self, name: &str) -> Style {
         // FNV-1a: the same in every version and on every machine.
@@ -175,6 +189,18 @@ mod tests {
         let names = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy"];
         let different: std::collections::HashSet<_> = names.iter().map(|name| theme.name(name).fg).collect();
         assert!(different.len() >= 4, "{different:?}");
+    }
+
+    #[test]
+    fn without_colours_code_has_none_either() {
+        let tokens = [Token::Plain, Token::Keyword, Token::Text, Token::Number, Token::Comment];
+        let plain = Theme::new(Palette::Dark, false);
+        assert!(tokens.iter().all(|token| plain.token(*token).fg.is_none()));
+        for palette in [Palette::Terminal, Palette::Dark, Palette::Light] {
+            let theme = Theme::new(palette, true);
+            let styles: std::collections::HashSet<_> = tokens.iter().map(|token| theme.token(*token)).collect();
+            assert_eq!(styles.len(), tokens.len(), "{palette:?}");
+        }
     }
 
     #[test]

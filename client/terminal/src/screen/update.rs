@@ -15,7 +15,8 @@ pub(super) use overlays::{Destination, USUAL};
 use super::{
     composer::Composer,
     model::{Hit, Model, PASSING, Purpose, Toast},
-    window::{Anchor, Key, Wanted},
+    picture::{Graphics, Where},
+    window::{Anchor, Key, Wanted, key},
 };
 use crate::{
     file_commands::FileTyped,
@@ -23,10 +24,13 @@ use crate::{
     rpc::trust::IdentityObject,
 };
 use crossterm::event::{KeyEvent, MouseEvent};
-use waxwing_core::{Chat, Event, Message};
+use waxwing_core::{Chat, Content, Event, Message, Picture};
 
 /// Others are told again after so many milliseconds that one is typing.
 const TOLD_TYPING: u64 = 3_000;
+
+/// A file that has not moved for so many milliseconds is not shown as being on its way.
+const STILL: u64 = 30_000;
 
 /// Something that changes the model.
 #[derive(Debug)]
@@ -86,6 +90,17 @@ pub(super) enum Answer {
     Written(Message),
     /// What a stranger wrote shows from now on.
     Accepted(String),
+    /// A thumbnail; none if there is none that can be opened.
+    Picture {
+        chat: String,
+        message: Key,
+        picture: Option<Picture>,
+    },
+    /// What fits a path that was being typed: the text before the cursor, and what its last part may become.
+    Paths {
+        before: String,
+        candidates: Vec<String>,
+    },
     /// It is done; say so.
     Said(String),
     /// There is nothing more to say.
@@ -137,6 +152,13 @@ pub(super) enum Effect {
         chat: String,
         command: FileTyped,
     },
+    /// A message's thumbnail.
+    Picture {
+        chat: String,
+        message: Key,
+    },
+    /// What fits the path that this text before the cursor ends with.
+    Paths(String),
     /// Who is in this group or room.
     Members(String),
     /// What is pinned in a chat.
@@ -201,6 +223,8 @@ impl Effect {
                 | Self::Pins(_)
                 | Self::Members(_)
                 | Self::Search(_)
+                | Self::Picture { .. }
+                | Self::Paths(_)
                 | Self::Typing { .. }
         )
     }
@@ -258,6 +282,8 @@ impl Model {
             self.leaving = false;
         }
         let idle = u128::from(self.now.saturating_sub(self.last_key));
+        let now = self.now;
+        self.transfers.retain(|_, (.., moved)| now.saturating_sub(*moved) < STILL);
         if self.settings.away_after.is_some_and(|limit| idle >= limit.as_millis()) {
             self.away = true;
         }
@@ -270,6 +296,7 @@ impl Model {
         if let Some(wanted) = self.page_ahead() {
             effects.push(Effect::Page { chat: chat.clone(), wanted });
         }
+        effects.extend(self.want_pictures(&chat));
         let at_end = self.window().is_some_and(|window| window.loaded && window.last && window.anchor == Anchor::End);
         if at_end
             && self.is_watched()
@@ -281,6 +308,38 @@ impl Model {
             effects.push(Effect::MarkRead(chat));
         }
         effects
+    }
+
+    /// The messages that show.
+    fn shown(&self) -> Vec<usize> {
+        let rows = self.window().map(|window| self.rows_shown(window)).unwrap_or_default();
+        let mut shown: Vec<usize> = rows.into_iter().filter_map(|(at, _)| at).collect();
+        shown.dedup();
+        shown
+    }
+
+    /// Asks for the thumbnails of what shows.
+    fn want_pictures(&mut self, chat: &str) -> Vec<Effect> {
+        if self.pictures.graphics == Graphics::Off || self.entry(chat).is_some_and(|entry| entry.request) {
+            return Vec::new();
+        }
+        let shown = self.shown();
+        let messages = self.window().map(|window| &window.messages);
+        let shown = shown.into_iter().filter_map(|at| messages?.get(at));
+        let pictured = shown.filter(|message| matches!(&message.content, Content::File(file) if file.thumbnail));
+        let wanted: Vec<Key> = pictured.map(key).collect();
+        let effect = |message| Effect::Picture { chat: chat.to_owned(), message };
+        wanted.into_iter().filter(|wanted| self.pictures.want(&(chat.to_owned(), wanted.clone()))).map(effect).collect()
+    }
+
+    /// A thumbnail is here.
+    pub(super) fn pictured(&mut self, chat: String, message: Key, picture: Option<Picture>) {
+        let shown = self.shown();
+        let messages = self.window().map(|window| &window.messages);
+        let shown: Vec<Key> = shown.into_iter().filter_map(|at| messages?.get(at)).map(key).collect();
+        let open = self.open.clone();
+        let seen = |(chat, message): &Where| open.as_ref() == Some(chat) && shown.contains(message);
+        self.pictures.arrived((chat, message), picture, seen);
     }
 
     /// Says something in passing.

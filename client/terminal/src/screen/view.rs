@@ -22,7 +22,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Clear, Paragraph},
 };
-use waxwing_core::ChatKind;
+use waxwing_core::{ChatKind, Content};
 
 /// The sign in front of what is typed.
 const SIGN: &str = "› ";
@@ -54,6 +54,7 @@ pub(super) fn draw(model: &Model, frame: &mut Frame<'_>) {
     composer(model, frame, layout.composer);
     status(model, frame, layout.status);
     overlay::draw(model, frame, &layout);
+    model.pictures.paint(frame.buffer_mut(), layout.messages, model.overlay.is_some());
 }
 
 fn rule(model: &Model, frame: &mut Frame<'_>, area: Rect) {
@@ -188,7 +189,11 @@ fn between(model: &Model, columns: u16) -> Option<Line<'static>> {
         return Some(line);
     }
     if model.selected.is_some() && model.overlay.is_none() {
-        let hint = " R answers · E changes · D deletes · + reacts · P pins · Y copies · Esc";
+        let is_file = model.selected_message().is_some_and(|message| matches!(message.content, Content::File(_)));
+        let hint = match is_file {
+            true => " O opens · S saves · R answers · D deletes · + reacts · P pins · Esc",
+            false => " R answers · E changes · D deletes · + reacts · P pins · Y copies · Esc",
+        };
         return Some(Line::styled(cut(hint, columns), model.theme.dim));
     }
     let window = model.window()?;

@@ -18,6 +18,7 @@ fn sealed(name: &str, content: &[u8]) -> (content::File, Shape, Vec<Vec<u8>>) {
         })
         .collect();
     let file = content::File {
+        media: None,
         name: name.to_owned(),
         media_type: "text/plain".into(),
         size: shape.size(),

@@ -77,7 +77,10 @@ pub(crate) fn logs(db: &Connection) -> Result<Vec<Log>, Error> {
 /// The messages of a stretch, for planning.
 pub(crate) fn items(db: &Connection, chat: ChatId, era: u64, range: Range) -> Result<Vec<Item>, Error> {
     let mut query = db.prepare_cached(&format!(
-        "SELECT seq, length(CAST(text AS BLOB)) + 128 FROM messages
+        "SELECT seq, length(CAST(text AS BLOB)) + 128 + CASE WHEN kind <> 40 THEN 0 ELSE 512 + coalesce(
+                    (SELECT length(f.thumbnail) FROM files f
+                     WHERE f.chat = messages.chat AND f.author = messages.author AND f.id = messages.id), 0) END
+         FROM messages
          WHERE chat = ?1 AND era = ?2 AND seq BETWEEN ?3 AND ?4 AND {SHARED} ORDER BY seq"
     ))?;
     let rows = query

@@ -28,6 +28,8 @@ impl Model {
             Answer::Found { title, done } => self.found(&title, done),
             Answer::Grouped { chat, done } => return self.grouped(&chat, done),
             Answer::Written(message) => return self.message(message),
+            Answer::Picture { chat, message, picture } => self.pictured(chat, message, picture),
+            Answer::Paths { before, candidates } => self.offer_paths(&before, candidates),
             Answer::Done => {}
             Answer::Page { chat, wanted, page } => return self.page(&chat, &wanted, page),
             Answer::Queued { chat, done: Ok(message), .. } => {

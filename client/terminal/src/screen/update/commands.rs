@@ -4,6 +4,7 @@ use super::{Effect, line};
 use crate::{
     chat::typed::{Deed, Typed},
     command::preferences::timer_words,
+    file_commands::{FileTyped, Which},
     screen::{
         model::{Model, Overlay, Purpose},
         safe,
@@ -32,7 +33,12 @@ impl Model {
                 here(Effect::Members)
             }
             Typed::File(command) => match open {
-                Some(chat) => vec![Effect::File { chat, command }],
+                Some(chat) => {
+                    if matches!(command, FileTyped::Send(_)) {
+                        self.say("reading the file…".to_owned());
+                    }
+                    vec![Effect::File { chat, command }]
+                }
                 None => {
                     self.complain("open a chat first".to_owned());
                     return Vec::new();
@@ -119,7 +125,13 @@ impl Model {
         let chat = self.open.clone()?;
         let window = self.window()?;
         let own = matches!(deed, Deed::Edit(_) | Deed::Delete);
-        let able = |message: &&Message| matches!(message.content, Content::Text(_));
+        // Files are answered and deleted like texts; only texts are changed.
+        let changes = matches!(deed, Deed::Edit(_));
+        let able = |message: &&Message| match message.content {
+            Content::Text(_) => true,
+            Content::File(_) => !changes,
+            _ => false,
+        };
         let mut newest = window.messages.iter().rev();
         let message = key(match back {
             Some(back) => newest.nth(back.checked_sub(1)?)?,
@@ -144,6 +156,7 @@ impl Model {
             Content::Text(text) => Some(text.clone()),
             _ => None,
         };
+        let says_something = matches!(message.content, Content::Text(_) | Content::File(_));
         match (key_pressed.to_ascii_lowercase(), text) {
             ('y', _) => {
                 let text = self.selected_text()?;
@@ -151,7 +164,17 @@ impl Model {
                 self.say("copied".to_owned());
                 return Some(vec![Effect::Copy(text)]);
             }
-            ('r', Some(_)) => {
+            ('o' | 's', None) if says_something => {
+                self.selected = None;
+                let which = Which::Id(message.id);
+                let command = if key_pressed.eq_ignore_ascii_case(&'o') {
+                    FileTyped::Open(which)
+                } else {
+                    FileTyped::Save(which)
+                };
+                return Some(vec![Effect::File { chat, command }]);
+            }
+            ('r', _) if says_something => {
                 self.selected = None;
                 self.purpose = Purpose::Reply(selected);
             }
@@ -170,8 +193,8 @@ impl Model {
                 self.deleting = Some(selected);
             }
             ('d', _) => self.complain("only its author can delete a message here".to_owned()),
-            ('+', Some(_)) => self.overlay = Some(Overlay::React { message: selected, typed: line("") }),
-            ('p', Some(_)) => {
+            ('+', _) if says_something => self.overlay = Some(Overlay::React { message: selected, typed: line("") }),
+            ('p', _) if says_something => {
                 self.selected = None;
                 return Some(vec![Effect::Pin { chat, message: selected, pinned: !message.pinned }]);
             }

@@ -2,7 +2,6 @@
 
 use super::{Effect, chats::nobody_wrote};
 use crate::{
-    file_commands::progress,
     news::News,
     output::words,
     sanitise::{Breaks, preview},
@@ -52,7 +51,13 @@ impl Model {
                 effects.push(Effect::Chats);
             }
             Event::CaughtUp | Event::ChatChanged { .. } | Event::Group { .. } => effects.push(Effect::Chats),
-            Event::Transfer(transfer) => self.say(progress(&transfer)),
+            Event::Transfer(transfer) => {
+                let which = (transfer.chat, (transfer.id, transfer.from));
+                match transfer.done < transfer.total {
+                    true => drop(self.transfers.insert(which, (transfer.done, transfer.total, self.now))),
+                    false => drop(self.transfers.remove(&which)),
+                }
+            }
             Event::Changed(message) => self.changed(message),
             Event::Typing { chat, username, typing: true } => {
                 self.typing.insert(chat, (username, self.now + TYPING));

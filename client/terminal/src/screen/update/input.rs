@@ -1,10 +1,13 @@
 //! The mouse, and what is pasted.
 
 use super::Effect;
-use crate::screen::{
-    layout::Layout,
-    model::{Model, Overlay},
-    window::key,
+use crate::{
+    file_commands,
+    screen::{
+        layout::Layout,
+        model::{Model, Overlay},
+        window::key,
+    },
 };
 use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
 
@@ -29,7 +32,15 @@ impl Model {
             None => {
                 self.selected = None;
                 self.completion = None;
-                self.composer.insert(text);
+                // A file that is dropped onto a terminal comes as its path.
+                match file_commands::dropped(text).filter(|_| ["", "/file"].contains(&self.composer.text().trim_end()))
+                {
+                    Some(path) => {
+                        self.composer.set(format!("/file {path}"));
+                        self.say("Enter sends the file".to_owned());
+                    }
+                    None => self.composer.insert(text),
+                }
             }
         }
         Vec::new()

@@ -3,6 +3,7 @@
 use super::{Effect, line};
 use crate::{
     chat::typed::Typed,
+    file_commands,
     output::words,
     sanitise::{Breaks, sanitise},
     screen::{
@@ -138,6 +139,10 @@ impl Model {
         };
         match &mut self.completion {
             Some(completion) => completion.turn(back),
+            // Only whoever does things may look at the disk.
+            None if file_commands::path_start(self.composer.before()).is_some() => {
+                return Some(vec![Effect::Paths(self.composer.before().to_owned())]);
+            }
             None => self.completion = Completion::of(self.composer.before(), &self.names()),
         }
         if let Some(completion) = &self.completion
@@ -146,6 +151,20 @@ impl Model {
             self.composer.replace_from(completion.start, &candidate.text);
         }
         Some(Vec::new())
+    }
+
+    /// What the disk has for the path that was being typed, unless one has typed on. A folder alone is taken: Tab goes into it.
+    pub(super) fn offer_paths(&mut self, before: &str, candidates: Vec<String>) {
+        if self.composer.before() != before {
+            return;
+        }
+        let Some(completion) = Completion::of_paths(before, candidates) else {
+            return self.say("no file begins like that".to_owned());
+        };
+        if let Some(candidate) = completion.candidate() {
+            self.composer.replace_from(completion.start, &candidate.text);
+        }
+        self.completion = (completion.candidates.len() > 1).then_some(completion);
     }
 
     /// Names to complete: who wrote here last, then the other chats'.
@@ -199,7 +218,7 @@ impl Model {
         Some(Vec::new())
     }
 
-    pub(super) fn selected_message(&self) -> Option<&Message> {
+    pub(in crate::screen) fn selected_message(&self) -> Option<&Message> {
         let window = self.window()?;
         window.messages.get(window.position(self.selected.as_ref()?)?)
     }

@@ -2,8 +2,9 @@ use crate::rpc::trust::IdentityObject;
 use crate::screen::{
     blocks::found,
     model::{Hit, Link, Model, Overlay},
+    picture::{Graphics, Pictures},
     update::{
-        Answer, Input,
+        Answer, Effect, Input,
         tests::{NOW, Stage},
     },
     window::tests::message,
@@ -16,7 +17,9 @@ use ratatui::{
     style::{Color, Modifier},
 };
 use std::time::Duration;
-use waxwing_core::{Connection, Content, Event, Message, MessageState, Reaction, Reply, Snippet};
+use waxwing_core::{
+    Connection, Content, Event, File, Message, MessageState, Picture, Reaction, Reply, Snippet, Transfer,
+};
 
 fn screen(model: &Model) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(model.size.0, model.size.1)).unwrap();
@@ -178,6 +181,105 @@ fn formatted_text_and_an_answer_being_written() {
     stage.open("bob", vec![message(1, "bob", text, MessageState::Received)], true);
     stage.press(KeyCode::Up, KeyModifiers::NONE).write("rYes, but");
     insta::assert_snapshot!(styled(&stage.model));
+}
+
+/// Messages with files of all sorts, hostile ones among them.
+fn with_files(graphics: Graphics) -> Stage {
+    let mut stage = Stage::new((80, 30), "");
+    stage.model.pictures = Pictures::new(graphics);
+    let sent = |number: u32, from: &str, file: File| {
+        let state = if from == "alice" { MessageState::Queued } else { MessageState::Received };
+        Message { content: Content::File(Box::new(file)), ..message(number, from, "", state) }
+    };
+    let file = |name: &str, media_type: &str| File {
+        name: name.into(),
+        media_type: media_type.into(),
+        size: 2_345_678,
+        ..File::default()
+    };
+    let picture = File {
+        dimensions: Some((4032, 3024)),
+        thumbnail: true,
+        caption: "the *lagoon* at dusk".into(),
+        ..file("evil\u{1b}[2J\u{202e}.png", "image/png")
+    };
+    let song =
+        File { duration_ms: Some(191_500), saved: Some("/home/a/song.ogg".into()), ..file("song.ogg", "audio/ogg") };
+    let messages = vec![
+        sent(1, "bob", picture),
+        sent(2, "bob", song),
+        sent(
+            3,
+            "alice",
+            file("a very long name of a report that nobody wants to read to its end.pdf", "application/pdf"),
+        ),
+    ];
+    stage.open("bob", messages, true);
+    stage
+}
+
+#[test]
+fn files_say_what_they_are_and_how_far_they_have_come() {
+    let mut stage = with_files(Graphics::Blocks { all_colours: false });
+    let (bobs, hers) =
+        (message(1, "bob", "", MessageState::Received).id, message(3, "bob", "", MessageState::Queued).id);
+    let asked = stage.taken().into_iter().filter(|effect| matches!(effect, Effect::Picture { .. })).collect::<Vec<_>>();
+    assert_eq!(asked, [Effect::Picture { chat: "bob".into(), message: (bobs, "bob".into()) }], "what shows, once");
+    let pixels = (0..64_u8).flat_map(|at| [at * 4, 90, 255 - at * 3]).collect();
+    let picture = Picture::new(8, 8, pixels);
+    stage.give(Input::Answer(Answer::Picture { chat: "bob".into(), message: (bobs, "bob".into()), picture }));
+    let moved =
+        |done| Transfer { chat: "bob".into(), id: hers, from: "alice".into(), sending: true, done, total: 2_400_000 };
+    stage.give(Input::Event(Event::Transfer(moved(900_000))));
+    insta::assert_snapshot!("files", styled(&stage.model));
+    // What does not move any more, or is there, is not on its way.
+    stage.give(Input::Event(Event::Transfer(moved(2_400_000))));
+    assert!(!text(&stage.model).contains('%'));
+    stage.give(Input::Event(Event::Transfer(moved(7))));
+    assert!(text(&stage.model).contains("0 %"));
+    stage.model.now += 60_000;
+    let now = stage.model.now;
+    stage.model.update(Input::Tick, now);
+    assert!(!text(&stage.model).contains('%'));
+}
+
+#[test]
+fn a_picture_that_cannot_be_opened_is_not_asked_for_again() {
+    let mut stage = with_files(Graphics::Blocks { all_colours: true });
+    let key = (message(1, "bob", "", MessageState::Received).id, "bob".to_owned());
+    stage.give(Input::Answer(Answer::Picture { chat: "bob".into(), message: key, picture: None }));
+    stage.taken();
+    stage.give(Input::Tick);
+    assert!(stage.taken().is_empty() && !text(&stage.model).contains('▀'));
+    // Without colours nothing is asked for at all.
+    assert!(with_files(Graphics::Off).taken().iter().all(|effect| !matches!(effect, Effect::Picture { .. })));
+}
+
+#[test]
+fn a_path_is_offered_for_what_is_still_typed() {
+    let mut stage = Stage::new((80, 24), "");
+    stage.open("bob", Vec::new(), true);
+    stage.write("/file ~/ho").press(KeyCode::Tab, KeyModifiers::NONE);
+    assert!(stage.taken().contains(&Effect::Paths("/file ~/ho".into())));
+    let offer = |before: &str, names: &[&str]| {
+        let candidates = names.iter().map(|name| (*name).to_owned()).collect();
+        Input::Answer(Answer::Paths { before: before.into(), candidates })
+    };
+    stage.give(offer("/file ~/h", &["other"]));
+    assert_eq!(stage.model.composer.text(), "/file ~/ho", "that was another text");
+    stage.give(offer("/file ~/ho", &["holiday 1.png", "holiday 2.png"]));
+    assert_eq!(stage.model.composer.text(), "/file ~/holiday 1.png");
+    stage.press(KeyCode::Tab, KeyModifiers::NONE);
+    assert_eq!(stage.model.composer.text(), "/file ~/holiday 2.png");
+    stage.model.composer.set("/file ~/my".into());
+    stage.model.completion = None;
+    stage.give(offer("/file ~/my", &["my files/"]));
+    assert_eq!((stage.model.composer.text(), stage.model.completion.is_none()), ("/file ~/my files/", true));
+    stage.model.composer.set(String::new());
+    stage.give(Input::Paste("'/home/al/a b.png'".into()));
+    assert_eq!(stage.model.composer.text(), "/file /home/al/a b.png");
+    stage.give(Input::Paste(" and /more/text".into()));
+    assert_eq!(stage.model.composer.text(), "/file /home/al/a b.png and /more/text");
 }
 
 #[test]
