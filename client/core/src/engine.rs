@@ -21,6 +21,7 @@ pub(crate) mod messages;
 mod notes;
 mod old_copy;
 mod order;
+pub(crate) mod presence;
 mod roster;
 mod sending;
 pub(crate) mod settings;
@@ -136,6 +137,7 @@ pub(crate) struct Engine {
     password: Option<Zeroizing<String>>,
     backup: backup::Keeper,
     signals: signals::Signals,
+    presence: presence::Presences,
     files: files::Files,
     /// When a message goes next.
     expiry: Option<Instant>,
@@ -236,6 +238,7 @@ impl Engine {
         let (handle, commands) = mpsc::unbounded_channel();
         let (running, ended) = std::sync::mpsc::channel();
         let backup = backup::Keeper::new(&own.device);
+        let presence = presence::Presences::new(settings::is_on(&db, settings::PRESENCE)?);
         let engine = Self {
             dirty: outbox::chats(&db)?.into_iter().chain(store::commits::chats(&db)?).collect(),
             door: own::door(&db)?,
@@ -256,6 +259,7 @@ impl Engine {
             password,
             backup,
             signals: signals::Signals::default(),
+            presence,
             files: files::Files::new(),
             expiry: None,
             wipe: false,
@@ -347,6 +351,7 @@ impl Engine {
                 self.keep_history()?;
                 self.keep_files().await?;
                 self.send_dirty().await?;
+                self.tend_presence()?;
                 self.send_signals().await?;
                 self.note_settled()?;
                 match &self.reach {
@@ -362,6 +367,7 @@ impl Engine {
             if self.closing.is_some() {
                 self.keep_time().await?;
                 self.send_dirty().await?;
+                self.send_signals().await?;
                 return self.keep_backup().await;
             }
         }
@@ -411,6 +417,7 @@ impl Engine {
                     .chain([online.ping_at, online.update_at])
                     .chain(self.backup.deadline())
                     .chain(self.telling_at())
+                    .chain(self.presence.deadline())
                     .chain(self.files.deadline())
                     .min()
             }
@@ -466,6 +473,9 @@ impl Engine {
                 self.closing = Some((Instant::now() + CLOSING, reply));
                 if let State::Online(online) = &mut self.reach {
                     online.receipts_at = Some(Instant::now());
+                }
+                if let Err(error) = self.set_presence(crate::Presence::Gone) {
+                    tracing::warn!(%error, "telling that the user goes");
                 }
                 if let Err(error) = self.hurry_backup() {
                     tracing::warn!(%error, "the backup");
@@ -604,6 +614,7 @@ impl Engine {
         let retry_in = (!hopeless).then(|| self.retries.next()).flatten();
         self.trouble = Some(error.clone());
         self.interrupt_backup(error);
+        self.presence.forget(Instant::now()).iter().for_each(|event| self.tell(event));
         self.wishes.fail_all(error);
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
         for waiting in self.waiting_for_caught_up.drain(..).chain(self.waiting_for_settled.drain(..)) {
@@ -631,6 +642,7 @@ impl Engine {
             return;
         }
         online.caught_up = true;
+        self.presence.due = true;
         self.password = None;
         // This one is of use: should it end, the next try comes soon.
         self.retries = retries();

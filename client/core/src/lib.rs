@@ -23,6 +23,7 @@ mod key_packages;
 pub mod mentions;
 mod message;
 mod owner;
+mod presence;
 mod profile;
 mod search;
 mod store;
@@ -47,6 +48,7 @@ pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};
 pub use message::{
     Chat, Content, Doubt, File, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };
+pub use presence::{Presence, Present};
 pub use profile::{ProfilePath, Remembered};
 pub use search::{Found, Hit, Snippet};
 pub use transport::{Route, Via, set_route};

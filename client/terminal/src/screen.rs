@@ -40,6 +40,9 @@ fn safe(text: &str) -> String {
 /// What a chat is called: what its group is called, else its name.
 fn label(chat: &Chat) -> String {
     match &chat.title {
+        _ if chat.request && chat.invited_by.is_some() => {
+            format!("by {}", safe(chat.invited_by.as_deref().unwrap_or_default()))
+        }
         Some(title) if chat.name.starts_with('+') && !title.is_empty() => safe(title),
         _ => safe(&chat.name),
     }

@@ -57,6 +57,7 @@ impl Engine {
                     // After a lost answer the others may have written already.
                     online.behind.insert(row.chat);
                 }
+                self.presence.enter(row.chat);
                 self.unsettle(row.chat);
                 Ok(())
             }

@@ -10,10 +10,10 @@ use super::{
     directory::{Pinned, signed_list},
     eras::End,
     membership::Pace,
-    roster,
+    roster, settings,
 };
 use crate::{
-    ChatKind, Error, Room, Wish,
+    ChatKind, Error, Event, Room, Wish,
     account::username,
     address,
     directory::VerifiedAccount,
@@ -216,7 +216,11 @@ impl Engine {
                 return Ok((row.chat, Some(row.name)));
             }
             let State::Online(online) = &self.reach else { return Err(self.offline()) };
-            match online.connection.call(Request::JoinRoom(room.clone())).await {
+            let answer = online.connection.call(Request::JoinRoom(room.clone())).await;
+            if answer.is_ok() {
+                self.want(&room.to_string())?;
+            }
+            match answer {
                 Ok(Response::Room(conversation)) => {
                     return Ok((self.await_room(&room.to_string(), conversation)?, None));
                 }
@@ -317,7 +321,7 @@ impl Engine {
         Ok(name)
     }
 
-    async fn leave_group(&mut self, chat: &str) -> Result<(), Error> {
+    pub(super) async fn leave_group(&mut self, chat: &str) -> Result<(), Error> {
         let row = self.group_chat(chat)?;
         let Some(conversation) = row.conversation else { return Err(Error::NotInChat(row.name)) };
         let own = &self.own;
@@ -346,7 +350,9 @@ impl Engine {
             return Ok(());
         }
         let told = store::in_transaction(&mut self.db, |tx| roster::end(tx, &row, text))?;
-        self.tell(&told);
+        // What was declined is not heard of again.
+        let waits = settings::is_request(&self.db, &row.name)?;
+        self.tell(&if waits { Event::ChatChanged { chat: row.name.clone() } } else { told });
         self.note_over(&row)
     }
 

@@ -136,7 +136,10 @@ impl Engine {
             }
         }
         match joined {
-            Joined::Yes(chat, gap) => self.note_inside(chat, gap.map(|gap| *gap)),
+            Joined::Yes(chat, gap) => {
+                self.note_inside(chat, gap.map(|gap| *gap));
+                self.note_invitation(chat).await?;
+            }
             Joined::No(reason) => {
                 tracing::warn!(reason, "an invitation into a chat was refused");
                 self.ask_anew(invitation.conversation)?;
@@ -146,6 +149,27 @@ impl Engine {
             Joined::Unknown(_) => tracing::warn!("an invitation by an identity that does not exist was refused"),
         }
         Ok(())
+    }
+
+    /// Tells of an invitation by a stranger; one by somebody who is blocked is declined.
+    async fn note_invitation(&mut self, chat: chats::ChatId) -> Result<(), Error> {
+        let name = chats::load(&self.db, chat)?.name;
+        let Some(by) = settings::invited_by(&self.db, &name)? else { return Ok(()) };
+        if !settings::is_request(&self.db, &name)? {
+            return Ok(());
+        }
+        if !settings::is_blocked(&self.db, &by)? {
+            self.tell(&Event::Request { username: name, invited_by: Some(by) });
+            return Ok(());
+        }
+        match self.leave_group(&name).await {
+            Err(error @ Error::ConnectionLost(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "declining an invitation of who is blocked");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// A device that was put out and in again, by one commit, reads on until there with the group that it has.
@@ -238,6 +262,11 @@ impl Engine {
             if begun_there && new_here && by_one {
                 settings::begin_request(tx, name)?;
             }
+            if let Some(by) = inviter(&group, &own.username)
+                && !settings::is_known(tx, &by)?
+            {
+                settings::begin_invitation(tx, name, &by)?;
+            }
             let gap = joining::came_in(tx, own, &row, &id, invitation.seq, invitation.commits)?;
             chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
             roster::set_about(tx, row.chat, group.rules())?;
@@ -254,6 +283,16 @@ impl Engine {
             Err(Stop::Failed(error)) => Err(error),
         }
     }
+}
+
+/// Who has let this account into a group by the commit of this welcome; none if it was in it before, or is not invited by
+/// somebody else.
+fn inviter(group: &Group<'_>, own: &str) -> Option<String> {
+    let by = group.invited_by().filter(|by| by.username != own)?;
+    let since = group.rules().participant(own)?.since?;
+    // Whoever is in it from its beginning comes in by its first commit.
+    let first = since == 0 && group.epoch() == 1;
+    (group.rules().kind() != Kind::Direct && (first || since == group.epoch())).then(|| by.username.clone())
 }
 
 enum Refusal {

@@ -349,6 +349,7 @@ impl Engine {
             lane.ahead.clear();
         }
         self.note_gap(chat);
+        self.presence.enter(chat);
         if let Ok(row) = chats::load(&self.db, chat) {
             self.wishes.entered(chat, &Ok(row.name));
         }

@@ -3,6 +3,7 @@
 //! The invariant: all members tell the same, since it follows from the rules before and after. It must not know how commits
 //! are judged.
 
+use super::settings;
 use crate::{
     ChatKind, Error, Event, GroupChange, MessageId,
     account::now_ms,
@@ -81,6 +82,10 @@ pub(super) fn note(
     }
     let text = words(&changes, by, &own.username, ChatKind::of(&row.name));
     let mut events = vec![notice(tx, row.chat, seq, &text)?];
+    if settings::is_request(tx, &row.name)? {
+        // Names and topics are texts of strangers, too.
+        return Ok(vec![Event::ChatChanged { chat: row.name.clone() }]);
+    }
     let event = |change: GroupChange| Event::Group { chat: row.name.clone(), by: by.to_owned(), change };
     events.extend(changes.into_iter().map(event));
     Ok(events)

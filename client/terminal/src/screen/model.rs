@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{output::words, rpc::trust::IdentityObject, sanitise::Breaks};
 use jiff::tz::TimeZone;
-use std::collections::HashMap;
-use waxwing_core::{Chat, Message, Snippet};
+use std::collections::{BTreeMap, HashMap};
+use waxwing_core::{Chat, Message, Presence, Present, Snippet};
 
 /// How long something that was said in passing shows, in milliseconds.
 pub(super) const PASSING: u64 = 6_000;
@@ -120,6 +120,10 @@ pub(super) struct Model {
     pub(super) typing: HashMap<String, (String, u64)>,
     /// When the others were told last that the user is typing.
     pub(super) told_typing: Option<u64>,
+    /// Who is there, by chat.
+    pub(super) present: HashMap<String, BTreeMap<String, Presence>>,
+    /// What the others were told of this user, and when.
+    pub(super) told_presence: Option<(Presence, u64)>,
     pub(super) identities: HashMap<String, IdentityObject>,
     pub(super) toast: Option<Toast>,
     /// Ctrl+C was pressed once.
@@ -164,6 +168,8 @@ impl Model {
             link: Link::Connecting,
             typing: HashMap::new(),
             told_typing: None,
+            present: HashMap::new(),
+            told_presence: None,
             identities: HashMap::new(),
             toast: None,
             leaving: false,
@@ -209,6 +215,27 @@ impl Model {
     /// What the chat of this name is called.
     pub(super) fn called(&self, name: &str) -> String {
         self.entry(name).map_or_else(|| super::safe(name), super::label)
+    }
+
+    /// Whether somebody is there, as far as any chat tells.
+    pub(super) fn presence(&self, username: &str) -> Presence {
+        self.present.values().filter_map(|present| present.get(username)).max().copied().unwrap_or_default()
+    }
+
+    /// How many others are there in a chat.
+    pub(super) fn company(&self, chat: &str) -> usize {
+        let others = |present: &BTreeMap<String, Presence>| present.keys().filter(|name| **name != self.me).count();
+        self.present.get(chat).map_or(0, others)
+    }
+
+    /// Somebody has come, is away, or has gone.
+    pub(super) fn note_present(&mut self, present: Present) {
+        let Present { chat, username, presence } = present;
+        let here = self.present.entry(chat).or_default();
+        match presence {
+            Presence::Gone => drop(here.remove(&username)),
+            presence => drop(here.insert(username, presence)),
+        }
     }
 
     /// Somebody looks at the open chat: what is in it is read.

@@ -23,10 +23,13 @@ use crate::{
     rpc::trust::IdentityObject,
 };
 use crossterm::event::{KeyEvent, MouseEvent};
-use waxwing_core::{Chat, Event, Message};
+use waxwing_core::{Chat, Event, Message, Presence, Present};
 
 /// Others are told again after so many milliseconds that one is typing.
 const TOLD_TYPING: u64 = 3_000;
+
+/// The profile is told again after so many milliseconds that one is there.
+const TOLD_PRESENCE: u64 = 60_000;
 
 /// Something that changes the model.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub(super) enum Answer {
         name: String,
         done: Result<IdentityObject, String>,
     },
+    /// Who is there.
+    Present(Vec<Present>),
     /// What a search found, or what is pinned.
     Found {
         title: String,
@@ -137,8 +142,19 @@ pub(super) enum Effect {
         chat: String,
         command: FileTyped,
     },
-    /// Who is in this group or room.
-    Members(String),
+    /// Who is online: in this chat, or of all.
+    Users {
+        chat: String,
+        all: bool,
+    },
+    /// Who is known to be there.
+    Present,
+    /// The user is there, or is away.
+    Presence(Presence),
+    /// Nobody sees whether the user is there, or everybody does again.
+    Hide(bool),
+    /// The name that others see; none: say it.
+    Nick(Option<String>),
     /// What is pinned in a chat.
     Pins(String),
     /// Find this in all chats.
@@ -166,6 +182,7 @@ pub(super) enum Effect {
         blocked: bool,
     },
     Accept(String),
+    Decline(String),
     /// Ask whether there is somebody of that name, for whom there may be a text.
     Open {
         name: String,
@@ -199,7 +216,9 @@ impl Effect {
                 | Self::Open { .. }
                 | Self::Identity(_)
                 | Self::Pins(_)
-                | Self::Members(_)
+                | Self::Users { .. }
+                | Self::Present
+                | Self::Presence(Presence::Here | Presence::Away)
                 | Self::Search(_)
                 | Self::Typing { .. }
         )
@@ -233,6 +252,7 @@ impl Model {
         };
         effects.extend(self.settle());
         effects.extend(self.tell_typing(typed));
+        effects.extend(self.tell_presence());
         effects
     }
 
@@ -250,6 +270,17 @@ impl Model {
         }
         self.told_typing = typing.then_some(self.now);
         Some(Effect::Typing { chat: chat?, typing })
+    }
+
+    /// Others learn that somebody is there, or away: when that changes, and every minute.
+    fn tell_presence(&mut self) -> Option<Effect> {
+        let presence = if self.away { Presence::Away } else { Presence::Here };
+        let told = self.told_presence.filter(|(told, _)| *told == presence).map(|(_, at)| at);
+        if told.is_some_and(|at| self.now.saturating_sub(at) < TOLD_PRESENCE) {
+            return None;
+        }
+        self.told_presence = Some((presence, self.now));
+        Some(Effect::Presence(presence))
     }
 
     fn tick(&mut self) {

@@ -12,6 +12,7 @@ use super::{
     update::Destination,
 };
 use crate::{
+    command::{preferences::kind_in_words, users::sign},
     output,
     sanitise::{Breaks, preview},
 };
@@ -22,7 +23,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Clear, Paragraph},
 };
-use waxwing_core::ChatKind;
+use waxwing_core::{ChatKind, Presence};
 
 /// The sign in front of what is typed.
 const SIGN: &str = "› ";
@@ -73,6 +74,9 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if let Some(full_name) = entry.and_then(|entry| entry.full_name.as_deref()) {
         spans.push(Span::styled(format!("  {}", safe(full_name)), model.theme.dim));
     }
+    if let Some((words, style)) = company(model, name) {
+        spans.push(Span::styled(format!("  {words}"), style));
+    }
     if let Some(topic) = entry.and_then(|entry| entry.topic.as_deref()).filter(|topic| !topic.is_empty()) {
         spans.push(Span::styled(format!("  {}", safe(topic)), model.theme.dim));
     }
@@ -105,6 +109,20 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(shorten(spans, columns)), area);
 }
 
+/// Who is there in a chat.
+fn company(model: &Model, chat: &str) -> Option<(String, Style)> {
+    if ChatKind::of(chat) != ChatKind::Direct {
+        let count = model.company(chat);
+        return (count > 0).then(|| (format!("{} {count} online", sign(Presence::Here.into())), model.theme.dim));
+    }
+    match model.presence(chat) {
+        _ if chat == model.me => None,
+        Presence::Gone => None,
+        presence @ Presence::Away => Some((format!("{} away", sign(presence.into())), model.theme.dim)),
+        presence @ Presence::Here => Some((format!("{} online", sign(presence.into())), model.theme.good)),
+    }
+}
+
 /// The spans, or as many of their columns as there are.
 fn shorten(spans: Vec<Span<'static>>, columns: usize) -> Line<'static> {
     let mut left = columns;
@@ -124,13 +142,20 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if let Some(entry) = model.open.as_deref().and_then(|open| model.entry(open))
         && entry.request
     {
-        let who = safe(&entry.name);
-        let lines = [
-            format!("{who}, whom you do not know yet, wants to write to you."),
-            "Nothing of it is shown until you accept.".to_owned(),
-            String::new(),
-            "/accept shows it, /block lets nothing of them arrive".to_owned(),
-        ];
+        let lines = match &entry.invited_by {
+            Some(by) => [
+                format!("{}, whom you do not know yet, invites you into {}.", safe(by), kind_in_words(&entry.name)),
+                "Nothing of it is shown until you accept.".to_owned(),
+                String::new(),
+                "/accept shows it, /decline leaves it, /block lets nothing of them arrive".to_owned(),
+            ],
+            None => [
+                format!("{}, whom you do not know yet, wants to write to you.", safe(&entry.name)),
+                "Nothing of it is shown until you accept.".to_owned(),
+                String::new(),
+                "/accept shows it, /block lets nothing of them arrive".to_owned(),
+            ],
+        };
         return middle(model, frame, area, &lines);
     }
     if window.messages.is_empty() && window.loaded && window.notices.is_empty() {

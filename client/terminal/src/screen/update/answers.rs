@@ -29,6 +29,10 @@ impl Model {
             Answer::Grouped { chat, done } => return self.grouped(&chat, done),
             Answer::Written(message) => return self.message(message),
             Answer::Done => {}
+            Answer::Present(all) => {
+                self.present.clear();
+                all.into_iter().for_each(|present| self.note_present(present));
+            }
             Answer::Page { chat, wanted, page } => return self.page(&chat, &wanted, page),
             Answer::Queued { chat, done: Ok(message), .. } => {
                 if self.open.as_ref() != Some(&chat) {

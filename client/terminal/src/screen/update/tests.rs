@@ -45,8 +45,9 @@ impl Stage {
 
     pub(in crate::screen) fn give(&mut self, input: Input) -> &mut Self {
         let effects = self.model.update(input, self.model.now);
-        // That one is typing is told beside everything else.
-        self.effects.extend(effects.into_iter().filter(|effect| !matches!(effect, Effect::Typing { .. })));
+        // That one is there, and typing, is told beside everything else.
+        let beside = |effect: &Effect| matches!(effect, Effect::Typing { .. } | Effect::Presence(_));
+        self.effects.extend(effects.into_iter().filter(|effect| !beside(effect)));
         self
     }
 
