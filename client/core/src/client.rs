@@ -14,6 +14,7 @@ use crate::{
     address, backup,
     engine::{BackupCommand, Command, Ending, Engine, settings},
     export::{self, ExportCursor, ExportPage, ExportRequest, ImportFile, Imported},
+    lookalike,
     store::{self, chats, contacts, messages as history, outbox, own},
 };
 use rusqlite::Connection as Database;
@@ -197,6 +198,8 @@ impl Client {
             let mut all = chats::all(db)?.into_iter().map(|row| chat(db, row)).collect::<Result<Vec<_>, _>>()?;
             // Invitations that were declined, or came from who is blocked.
             all.retain(|chat| !(chat.request && (chat.over || (chat.blocked && chat.invited_by.is_some()))));
+            let own = own::load(db)?.ok_or(Error::Closed)?;
+            lookalike::note(&mut all, &own.username);
             all.sort_by_key(|chat| std::cmp::Reverse(chat.last.as_ref().map(|message| message.received_at)));
             Ok(all)
         })
@@ -379,6 +382,7 @@ fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
         topic: row.topic.filter(|topic| !topic.is_empty() && !request),
         invited_by,
         over: row.phase == chats::Phase::Over,
+        looks_like: None,
         name: row.name,
     })
 }

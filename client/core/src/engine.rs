@@ -26,6 +26,7 @@ mod roster;
 mod sending;
 pub(crate) mod settings;
 mod signals;
+mod succession;
 mod sync;
 
 pub(crate) use backup::BackupCommand;
@@ -549,7 +550,7 @@ impl Engine {
         let incarnation = connection.greeting.incarnation;
         let restock = self.own.incarnation.is_some_and(|known| known != incarnation);
         if restock {
-            self.begin_all_anew()?;
+            self.begin_all_anew(&incarnation)?;
         }
         if self.own.incarnation != Some(incarnation) {
             own::set_incarnation(&self.db, &incarnation)?;

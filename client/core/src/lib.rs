@@ -20,6 +20,7 @@ mod export;
 mod files;
 mod group;
 mod key_packages;
+mod lookalike;
 pub mod mentions;
 mod message;
 mod owner;
@@ -45,6 +46,7 @@ pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events, Transfer};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
 pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};
+pub use lookalike::look;
 pub use message::{
     Chat, Content, Doubt, File, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };

@@ -239,6 +239,8 @@ pub struct Chat {
     pub invited_by: Option<String>,
     /// The user has blocked the other: nothing of theirs arrives.
     pub blocked: bool,
+    /// The name of another chat, or of the user, that this one could be taken for.
+    pub looks_like: Option<String>,
 }
 
 /// Who this profile is.

@@ -18,6 +18,7 @@ pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod own;
 pub(crate) mod settings;
+pub(crate) mod successions;
 pub(crate) mod words;
 
 use crate::Error;
@@ -39,6 +40,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0010_groups.sql"),
     include_str!("../../../migrations/client/0011_enrolment.sql"),
     include_str!("../../../migrations/client/0012_files.sql"),
+    include_str!("../../../migrations/client/0013_successions.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -43,7 +43,11 @@ fn label(chat: &Chat) -> String {
         _ if chat.request && chat.invited_by.is_some() => {
             format!("by {}", safe(chat.invited_by.as_deref().unwrap_or_default()))
         }
-        Some(title) if chat.name.starts_with('+') && !title.is_empty() => safe(title),
+        // Where another one is called the same, or looks the same, the id tells them apart.
+        Some(title) if chat.name.starts_with('+') && !title.is_empty() => match &chat.looks_like {
+            Some(_) => format!("{} ({})", safe(title), safe(&chat.name)),
+            None => safe(title),
+        },
         _ => safe(&chat.name),
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Engine, State, creation,
     directory::{Entering, Pinned},
-    joining, roster, settings,
+    joining, roster, settings, succession,
 };
 use crate::{
     Error, Event,
@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         chats::{self, Phase},
-        groups, messages, outbox,
+        groups, messages, outbox, successions,
     },
     transport::{CallError, unexpected},
 };
@@ -36,8 +36,8 @@ struct Invitation<'a> {
 
 /// How joining went.
 enum Joined {
-    /// The chat, and a mark for what was missed.
-    Yes(chats::ChatId, Option<Box<Event>>),
+    /// The chat, and what is to be told of it.
+    Yes(chats::ChatId, Vec<Event>),
     /// It is no good; the text says why.
     No(String),
     /// There is another chat with this user.
@@ -136,8 +136,9 @@ impl Engine {
             }
         }
         match joined {
-            Joined::Yes(chat, gap) => {
-                self.note_inside(chat, gap.map(|gap| *gap));
+            Joined::Yes(chat, events) => {
+                events.iter().for_each(|event| self.tell(event));
+                self.note_inside(chat, None);
                 self.note_invitation(chat).await?;
             }
             Joined::No(reason) => {
@@ -231,7 +232,7 @@ impl Engine {
             let known = chats::by_conversation(tx, &id)?;
             let name = match (group.rules().kind(), group.rules().about()) {
                 (Kind::Room, Some(about)) => format!("#{}", about.name),
-                (Kind::Group, _) => address::group(&id),
+                (Kind::Group, _) => known.as_ref().map_or_else(|| address::group(&id), |row| row.name.clone()),
                 _ => {
                     let peer = group.rules().participants().iter().find(|one| one.username != own.username);
                     peer.map_or(&own.username, |peer| &peer.username).clone()
@@ -262,17 +263,31 @@ impl Engine {
             if begun_there && new_here && by_one {
                 settings::begin_request(tx, name)?;
             }
-            if let Some(by) = inviter(&group, &own.username)
-                && !settings::is_known(tx, &by)?
+            let former = successions::find(tx, row.chat)?.filter(|former| former.conversation == id);
+            if let Some(former) = &former
+                && !succession::may_follow(&former.rules, group.rules(), group.invited_by())
             {
-                settings::begin_invitation(tx, name, &by)?;
+                return refuse("it does not continue what the chat was");
+            }
+            let by = inviter(&group, &own.username).filter(|_| former.is_none());
+            if let Some(by) = &by
+                && !settings::is_known(tx, by)?
+            {
+                settings::begin_invitation(tx, name, by)?;
             }
             let gap = joining::came_in(tx, own, &row, &id, invitation.seq, invitation.commits)?;
+            let mut events: Vec<Event> = gap.into_iter().collect();
+            if let Some(by) = by.filter(|_| group.rules().kind() == Kind::Group) {
+                // The commit itself is before what this device reads.
+                let notice = roster::notice(tx, row.chat, invitation.seq, &format!("{by} added you"))?;
+                events.extend(Some(notice).filter(|_| !settings::is_request(tx, name).unwrap_or(true)));
+            }
+            events.push(Event::ChatChanged { chat: name.to_owned() });
             chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
             roster::set_about(tx, row.chat, group.rules())?;
             // Keys that a key package brought are replaced soon.
             chats::set_update_at(tx, row.chat, now_ms() + random().next_u64() % FIRST_UPDATE)?;
-            Ok(Joined::Yes(row.chat, gap.map(Box::new)))
+            Ok(Joined::Yes(row.chat, events))
         });
         match outcome {
             Ok(joined) => Ok(joined),

@@ -12,6 +12,7 @@ use crate::{
         chats::{ChatId, ChatRow},
         groups, join_requests, messages,
         own::Own,
+        successions,
     },
 };
 use rand_core::Rng as _;
@@ -114,6 +115,7 @@ pub(super) fn end(tx: &Database, row: &ChatRow, text: &str) -> Result<Event, Err
     }
     crate::store::commits::delete(tx, row.chat)?;
     join_requests::clear(tx, row.chat)?;
+    successions::delete(tx, row.chat)?;
     groups::set_over(tx, row.chat)?;
     notice(tx, row.chat, row.cursor, text)
 }

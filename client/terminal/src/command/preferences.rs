@@ -95,9 +95,12 @@ pub(crate) fn request_line(chat: &ChatObject) -> String {
     let full_name =
         chat.full_name.as_deref().map(|name| format!(" ({})", sanitise(name, Breaks::Spaces))).unwrap_or_default();
     let count = if unread == 1 { "1 message waits".to_owned() } else { format!("{unread} messages wait") };
+    let alike = chat.looks_like.as_deref().map_or_else(String::new, |other| {
+        format!(" (not {}: the names only look alike)", sanitise(other, Breaks::Spaces))
+    });
     match &chat.invited_by {
         Some(by) => format!("{name}: {} invites you into {}", sanitise(by, Breaks::Spaces), kind_in_words(&chat.chat)),
-        None => format!("{name}{full_name}: {count}"),
+        None => format!("{name}{full_name}{alike}: {count}"),
     }
 }
 

@@ -298,6 +298,9 @@ pub(crate) struct ChatObject {
     /// The other user is blocked.
     #[serde(default)]
     pub(crate) blocked: bool,
+    /// The name of another chat, or of the user, that this one could be taken for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) looks_like: Option<String>,
 }
 
 impl From<&Chat> for ChatObject {
@@ -320,6 +323,7 @@ impl From<&Chat> for ChatObject {
             request: chat.request,
             invited_by: chat.invited_by.clone(),
             blocked: chat.blocked,
+            looks_like: chat.looks_like.clone(),
         }
     }
 }
@@ -346,6 +350,7 @@ impl TryFrom<ChatObject> for Chat {
             request: object.request,
             invited_by: object.invited_by,
             blocked: object.blocked,
+            looks_like: object.looks_like,
         })
     }
 }

@@ -88,12 +88,17 @@ impl Model {
             true => ("you".to_owned(), self.theme.strong),
             false => (sanitise(&message.from, Breaks::Spaces), self.theme.name(&message.from)),
         };
-        Line::from(vec![
+        let mut spans = vec![
             Span::raw(" "),
             Span::styled(cut(&name, room), style),
             Span::raw("  "),
             Span::styled(time, self.theme.dim),
-        ])
+        ];
+        if let Some(other) = self.taken_for(&message.from) {
+            let words = cut(&format!("  ! not {}", super::safe(other)), room.saturating_sub(width(&name)));
+            spans.push(Span::styled(words, self.theme.warning));
+        }
+        Line::from(spans)
     }
 
     /// What it answers, what the message says and how far it has come, what readers put under it.

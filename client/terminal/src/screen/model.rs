@@ -13,7 +13,7 @@ use super::{
 use crate::{output::words, rpc::trust::IdentityObject, sanitise::Breaks};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashMap};
-use waxwing_core::{Chat, Message, Presence, Present, Snippet};
+use waxwing_core::{Chat, ChatKind, Message, Presence, Present, Snippet, look};
 
 /// How long something that was said in passing shows, in milliseconds.
 pub(super) const PASSING: u64 = 6_000;
@@ -122,6 +122,8 @@ pub(super) struct Model {
     pub(super) told_typing: Option<u64>,
     /// Who is there, by chat.
     pub(super) present: HashMap<String, BTreeMap<String, Presence>>,
+    /// The names of those whom the user has chats with, by what they look like.
+    pub(super) looks: HashMap<String, String>,
     /// What the others were told of this user, and when.
     pub(super) told_presence: Option<(Presence, u64)>,
     pub(super) identities: HashMap<String, IdentityObject>,
@@ -169,6 +171,7 @@ impl Model {
             typing: HashMap::new(),
             told_typing: None,
             present: HashMap::new(),
+            looks: HashMap::new(),
             told_presence: None,
             identities: HashMap::new(),
             toast: None,
@@ -212,6 +215,11 @@ impl Model {
         named.or_else(titled).map_or(lower.clone(), |chat| chat.name.clone())
     }
 
+    /// Whom somebody could be taken for: one of those whom the user has chats with, or the user.
+    pub(super) fn taken_for(&self, username: &str) -> Option<&str> {
+        self.looks.get(&look(username)).map(String::as_str).filter(|known| *known != username)
+    }
+
     /// What the chat of this name is called.
     pub(super) fn called(&self, name: &str) -> String {
         self.entry(name).map_or_else(|| super::safe(name), super::label)
@@ -226,6 +234,13 @@ impl Model {
     pub(super) fn company(&self, chat: &str) -> usize {
         let others = |present: &BTreeMap<String, Presence>| present.keys().filter(|name| **name != self.me).count();
         self.present.get(chat).map_or(0, others)
+    }
+
+    /// Notes what the names of those look like whom the user has accepted.
+    pub(super) fn note_looks(&mut self) {
+        let known = self.chats.iter().filter(|chat| chat.kind == ChatKind::Direct && !chat.request && !chat.blocked);
+        self.looks = known.rev().map(|chat| (look(&chat.name), chat.name.clone())).collect();
+        self.looks.insert(look(&self.me), self.me.clone());
     }
 
     /// Somebody has come, is away, or has gone.

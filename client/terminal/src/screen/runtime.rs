@@ -82,6 +82,7 @@ pub(crate) async fn run(backend: &Backend, start: Option<&str>, settings: Settin
     let mut screen = Screen::open(settings.mouse)?;
     let mut model = Model::new(me, settings, TimeZone::system(), screen.size()?, now());
     model.chats = chats;
+    model.note_looks();
     if online {
         model.link = Link::Online;
     }

@@ -80,6 +80,9 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if let Some(topic) = entry.and_then(|entry| entry.topic.as_deref()).filter(|topic| !topic.is_empty()) {
         spans.push(Span::styled(format!("  {}", safe(topic)), model.theme.dim));
     }
+    if let Some(other) = entry.and_then(|entry| entry.looks_like.as_deref()) {
+        spans.push(Span::styled(format!("  ! not {}", other_name(model, other)), model.theme.warning));
+    }
     if entry.is_some_and(|entry| entry.over) {
         spans.push(Span::styled("  you are not in it any more", model.theme.warning));
     }
@@ -123,6 +126,11 @@ fn company(model: &Model, chat: &str) -> Option<(String, Style)> {
     }
 }
 
+/// A name that could be taken for another one.
+fn other_name(model: &Model, other: &str) -> String {
+    if other == model.me { format!("you ({})", safe(other)) } else { safe(other) }
+}
+
 /// The spans, or as many of their columns as there are.
 fn shorten(spans: Vec<Span<'static>>, columns: usize) -> Line<'static> {
     let mut left = columns;
@@ -156,6 +164,10 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
                 "/accept shows it, /block lets nothing of them arrive".to_owned(),
             ],
         };
+        let mut lines = lines.to_vec();
+        if let Some(other) = &entry.looks_like {
+            lines.insert(1, format!("It is not {}: the names only look alike.", other_name(model, other)));
+        }
         return middle(model, frame, area, &lines);
     }
     if window.messages.is_empty() && window.loaded && window.notices.is_empty() {
