@@ -534,7 +534,7 @@ fn the_profile_is_told_that_the_user_is_there_and_when_they_are_away() {
 #[test]
 fn what_begins_with_a_slash_is_changed_as_it_would_be_typed() {
     let mut stage = stage();
-    stage.open("bob", vec![message(1, "alice", "/etc/hosts", MessageState::Sent)], true);
+    stage.open("carol", vec![message(1, "alice", "/etc/hosts", MessageState::Sent)], true);
     stage.press(KeyCode::Up, KeyModifiers::NONE).write("e");
     assert_eq!(stage.model.composer.text(), "//etc/hosts");
     stage.taken();
