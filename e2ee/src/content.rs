@@ -9,6 +9,7 @@
 
 mod change;
 mod file;
+mod presence;
 mod sync;
 mod told;
 
@@ -21,6 +22,7 @@ use minicbor::{
     decode::Error as ReadError,
     encode::{Error, Write},
 };
+pub use presence::{PLACES, Presence, There};
 pub use sync::{Keys, Sync};
 pub use told::{Told, ToldMessage};
 use zeroize::Zeroizing;
@@ -47,6 +49,7 @@ const ASK_KIND: u64 = 65;
 const TOLD_KIND: u64 = 66;
 const READ_KIND: u64 = 71;
 const TYPING_KIND: u64 = 72;
+const PRESENCE_KIND: u64 = 73;
 
 /// One message's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +112,8 @@ pub enum Body {
     },
     /// Whether the writer is typing. It is never stored: it travels in signals only.
     Typing(bool),
+    /// Who is there. It is never stored: it travels in signals only.
+    Presence(Presence),
     /// From one device of an account to its others. It counts only in the account's own conversation with itself, and
     /// boxed, since keys are large.
     Sync(Box<Sync>),
@@ -213,6 +218,7 @@ impl Body {
             Self::Reply { to, .. } if !to.keeps_the_rules() => Err(ContentError::Malformed),
             Self::Change(change) => change.check(),
             Self::File(file) => file.check(),
+            Self::Presence(presence) => presence.check(),
             _ => Ok(()),
         }
     }
@@ -256,6 +262,7 @@ fn write<W: Write>(e: &mut Encoder<W>, content: &Content) -> Result<(), Error<W:
         Body::File(file) => file.write(e.u64(FILE_KIND)?)?,
         Body::Read { read } => e.u64(READ_KIND)?.u64(*read)?.ok()?,
         Body::Typing(typing) => e.u64(TYPING_KIND)?.bool(*typing)?.ok()?,
+        Body::Presence(presence) => presence.write(e.u64(PRESENCE_KIND)?)?,
         Body::Unknown | Body::Silent => return Err(Error::message("of a newer version")),
     }
     match &content.seen {
@@ -307,6 +314,7 @@ fn read_body(d: &mut Decoder) -> Result<Body, ReadError> {
         TIMER_KIND => Body::Timer(optional(d, |d| d.u32())?),
         READ_KIND => Body::Read { read: d.u64()? },
         TYPING_KIND => Body::Typing(d.bool()?),
+        PRESENCE_KIND => Body::Presence(Presence::read(d)?),
         kind @ change::EDIT_KIND..=change::PIN_KIND => Body::Change(Change::read(kind, d)?),
         kind => {
             d.skip()?;

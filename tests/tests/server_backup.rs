@@ -6,6 +6,7 @@ use waxwing_tests::{Database, Running, Server, User, on_both_databases, texts};
 
 on_both_databases!(
     a_backup_is_made_while_people_write_and_brings_all_of_it_back,
+    groups_and_rooms_go_on_after_a_restore,
     a_killed_backup_leaves_the_one_before,
     a_damaged_backup_is_refused,
     a_restore_overwrites_nothing,
@@ -71,6 +72,75 @@ fn a_backup_is_made_while_people_write_and_brings_all_of_it_back(database: Datab
     carol.send("bob", "welcome back")?;
     ensure!(texts(&again.receive()?).contains(&"welcome back".to_owned()));
     ensure!(texts(&bob.history("alice")?).contains(&"one".to_owned()), "the history stays readable");
+    Ok(())
+}
+
+/// What was written in a chat, from the first.
+fn said(user: &User, chat: &str) -> Result<Vec<String>> {
+    let all = user.history(chat)?;
+    Ok(texts(&all.into_iter().filter(|message| message["kind"] == "text").collect::<Vec<_>>()))
+}
+
+fn groups_and_rooms_go_on_after_a_restore(database: Database) -> Result<()> {
+    let mut server = Server::start(database)?;
+    let user = |name| User::sign_up(server.link(), name);
+    let (alice, bob, carol) = (user("alice")?, user("bob")?, user("carol")?);
+    let all = [&alice, &bob, &carol];
+    let make = |title: &str| -> Result<String> {
+        let made = alice.run(&["group", "create", title, "bob", "carol"])?.expect_code(0)?.json()?;
+        Ok(made["chat"].as_str().context("a chat")?.to_owned())
+    };
+    let group = make("Bird watchers")?;
+    for one in all {
+        one.run(&["room", "join", "#birds"])?.expect_code(0)?;
+    }
+    alice.run(&["group", "promote", &group, "bob"])?.expect_code(0)?;
+    alice.send(&group, "one")?;
+    alice.send("#birds", "room one")?;
+    bob.receive()?;
+    carol.receive()?;
+    let file = server.beside("backup");
+    server.operate(&["backup", "create", "--to", path(&file)?])?.expect_code(0)?;
+    // What the backup knows nothing of.
+    alice.send(&group, "two")?;
+    let late = make("Latecomers")?;
+    alice.send(&late, "late one")?;
+    bob.receive()?;
+    carol.receive()?;
+
+    server.kill();
+    let folder = server.beside("restored");
+    restore(&mut server, &file, &folder)?.expect_code(0)?;
+    server.move_to(folder);
+    server.restart()?;
+    // A member alone waits; then all come, two of whom may begin.
+    carol.receive_now()?;
+    let follows = all.iter().map(|one| one.follow()).collect::<Result<Vec<_>>>()?;
+    bob.send(&group, "three")?;
+    carol.send(&group, "four")?;
+    carol.send(&late, "late two")?;
+    alice.send("#birds", "room two")?;
+    carol.send("#birds", "room three")?;
+    for follow in follows {
+        follow.stop()?;
+    }
+    for one in all {
+        one.receive_now()?;
+        assert_eq!(said(one, &group)?, ["one", "two", "three", "four"], "{}", one.name());
+        assert_eq!(said(one, &late)?, ["late one", "late two"], "{}", one.name());
+        assert_eq!(said(one, "#birds")?.split_off(said(one, "#birds")?.len() - 2), ["room two", "room three"]);
+        let chats = one.run(&["chats"])?.expect_code(0)?.json_lines()?;
+        let titles: Vec<_> = chats.iter().filter_map(|chat| chat["title"].as_str()).collect();
+        assert_eq!(titles.len(), 3, "each goes on once: {chats:?}");
+        ensure!(chats.iter().all(|chat| chat["over"] != true), "{chats:?}");
+        // The same people, in the same roles.
+        let shown = one.run(&["group", "show", &group])?.expect_code(0)?.json()?;
+        let admins = shown["members"].as_array().context("members")?.iter().map(|member| member["admin"] == true);
+        assert_eq!(admins.collect::<Vec<_>>(), [true, true, false]);
+    }
+    bob.run(&["group", "rename", &group, "Early birds"])?.expect_code(0)?;
+    let rooms = alice.run(&["room", "list"])?.expect_code(0)?.json_lines()?;
+    assert_eq!((&rooms[0]["name"], &rooms[0]["members"]), (&"#birds".into(), &3.into()));
     Ok(())
 }
 

@@ -390,7 +390,7 @@ pub(crate) fn username(name: &str) -> Result<Username, Error> {
     })
 }
 
-fn check_line(what: &str, text: Option<&str>) -> Result<(), Error> {
+pub(crate) fn check_line(what: &str, text: Option<&str>) -> Result<(), Error> {
     match text {
         Some(text) if text.len() > limits::SHORT_TEXT => {
             Err(Error::BadInput(format!("the {what} is too long: at most {} bytes are possible", limits::SHORT_TEXT)))

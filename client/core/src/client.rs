@@ -4,6 +4,7 @@ mod files;
 pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod owner;
+mod presence;
 pub(crate) mod trust;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     address, backup,
     engine::{BackupCommand, Command, Ending, Engine, settings},
     export::{self, ExportCursor, ExportPage, ExportRequest, ImportFile, Imported},
+    lookalike,
     store::{self, chats, contacts, messages as history, outbox, own},
 };
 use rusqlite::Connection as Database;
@@ -194,6 +196,10 @@ impl Client {
     pub async fn chats(&self) -> Result<Vec<Chat>, Error> {
         self.database(|db| {
             let mut all = chats::all(db)?.into_iter().map(|row| chat(db, row)).collect::<Result<Vec<_>, _>>()?;
+            // Invitations that were declined, or came from who is blocked.
+            all.retain(|chat| !(chat.request && (chat.over || (chat.blocked && chat.invited_by.is_some()))));
+            let own = own::load(db)?.ok_or(Error::Closed)?;
+            lookalike::note(&mut all, &own.username);
             all.sort_by_key(|chat| std::cmp::Reverse(chat.last.as_ref().map(|message| message.received_at)));
             Ok(all)
         })
@@ -355,6 +361,8 @@ impl Client {
 fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
     let (unread, queued, mentions) = history::counts(db, row.chat)?;
     let request = settings::is_request(db, &row.name)?;
+    let invited_by = if request { settings::invited_by(db, &row.name)? } else { None };
+    let other = invited_by.as_deref().unwrap_or(&row.name);
     let contact = contacts::load(db, &row.name)?;
     Ok(Chat {
         last: if request { None } else { history::newest(db, row.chat, 1)?.pop() },
@@ -364,14 +372,17 @@ fn chat(db: &Database, row: chats::ChatRow) -> Result<Chat, Error> {
         timer: row.timer,
         draft: row.draft,
         request,
-        blocked: settings::is_blocked(db, &row.name)?,
+        blocked: settings::is_blocked(db, other)?,
         queued,
         full_name: contact.as_ref().and_then(|contact| contact.full_name.clone()),
         identity_changed: contact.is_some_and(|contact| contact.changed.is_some()),
         kind: ChatKind::of(&row.name),
-        title: row.title,
-        topic: row.topic.filter(|topic| !topic.is_empty()),
+        // What a stranger calls a group is a text of theirs.
+        title: row.title.filter(|_| !request),
+        topic: row.topic.filter(|topic| !topic.is_empty() && !request),
+        invited_by,
         over: row.phase == chats::Phase::Over,
+        looks_like: None,
         name: row.name,
     })
 }

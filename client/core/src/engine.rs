@@ -21,10 +21,12 @@ pub(crate) mod messages;
 mod notes;
 mod old_copy;
 mod order;
+pub(crate) mod presence;
 mod roster;
 mod sending;
 pub(crate) mod settings;
 mod signals;
+mod succession;
 mod sync;
 
 pub(crate) use backup::BackupCommand;
@@ -138,6 +140,7 @@ pub(crate) struct Engine {
     password: Option<Zeroizing<String>>,
     backup: backup::Keeper,
     signals: signals::Signals,
+    presence: presence::Presences,
     files: files::Files,
     /// When a message goes next.
     expiry: Option<Instant>,
@@ -238,6 +241,7 @@ impl Engine {
         let (handle, commands) = mpsc::unbounded_channel();
         let (running, ended) = std::sync::mpsc::channel();
         let backup = backup::Keeper::new(&own.device);
+        let presence = presence::Presences::new(settings::is_on(&db, settings::PRESENCE)?);
         let engine = Self {
             dirty: outbox::chats(&db)?.into_iter().chain(store::commits::chats(&db)?).collect(),
             door: own::door(&db)?,
@@ -260,6 +264,7 @@ impl Engine {
             password,
             backup,
             signals: signals::Signals::default(),
+            presence,
             files: files::Files::new(),
             expiry: None,
             wipe: false,
@@ -351,6 +356,7 @@ impl Engine {
                 self.keep_history()?;
                 self.keep_files().await?;
                 self.send_dirty().await?;
+                self.tend_presence()?;
                 self.send_signals().await?;
                 self.note_settled()?;
                 match &self.reach {
@@ -366,6 +372,7 @@ impl Engine {
             if self.closing.is_some() {
                 self.keep_time().await?;
                 self.send_dirty().await?;
+                self.send_signals().await?;
                 return self.keep_backup().await;
             }
         }
@@ -415,6 +422,7 @@ impl Engine {
                     .chain([online.ping_at, online.update_at])
                     .chain(self.backup.deadline())
                     .chain(self.telling_at())
+                    .chain(self.presence.deadline())
                     .chain(self.files.deadline())
                     .min()
             }
@@ -470,6 +478,9 @@ impl Engine {
                 self.closing = Some((Instant::now() + CLOSING, reply));
                 if let State::Online(online) = &mut self.reach {
                     online.receipts_at = Some(Instant::now());
+                }
+                if let Err(error) = self.set_presence(crate::Presence::Gone) {
+                    tracing::warn!(%error, "telling that the user goes");
                 }
                 if let Err(error) = self.hurry_backup() {
                     tracing::warn!(%error, "the backup");
@@ -543,7 +554,7 @@ impl Engine {
         let incarnation = connection.greeting.incarnation;
         let restock = self.own.incarnation.is_some_and(|known| known != incarnation);
         if restock {
-            self.begin_all_anew()?;
+            self.begin_all_anew(&incarnation)?;
         }
         if self.own.incarnation != Some(incarnation) {
             own::set_incarnation(&self.db, &incarnation)?;
@@ -610,6 +621,7 @@ impl Engine {
         self.first = self.first.wrapping_add(1);
         self.trouble = Some(error.clone());
         self.interrupt_backup(error);
+        self.presence.forget(Instant::now()).iter().for_each(|event| self.tell(event));
         self.wishes.fail_all(error);
         self.reach = retry_in.map_or(State::Idle, |delay| State::Waiting(Instant::now() + delay));
         for waiting in self.waiting_for_caught_up.drain(..).chain(self.waiting_for_settled.drain(..)) {
@@ -637,6 +649,7 @@ impl Engine {
             return;
         }
         online.caught_up = true;
+        self.presence.due = true;
         self.password = None;
         // This one is of use: should it end, the next try comes soon.
         self.retries = retries();

@@ -1,6 +1,6 @@
 //! What happens, for whoever shows it.
 
-use crate::{GroupChange, Message, MessageId, MessageState, RestoreProgress};
+use crate::{GroupChange, Message, MessageId, MessageState, Present, RestoreProgress};
 use std::time::Duration;
 
 /// The receiving end of a client's events; see [`crate::Client::events`]. Never lossy: events wait in memory.
@@ -41,10 +41,14 @@ pub enum Event {
         /// Whether they are.
         typing: bool,
     },
-    /// A stranger has written. Nothing of it is shown until the user accepts it ([`crate::Client::accept`]).
+    /// Somebody has come, is away, or has gone. The chat is one that both are in; in others they are told of, too.
+    Presence(Present),
+    /// A stranger has written, or invites into a group. Nothing of it is shown until the user accepts it ([`crate::Client::accept`]).
     Request {
         /// Who; the chat's name.
         username: String,
+        /// Who invites, if the chat is a group.
+        invited_by: Option<String>,
     },
     /// An own message came further (or failed).
     State {

@@ -20,9 +20,11 @@ mod export;
 mod files;
 mod group;
 mod key_packages;
+mod lookalike;
 pub mod mentions;
 mod message;
 mod owner;
+mod presence;
 mod profile;
 mod search;
 mod store;
@@ -45,9 +47,11 @@ pub use event::{Connection, Event, Events, Transfer};
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
 pub use files::Picture;
 pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};
+pub use lookalike::look;
 pub use message::{
     Chat, Content, Doubt, File, Message, MessageId, MessageRef, MessageState, Reaction, Reply, Status, Whoami,
 };
+pub use presence::{Presence, Present};
 pub use profile::{ProfilePath, Remembered};
 pub use search::{Found, Hit, Snippet};
 pub use transport::{Route, Via, set_route};

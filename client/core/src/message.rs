@@ -250,8 +250,12 @@ pub struct Chat {
     pub draft: Option<String>,
     /// A stranger has begun it, and the user has not accepted it: it is in the list of requests, and nothing of it is shown.
     pub request: bool,
+    /// Who has invited the user into it, if it is a group and in the list of requests.
+    pub invited_by: Option<String>,
     /// The user has blocked the other: nothing of theirs arrives.
     pub blocked: bool,
+    /// The name of another chat, or of the user, that this one could be taken for.
+    pub looks_like: Option<String>,
 }
 
 /// Who this profile is.

@@ -18,6 +18,7 @@ pub(crate) mod order;
 pub(crate) mod outbox;
 pub(crate) mod own;
 pub(crate) mod settings;
+pub(crate) mod successions;
 pub(crate) mod words;
 
 use crate::Error;
@@ -41,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0012_files.sql"),
     include_str!("../../../migrations/client/0013_media.sql"),
     include_str!("../../../migrations/client/0014_message_ids.sql"),
+    include_str!("../../../migrations/client/0015_successions.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -18,9 +18,10 @@ use crate::{
     prompt::Interrupts,
     rpc::{
         Backend, Happening, Happenings, Nothing,
-        chats::{ChatName, Chats, History, HistoryParams, MarkRead, OpenChat},
+        chats::{ChatName, History, HistoryParams, MarkRead, OpenChat},
         messages::{Queue, QueueParams, Sent, SentParams},
         objects,
+        presence::{SetPresence, SetPresenceParams},
         profile::{Status, Whoami},
         trust::{ShowIdentity, UserParams},
     },
@@ -30,14 +31,18 @@ use conversation::{Conversation, Style};
 use jiff::tz::TimeZone;
 use line::TypedLines;
 use std::time::{Duration, Instant};
+use tokio::time::interval;
 use typed::{HELP, Typed};
-use waxwing_core::{Chat, Connection, Error, Event, Message, MessageId};
+use waxwing_core::{Connection, Error, Event, Message, MessageId, Presence};
 
 /// Messages of before that a chat begins with.
 const SHOWN_AT_START: usize = 30;
 
 /// How long piped input waits at its end until the server has everything.
 const PIPE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// So often the profile is told that the user is there.
+const BEAT: Duration = Duration::from_secs(60);
 
 /// Chats with one user until the user leaves; [`Error::Locked`] if the profile is to be locked. `happenings` must be
 /// from before the client went online, or from now.
@@ -46,12 +51,13 @@ pub(crate) async fn run(
     mut happenings: Happenings,
     chat: &str,
     reading: Reading,
+    away_after: Option<Duration>,
 ) -> Result<(), Failure> {
     let mut chat = chat.to_owned();
     // One for all chats: it may have read further than the line that leads to the next.
     let mut typed = TypedLines::open();
     loop {
-        match run_in(backend, happenings, &chat, reading, &mut typed).await? {
+        match run_in(backend, happenings, &chat, (reading, away_after), &mut typed).await? {
             Some(next) => chat = next,
             None => return Ok(()),
         }
@@ -64,7 +70,7 @@ async fn run_in(
     backend: &Backend,
     happenings: Happenings,
     chat: &str,
-    reading: Reading,
+    (reading, away_after): (Reading, Option<Duration>),
     typed: &mut TypedLines,
 ) -> Result<Option<String>, Failure> {
     let style = Style { ascii: output::is_plain(), zone: TimeZone::system() };
@@ -80,7 +86,18 @@ async fn run_in(
         list => objects::messages(list?.messages)?,
     };
     let lines = conversation.history(before);
-    let mut room = Room { backend, happenings, conversation, typed, reading, unsent: Vec::new(), go_to: None };
+    let mut room = Room {
+        backend,
+        happenings,
+        conversation,
+        typed,
+        reading,
+        unsent: Vec::new(),
+        go_to: None,
+        away_after,
+        touched: Instant::now(),
+        told: None,
+    };
     room.print([notice(&format!("Chat with {}. /help lists the commands.", sanitise(chat, Breaks::Spaces)))])?;
     room.print(lines)?;
     room.chat().await?;
@@ -97,11 +114,18 @@ struct Room<'a> {
     unsent: Vec<MessageId>,
     /// The chat to go on in.
     go_to: Option<String>,
+    /// After how long without a line the user is away.
+    away_after: Option<Duration>,
+    /// When the last line was typed.
+    touched: Instant,
+    /// What was told of the user.
+    told: Option<Presence>,
 }
 
 impl Room<'_> {
     async fn chat(&mut self) -> Result<(), Failure> {
         let mut interrupts = Interrupts::new();
+        let mut beat = interval(BEAT);
         loop {
             self.refresh().await?;
             let deadline = self.conversation.deadline();
@@ -123,6 +147,10 @@ impl Room<'_> {
                 },
                 happening = self.happenings.next() => self.show(happening).await?,
                 () = self.backend.must_lock() => return Err(Error::Locked.into()),
+                _ = beat.tick(), if self.reading != Reading::Piped => {
+                    let idle = self.away_after.is_some_and(|limit| self.touched.elapsed() >= limit);
+                    self.be_there(if idle { Presence::Away } else { Presence::Here }).await?;
+                }
                 () = overdue => {
                     let lines = self.conversation.overdue(Instant::now());
                     self.print(lines)?;
@@ -157,6 +185,15 @@ impl Room<'_> {
         Ok(events.flat_map(|event| self.conversation.event(event, now)).collect())
     }
 
+    /// Tells that the user is there, or away. Whoever writes through a pipe is nobody who is there.
+    async fn be_there(&mut self, presence: Presence) -> Result<(), Failure> {
+        if self.reading == Reading::Piped {
+            return Ok(());
+        }
+        self.told = Some(presence);
+        self.backend.call::<SetPresence>(SetPresenceParams { presence: presence.into() }).await.map(drop)
+    }
+
     async fn refresh(&mut self) -> Result<(), Failure> {
         if self.conversation.take_unread() {
             self.backend.call::<MarkRead>(ChatName { chat: self.conversation.chat().to_owned() }).await?;
@@ -166,6 +203,10 @@ impl Room<'_> {
 
     /// Does what was typed; says whether that was to leave.
     async fn obey(&mut self, typed: Typed) -> Result<bool, Failure> {
+        self.touched = Instant::now();
+        if self.told != Some(Presence::Here) {
+            self.be_there(Presence::Here).await?;
+        }
         match typed {
             Typed::Empty => {}
             Typed::Say(text) => {
@@ -216,28 +257,18 @@ impl Room<'_> {
                     Err(failure) => return Err(failure),
                 }
             }
-            Typed::Users if self.conversation.chat().starts_with(['#', '+']) => {
-                match group_commands::members(self.backend, self.conversation.chat()).await {
-                    Ok(lines) => self.print(lines.unwrap_or_default())?,
-                    Err(failure @ Failure::Core(_)) => self.complain(&failure)?,
-                    Err(failure) => return Err(failure),
-                }
-            }
-            Typed::Users => {
-                let chats = self.backend.call::<Chats>(Nothing {}).await?.chats;
-                let chats = chats.into_iter().map(Chat::try_from).collect::<Result<Vec<_>, _>>()?;
-                let lines = output::chat_lines(&chats, &TimeZone::system());
-                self.print([notice("The people you have chats with (the server keeps no directory):")])?;
-                self.print(lines)?;
-            }
             Typed::Deed { .. }
             | Typed::Last(_)
+            | Typed::Users
+            | Typed::Hide(_)
+            | Typed::Nick(_)
             | Typed::Pins
             | Typed::Timer(_)
             | Typed::Mute(_)
             | Typed::Block { .. }
             | Typed::Requests
             | Typed::Accept(_)
+            | Typed::Decline(_)
             | Typed::Search(_) => self.command(typed).await?,
             Typed::Verify(user) => self.verify(user).await?,
             Typed::Mistyped(why) => self.print([notice(&sanitise(&why, Breaks::Spaces))])?,
@@ -301,6 +332,9 @@ impl Room<'_> {
         }
         let lines = self.conversation.show_typed();
         self.print(lines)?;
+        if self.go_to.is_none() {
+            self.be_there(Presence::Gone).await?;
+        }
         if unsent.is_ok()
             && let Some(waiting) = output::waiting(&self.backend.call::<Status>(Nothing {}).await?)
         {

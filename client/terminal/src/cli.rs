@@ -205,12 +205,30 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
-    /// List the strangers whose messages wait until you accept them
+    /// List the strangers who wait until you accept them: who wrote, and who invites you into a group or room
     Requests,
+    /// Decline an invitation into a group or room: leaves it, and shows nothing of it
+    Decline {
+        /// The group or room, as requests lists it
+        chat: String,
+    },
     /// Accept a stranger: what they wrote comes, and they learn that it arrived
     Accept {
         /// The stranger
         chat: String,
+    },
+    /// Show who is online: the members of a chat, or all whom you share one with
+    ///
+    /// Those are online whose chat is open on a screen, and who do not hide it; a script does not make its user look online. It asks them,
+    /// and waits up to four seconds for their answers.
+    Users {
+        /// The chat
+        chat: Option<String>,
+    },
+    /// Show or set the name that others see beside your username
+    Nick {
+        /// The name; '' for none
+        name: Option<String>,
     },
     /// Show what is on or off on all your devices, or switch it
     Settings(SettingsArgs),

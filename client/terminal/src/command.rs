@@ -17,6 +17,7 @@ pub(crate) mod send;
 pub(crate) mod show;
 pub(crate) mod transfer;
 pub(crate) mod trust;
+pub(crate) mod users;
 
 use crate::{
     Failure,

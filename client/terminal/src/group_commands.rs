@@ -4,7 +4,7 @@
 
 use crate::{
     Failure,
-    command::groups::{group_lines, member_lines, room_lines},
+    command::groups::{group_lines, room_lines},
     rpc::{
         Backend, Nothing,
         chats::ChatName,
@@ -164,14 +164,6 @@ impl GroupTyped {
         backend.call::<ChangeGroup>(ChangeGroupParams { chat: chat.to_owned(), change }).await?;
         Ok(Done::default())
     }
-}
-
-/// Who is in the chat, for `/users`; none in a direct chat.
-pub(crate) async fn members(backend: &Backend, chat: &str) -> Result<Option<Vec<String>>, Failure> {
-    if !chat.starts_with(['#', '+']) {
-        return Ok(None);
-    }
-    Ok(Some(member_lines(&backend.call::<Group>(ChatName { chat: chat.to_owned() }).await?)))
 }
 
 #[cfg(test)]

@@ -158,7 +158,8 @@ impl Menu {
     }
 
     async fn enter(&self, backend: &Backend, name: &str) -> Result<(), Failure> {
-        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal()).await
+        let away_after = config::screen()?.away_after();
+        chat::run(backend, backend.happenings().await?, name, Reading::of_this_terminal(), away_after).await
     }
 }
 

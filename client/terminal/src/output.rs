@@ -90,6 +90,9 @@ pub(crate) fn date_and_time(milliseconds: u64, zone: &TimeZone) -> String {
 /// What a message says, safe to show; further lines are indented.
 pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
     match content {
+        Content::Text(text) if action(text).is_some() => {
+            format!("* {}", sanitise(action(text).unwrap_or_default(), breaks))
+        }
         Content::Text(text) => sanitise(text, breaks),
         Content::Unknown => "[a message that this version cannot show: update waxwing]".to_owned(),
         Content::File(file) => {
@@ -107,9 +110,15 @@ pub(crate) fn words(content: &Content, breaks: Breaks) -> String {
     }
 }
 
+/// What its author does, if a text says so: `/me waves`.
+pub(crate) fn action(text: &str) -> Option<&str> {
+    text.strip_prefix("/me ").filter(|action| !action.trim().is_empty())
+}
+
 /// The same with bold, italic, lists and the like where there are colours; as it was typed where there are none.
 pub(crate) fn formatted(content: &Content, indent: usize) -> String {
     match content {
+        Content::Text(text) if action(text).is_some() => words(content, Breaks::Indented(indent)),
         Content::Text(text) if console::colors_enabled() && !is_plain() => markdown::ansi(text, indent),
         _ => words(content, Breaks::Indented(indent)),
     }

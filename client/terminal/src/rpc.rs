@@ -7,6 +7,7 @@
 mod backend;
 mod connection;
 mod context;
+pub(crate) mod events;
 pub(crate) mod files;
 mod registry;
 mod schema;
@@ -22,6 +23,7 @@ pub(crate) mod groups;
 pub(crate) mod messages;
 pub(crate) mod objects;
 pub(crate) mod preferences;
+pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod search;
 pub(crate) mod subscription;

@@ -41,7 +41,14 @@ fn safe(text: &str) -> String {
 /// What a chat is called: what its group is called, else its name.
 fn label(chat: &Chat) -> String {
     match &chat.title {
-        Some(title) if chat.name.starts_with('+') && !title.is_empty() => safe(title),
+        _ if chat.request && chat.invited_by.is_some() => {
+            format!("by {}", safe(chat.invited_by.as_deref().unwrap_or_default()))
+        }
+        // Where another one is called the same, or looks the same, the id tells them apart.
+        Some(title) if chat.name.starts_with('+') && !title.is_empty() => match &chat.looks_like {
+            Some(_) => format!("{} ({})", safe(title), safe(&chat.name)),
+            None => safe(title),
+        },
         _ => safe(&chat.name),
     }
 }

@@ -43,6 +43,8 @@ fn contents_survive_encoding() {
         Body::Timer(Some(u32::MAX)),
         Body::Read { read: 7 },
         Body::Typing(true),
+        Body::Presence(Presence::default()),
+        Body::Presence(Presence { own: There::Away, ask: true, others: vec![There::Here; PLACES] }),
         Body::Change(Change::Edit { id: [9; 16], text: "x".repeat(TEXT) }),
         Body::Change(Change::Delete(target(&"b".repeat(64)))),
         Body::Change(Change::React { to: target("bob"), reactions: vec!["🐦".repeat(16); REACTIONS] }),
@@ -329,6 +331,14 @@ fn the_encodings_of_what_devices_tell_each_other_are_what_they_were() {
 }
 
 #[test]
+fn who_is_there_is_told_of_so_many_members_at_most() {
+    let told = |places| Body::Presence(Presence { others: vec![There::Here; places], ..Presence::default() });
+    assert_eq!(encode(&content(told(PLACES + 1))), Err(ContentError::Malformed));
+    // With all of them it still fits where signals are padded to.
+    assert_eq!(encode(&content(told(PLACES))).unwrap().len(), 256);
+}
+
+#[test]
 fn the_encodings_of_what_is_done_to_messages_are_what_they_were() {
     let encoded = |body| to_bytes(&content(body)).unwrap()[28..].to_vec();
     let target = [&[0x61, b'b', 0x50][..], &[9; 16]].concat();
@@ -346,6 +356,10 @@ fn the_encodings_of_what_is_done_to_messages_are_what_they_were() {
     assert_eq!(pin, [&[0x18, 70, 0x83][..], &target, &[0xf5]].concat());
     assert_eq!(encoded(Body::Read { read: 5 }), [0x18, 71, 5]);
     assert_eq!(encoded(Body::Typing(true)), [0x18, 72, 0xf5]);
+    let others = vec![There::Here, There::Unsaid, There::Away, There::Gone, There::Here];
+    let presence = |ask, others| encoded(Body::Presence(Presence { own: There::Here, ask, others }));
+    assert_eq!(presence(true, vec![]), [0x18, 73, 0x83, 3, 0xf5, 0xf6]);
+    assert_eq!(presence(false, others), [0x18, 73, 0x83, 3, 0xf4, 0x42, 0b0110_0011, 3]);
     let setting = Sync::Setting { name: "a".to_owned(), value: "b".to_owned(), at_ms: 3 };
     assert_eq!(encoded(sync(setting)), [0x18, 64, 0x84, 10, 0x61, b'a', 0x61, b'b', 3]);
     let lasting = Content { lifetime: Some(9), ..content(Body::Text("a".to_owned())) };
@@ -356,7 +370,7 @@ proptest! {
     #[test]
     fn whatever_a_peer_writes_decodes_within_bounds_or_is_refused(
         fields in 0_u64..8,
-        kind in prop_oneof![0_u64..7, 60_u64..75, any::<u64>()],
+        kind in prop_oneof![0_u64..7, 60_u64..76, any::<u64>()],
         rest in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let _ = decode(&rest);

@@ -8,7 +8,7 @@ mod join;
 mod signal;
 
 pub use change::{Amendment, Change, Newcomer, Outdated, Prepared};
-pub use signal::Signal;
+pub use signal::{Signal, Signals};
 
 use super::{
     Device, GroupRules, Identities, JoinKey, Member, Mls, MlsError, Refused, SUITE, SignedList,
@@ -83,6 +83,8 @@ pub struct Group<'tx> {
     group: MlsGroup,
     id: [u8; 16],
     rules: GroupRules,
+    /// Who made the welcome by which this device has just come in.
+    invited_by: Option<Member>,
 }
 
 impl<'tx> Group<'tx> {
@@ -111,7 +113,7 @@ impl<'tx> Group<'tx> {
             MlsGroup::new_with_group_id(provider, device.signer(), &config, id, device.credential())
                 .map_err(MlsError::ours)
         })?;
-        Ok(Self { mls, group, id: *id, rules: rules.clone() })
+        Ok(Self { mls, group, id: *id, rules: rules.clone(), invited_by: None })
     }
 
     /// The group as it was last left; `None` if there is none of this id.
@@ -121,7 +123,7 @@ impl<'tx> Group<'tx> {
     pub fn load(mls: &'tx Mls<'tx>, id: &[u8; 16]) -> Result<Option<Self>, MlsError> {
         let Some(group) = mls.step(|provider| load(provider, id))? else { return Ok(None) };
         let rules = GroupRules::from_extensions(group.extensions())?;
-        Ok(Some(Self { mls, group, id: *id, rules }))
+        Ok(Some(Self { mls, group, id: *id, rules, invited_by: None }))
     }
 
     /// The conversation's id.
@@ -150,6 +152,11 @@ impl<'tx> Group<'tx> {
     /// None for a group that has passed the gate.
     pub fn members(&self) -> Result<Vec<Member>, MlsError> {
         self.group.members().map(|member| Ok(claimed(&member.credential)?)).collect()
+    }
+
+    /// Who made the welcome by which this device has just come in; none for a group that was loaded, or entered by oneself.
+    pub fn invited_by(&self) -> Option<&Member> {
+        self.invited_by.as_ref()
     }
 
     /// 32 bytes that are equal for all members exactly if they see the same group, members and history of commits.

@@ -302,6 +302,19 @@ impl GroupRules {
         }
     }
 
+    /// The rules as bytes, for whoever has to know later what a group was. They hold the join key.
+    ///
+    /// # Errors
+    /// None for rules that are valid.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, MlsError> {
+        self.encode()
+    }
+
+    /// Reads what [`Self::to_bytes`] made; none if that has not.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes)
+    }
+
     fn encode(&self) -> Result<Vec<u8>, MlsError> {
         let Self { kind, participants, join_key, about } = self.clone();
         minicbor::to_vec(Wire { version: VERSION, kind, participants, join_key, about }).map_err(MlsError::ours)

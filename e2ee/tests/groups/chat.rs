@@ -157,17 +157,21 @@ fn views_agree_within_an_epoch_and_change_with_it() {
 #[test]
 fn a_signal_opens_for_members_of_its_epoch_only() {
     let (mut alice, _, mut bob) = trio();
-    let sealed = alice.with(|group, _, _| group.seal_signal("alice", b"typing", &mut rng())).unwrap();
-    let signal = bob.with(|group, _, _| group.open_signal(&sealed)).unwrap().unwrap();
+    let sealed = alice.with(|group, _, _| group.signals()).unwrap().seal("alice", b"typing", &mut rng());
+    let signals = bob.with(|group, _, _| group.signals()).unwrap();
+    assert!(signals.members().is_sorted() && signals.members().contains(&"bob".to_owned()));
+    let signal = signals.open(&sealed).unwrap();
     assert_eq!((signal.from.as_str(), signal.body.as_slice()), ("alice", &b"typing"[..]));
     let mut damaged = sealed.clone();
     damaged[20] ^= 1;
     for garbage in [&damaged[..], &sealed[..40], b""] {
-        assert_eq!(bob.with(|group, _, _| group.open_signal(garbage)).unwrap(), None);
+        assert_eq!(signals.open(garbage), None);
     }
+    // Nobody speaks for somebody who is not in the group.
+    assert_eq!(signals.open(&signals.seal("mallory", b"typing", &mut rng())), None);
     let commit = alice.update();
     bob.receive(&commit).unwrap();
-    assert_eq!(bob.with(|group, _, _| group.open_signal(&sealed)).unwrap(), None);
+    assert_eq!(bob.with(|group, _, _| group.signals()).unwrap().open(&sealed), None);
 }
 
 #[test]

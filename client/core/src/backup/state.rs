@@ -84,7 +84,7 @@ pub(crate) fn apply(tx: &Connection, own: &mut Own, state: State) -> Result<(), 
     if own.full_name.is_none()
         && let Some(name) = state.settings.get(FULL_NAME)
     {
-        crate::store::own::set_full_name(tx, name)?;
+        crate::store::own::set_full_name(tx, Some(name))?;
         own.full_name = Some(name.clone());
     }
     for (name, value) in &state.settings {

@@ -9,9 +9,9 @@ use crate::{
         contacts,
     },
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::timeout;
-use waxwing_e2ee::mls::{Group, Mls, Role};
+use waxwing_e2ee::mls::{Group, Mls};
 
 impl Client {
     /// Makes a private group with these other users; returns the chat's name. Needs the server.
@@ -65,15 +65,19 @@ impl Client {
                 let devices = group.members().map_err(|error| crate::mls_error(&error))?;
                 let count = |name: &str| devices.iter().filter(|one| one.username == name).count() as u64;
                 let rules = group.rules();
+                // Who has come into a room by themselves is in it, although the rules do not name them before the next commit.
+                let guests = devices.iter().map(|one| &one.username);
+                let usernames: BTreeSet<&String> =
+                    rules.participants().iter().map(|one| &one.username).chain(guests).collect();
                 let mut members = Vec::new();
-                for one in rules.participants() {
-                    let contact = contacts::load(tx, &one.username)?;
+                for username in usernames {
+                    let contact = contacts::load(tx, username)?;
                     members.push(ChatMember {
                         full_name: contact.and_then(|contact| contact.full_name),
-                        admin: one.role == Role::Admin,
-                        devices: count(&one.username),
-                        you: one.username == own,
-                        username: one.username.clone(),
+                        admin: rules.is_admin(username),
+                        devices: count(username),
+                        you: *username == own,
+                        username: username.clone(),
                     });
                 }
                 let about = rules.about().cloned().unwrap_or_default();

@@ -67,11 +67,14 @@ pub enum Switch {
     Requests,
     /// Others learn that the user is typing.
     Typing,
+    /// Others learn that the user is there, and the user that they are.
+    Presence,
 }
 
 impl Switch {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::ReadReceipts, Self::DeliveredReceipts, Self::Requests, Self::Typing];
+    pub const ALL: [Self; 5] =
+        [Self::ReadReceipts, Self::DeliveredReceipts, Self::Requests, Self::Typing, Self::Presence];
 
     fn name(self) -> &'static str {
         match self {
@@ -79,6 +82,7 @@ impl Switch {
             Self::DeliveredReceipts => settings::DELIVERED_RECEIPTS,
             Self::Requests => settings::REQUESTS,
             Self::Typing => settings::TYPING,
+            Self::Presence => settings::PRESENCE,
         }
     }
 }
@@ -214,6 +218,12 @@ impl Client {
         self.engine(move |engine| engine.mute(&chat, until)).await
     }
 
+    /// The name that others see beside the username, in all chats and on all devices; none, or an empty one, takes it away.
+    pub async fn set_full_name(&self, name: Option<&str>) -> Result<(), Error> {
+        let name = name.map(str::to_owned);
+        self.engine(move |engine| engine.set_full_name(name.as_deref())).await
+    }
+
     /// Nothing of this user arrives any more, on any device; or it does again.
     pub async fn block(&self, username: &str, blocked: bool) -> Result<(), Error> {
         let username = check_username(username)?;
@@ -229,6 +239,22 @@ impl Client {
     pub async fn accept(&self, chat: &str) -> Result<(), Error> {
         let chat = self.chat_name(chat).await?;
         self.engine(move |engine| engine.accept_chat(&chat)).await
+    }
+
+    /// Declines an invitation into a group: leaves it, and nothing of it is shown any more.
+    ///
+    /// # Errors
+    /// [`Error::BadInput`] if nobody has invited the user into it; who wrote directly is blocked instead.
+    pub async fn decline(&self, chat: &str) -> Result<(), Error> {
+        let chat = self.chat_name(chat).await?;
+        let name = chat.clone();
+        let invited = self
+            .database(move |db| Ok(settings::is_request(db, &name)? && settings::invited_by(db, &name)?.is_some()))
+            .await?;
+        if !invited {
+            return Err(Error::BadInput(format!("'{chat}' is no invitation; block a user who shall not write to you")));
+        }
+        self.leave_group(&chat).await
     }
 
     /// Whether this is on.

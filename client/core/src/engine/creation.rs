@@ -9,13 +9,13 @@ use super::{
 use crate::{
     ChatKind, Error,
     account::{now_ms, username},
-    address,
     directory::VerifiedAccount,
     random,
     store::{
         self,
         chats::{self, ChatRow, Phase},
         own::Own,
+        successions,
     },
     transport::{CallError, unexpected},
 };
@@ -50,6 +50,7 @@ impl Engine {
                     // The one commit is the entry, if there is one.
                     chats::set_active(tx, row.chat, &id, seq, seq)?;
                     order::begin(tx, row.chat, seq, first)?;
+                    successions::delete(tx, row.chat)?;
                     chats::set_update_at(tx, row.chat, update_after(now_ms(), random().next_u64()))?;
                     chats::set_join_key(tx, row.chat, group.join_key().as_bytes())
                 })?;
@@ -57,10 +58,15 @@ impl Engine {
                     // After a lost answer the others may have written already.
                     online.behind.insert(row.chat);
                 }
+                self.presence.enter(row.chat);
                 self.unsettle(row.chat);
                 Ok(())
             }
             Ok(_) => Err(unexpected()),
+            Err(CallError::Refused(refusal)) if successions::find(&self.db, row.chat)?.is_some() => {
+                let winner = refusal.conversation.filter(|_| refusal.code == ErrorCode::ConversationExists);
+                self.not_founded(row, &id, winner)
+            }
             Err(CallError::Refused(refusal)) if ChatKind::of(&row.name) != ChatKind::Direct => {
                 store::in_transaction(&mut self.db, |tx| {
                     delete_group(tx, &id)?;
@@ -236,7 +242,8 @@ pub(super) fn participant(account: &VerifiedAccount) -> Participant {
 pub(super) fn is_chat(rules: &GroupRules, own: &str, name: &str, id: &[u8; 16]) -> bool {
     match ChatKind::of(name) {
         ChatKind::Direct => {}
-        ChatKind::Group => return rules.kind() == Kind::Group && address::group(id) == name,
+        // It is known by its id alone, and keeps its name when it goes on in another conversation.
+        ChatKind::Group => return rules.kind() == Kind::Group,
         ChatKind::Room => {
             let named = rules.about().is_some_and(|about| name.strip_prefix('#') == Some(about.name.as_str()));
             return rules.kind() == Kind::Room && *rules.join_key() == JoinKey::of_room(id) && named;

@@ -4,13 +4,13 @@
 //! The invariant: nothing that was shown goes away, and a mark stands where one conversation ends; what waits is encrypted
 //! anew. It must not know how conversations are made.
 
-use super::{Engine, State, creation, log};
+use super::{Engine, State, creation, log, succession};
 use crate::{
     ChatKind, Error, key_packages,
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
-        commits, join_requests, messages, outbox,
+        commits, join_requests, messages, outbox, successions,
     },
 };
 
@@ -46,9 +46,20 @@ impl Engine {
     /// Leaves a chat's conversation behind.
     pub(super) fn begin_era(&mut self, chat: ChatId, end: End) -> Result<(), Error> {
         let row = chats::load(&self.db, chat)?;
-        let Some(id) = row.conversation else { return Ok(()) };
-        if ChatKind::of(&row.name) != ChatKind::Direct {
-            return self.end_era_of_group(&row, end);
+        let incarnation = self.own.incarnation.unwrap_or_default();
+        self.begin_era_in(&row, end, &incarnation)
+    }
+
+    /// The same, in this life of the server.
+    fn begin_era_in(&mut self, row: &ChatRow, end: End, incarnation: &[u8; 16]) -> Result<(), Error> {
+        let (chat, Some(id)) = (row.chat, row.conversation) else { return Ok(()) };
+        let group = ChatKind::of(&row.name) != ChatKind::Direct;
+        let remembered = match end {
+            End::Restored if group => store::in_transaction(&mut self.db, |tx| succession::remembered(tx, row))?,
+            _ => None,
+        };
+        if group && remembered.is_none() {
+            return self.end_era_of_group(row, end);
         }
         let own = &self.own;
         let mark = store::in_transaction(&mut self.db, |tx| {
@@ -57,15 +68,20 @@ impl Engine {
             join_requests::clear(tx, chat)?;
             store::order::forget(tx, chat)?;
             let newest = messages::newest_seq(tx, chat, row.era)?;
-            if row.cursor == 0 && newest.is_none() {
+            if row.cursor == 0 && newest.is_none() && !group {
                 // It never was open here.
                 chats::set_new(tx, chat)?;
                 return Ok::<_, Error>(None);
             }
-            let mark = log::mark(tx, own, &row, row.cursor.max(newest.unwrap_or(0)) + 1, end.reason().to_owned())?;
+            let mark = log::mark(tx, own, row, row.cursor.max(newest.unwrap_or(0)) + 1, end.reason().to_owned())?;
             chats::begin_era(tx, chat)?;
             outbox::carry_over(tx, chat)?;
             messages::carry_over(tx, chat)?;
+            if let Some(rules) = &remembered {
+                let next = succession::successor(&id, incarnation);
+                successions::set(tx, chat, &next, rules)?;
+                chats::set_waiting(tx, chat, &next)?;
+            }
             Ok(Some(mark))
         })?;
         tracing::warn!(chat = row.name, era = row.era + 1, ?end, "a chat goes on in another conversation");
@@ -79,6 +95,7 @@ impl Engine {
             online.entering.remove(&chat);
             online.restock |= end == End::Restored;
         }
+        self.wishes.fail(chat, &Error::Refused(end.reason().to_owned()));
         self.dirty.insert(chat);
         self.ensure_notes()
     }
@@ -96,10 +113,13 @@ impl Engine {
     }
 
     /// The server has another database than the one that this device knew: no chat can go on as it was.
-    pub(super) fn begin_all_anew(&mut self) -> Result<(), Error> {
+    pub(super) fn begin_all_anew(&mut self, incarnation: &[u8; 16]) -> Result<(), Error> {
         for row in chats::all(&self.db)? {
-            if matches!(row.phase, Phase::Active | Phase::Waiting | Phase::Joining) {
-                self.begin_era(row.chat, End::Restored)?;
+            let last = chats::last_conversation(&self.db, row.chat)?;
+            // Killed half-way, it goes on where it was.
+            let begun = last.is_some_and(|last| row.conversation == Some(succession::successor(&last, incarnation)));
+            if matches!(row.phase, Phase::Active | Phase::Waiting | Phase::Joining) && !begun {
+                self.begin_era_in(&row, End::Restored, incarnation)?;
             }
         }
         Ok(())

@@ -10,10 +10,10 @@ use super::{
     directory::{Pinned, signed_list},
     eras::End,
     membership::Pace,
-    roster,
+    roster, settings,
 };
 use crate::{
-    ChatKind, Error, Room, Wish,
+    ChatKind, Error, Event, Room, Wish,
     account::username,
     address,
     directory::VerifiedAccount,
@@ -22,18 +22,21 @@ use crate::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
         contacts, groups,
+        own::Own,
+        successions,
     },
     transport::{CallError, unexpected},
 };
 use rand_core::Rng as _;
+use rusqlite::Connection as Database;
 use std::collections::{BTreeMap, BTreeSet};
 use waxwing_e2ee::{
     account::IdentityPublicKey,
     mls::{About, Amendment, GroupRules, JoinKey, Kind, Mls, Newcomer, Participant, Role},
 };
 use waxwing_protocol::{
-    Bytes, ConversationId, ConversationKind, CreateConversation, ErrorCode, Request, Response, RoomInfo, Roster,
-    encode, limits,
+    Bytes, ConversationId, ConversationKind, CreateConversation, DeviceId, ErrorCode, Handshake, Request, Response,
+    RoomInfo, Roster, encode, limits,
 };
 
 /// The most devices that one commit brings into a group; more would not fit into one handshake of a large group.
@@ -216,7 +219,11 @@ impl Engine {
                 return Ok((row.chat, Some(row.name)));
             }
             let State::Online(online) = &self.reach else { return Err(self.offline()) };
-            match online.connection.call(Request::JoinRoom(room.clone())).await {
+            let answer = online.connection.call(Request::JoinRoom(room.clone())).await;
+            if answer.is_ok() {
+                self.want(&room.to_string())?;
+            }
+            match answer {
                 Ok(Response::Room(conversation)) => {
                     return Ok((self.await_room(&room.to_string(), conversation)?, None));
                 }
@@ -300,13 +307,7 @@ impl Engine {
                 creation::delete_group(tx, &former)?;
                 chats::begin_era(tx, row.chat)?;
             }
-            let refs: Vec<&VerifiedAccount> = accounts.iter().collect();
-            let mut handshake = creation::make_group(tx, own, &id, &rules, &packages, &refs)?;
-            if let Some(handshake) = &mut handshake {
-                let entered = accounts.iter().filter(|one| one.username != me);
-                let entered = entered.map(|one| username(&one.username)).collect::<Result<_, _>>()?;
-                handshake.roster = Some(Roster { entered, left: Vec::new() });
-            }
+            let handshake = handshake_with(tx, own, &id, &rules, &packages, &accounts, &me)?;
             let creation = CreateConversation { id: ConversationId(id), kind, handshake, replaces: None };
             chats::set_creating(tx, row.chat, &id, &encode(&creation).0)?;
             roster::set_about(tx, row.chat, &rules)?;
@@ -317,7 +318,7 @@ impl Engine {
         Ok(name)
     }
 
-    async fn leave_group(&mut self, chat: &str) -> Result<(), Error> {
+    pub(super) async fn leave_group(&mut self, chat: &str) -> Result<(), Error> {
         let row = self.group_chat(chat)?;
         let Some(conversation) = row.conversation else { return Err(Error::NotInChat(row.name)) };
         let own = &self.own;
@@ -333,9 +334,17 @@ impl Engine {
         };
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
         let request = Request::Leave { conversation: ConversationId(conversation), wish: Bytes(wish) };
-        match online.connection.call(request).await.map_err(CallError::into_error)? {
-            Response::Done => self.end_group(&row, "you left"),
-            _ => Err(unexpected()),
+        match online.connection.call(request).await {
+            Ok(Response::Done) => self.end_group(&row, "you left"),
+            Ok(_) => Err(unexpected()),
+            // What takes the place of a lost conversation is not there yet.
+            Err(CallError::Refused(refusal))
+                if refusal.code == ErrorCode::UnknownConversation
+                    && successions::find(&self.db, row.chat)?.is_some() =>
+            {
+                self.end_group(&row, "you left")
+            }
+            Err(error) => Err(error.into_error()),
         }
     }
 
@@ -346,7 +355,9 @@ impl Engine {
             return Ok(());
         }
         let told = store::in_transaction(&mut self.db, |tx| roster::end(tx, &row, text))?;
-        self.tell(&told);
+        // What was declined is not heard of again.
+        let waits = settings::is_request(&self.db, &row.name)?;
+        self.tell(&if waits { Event::ChatChanged { chat: row.name.clone() } } else { told });
         self.note_over(&row)
     }
 
@@ -366,7 +377,7 @@ impl Engine {
     pub(super) fn end_era_of_group(&mut self, row: &ChatRow, end: End) -> Result<(), Error> {
         let text = match end {
             End::Restored => {
-                "the server was restored from an older copy: this group ends here, and has to be made anew"
+                "the server was restored from an older copy before this device was in the group: it has to be let in anew"
             }
             End::Replaced | End::Trusted => "you are not in this group any more: the server does not list you",
         };
@@ -514,6 +525,26 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Makes a group of these accounts, and what the server has to know of it.
+pub(super) fn handshake_with(
+    tx: &Database,
+    own: &Own,
+    id: &[u8; 16],
+    rules: &GroupRules,
+    packages: &[(DeviceId, Vec<u8>)],
+    accounts: &[VerifiedAccount],
+    me: &str,
+) -> Result<Option<Handshake>, Error> {
+    let refs: Vec<&VerifiedAccount> = accounts.iter().collect();
+    let mut handshake = creation::make_group(tx, own, id, rules, packages, &refs)?;
+    if let Some(handshake) = &mut handshake {
+        let entered = accounts.iter().filter(|one| one.username != me);
+        let entered = entered.map(|one| username(&one.username)).collect::<Result<_, _>>()?;
+        handshake.roster = Some(Roster { entered, left: Vec::new() });
+    }
+    Ok(handshake)
 }
 
 /// A member of a group from its beginning.

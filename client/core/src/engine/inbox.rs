@@ -3,7 +3,7 @@
 use super::{
     Engine, State, creation,
     directory::{Entering, Pinned},
-    joining, roster, settings,
+    joining, roster, settings, succession,
 };
 use crate::{
     Error, Event,
@@ -12,7 +12,7 @@ use crate::{
     store::{
         self,
         chats::{self, Phase},
-        groups, messages, outbox,
+        groups, messages, outbox, successions,
     },
     transport::{CallError, unexpected},
 };
@@ -36,8 +36,8 @@ struct Invitation<'a> {
 
 /// How joining went.
 enum Joined {
-    /// The chat, and a mark for what was missed.
-    Yes(chats::ChatId, Option<Box<Event>>),
+    /// The chat, and what is to be told of it.
+    Yes(chats::ChatId, Vec<Event>),
     /// It is no good; the text says why.
     No(String),
     /// There is another chat with this user.
@@ -136,7 +136,11 @@ impl Engine {
             }
         }
         match joined {
-            Joined::Yes(chat, gap) => self.note_inside(chat, gap.map(|gap| *gap)),
+            Joined::Yes(chat, events) => {
+                events.iter().for_each(|event| self.tell(event));
+                self.note_inside(chat, None);
+                self.note_invitation(chat).await?;
+            }
             Joined::No(reason) => {
                 tracing::warn!(reason, "an invitation into a chat was refused");
                 self.ask_anew(invitation.conversation)?;
@@ -146,6 +150,27 @@ impl Engine {
             Joined::Unknown(_) => tracing::warn!("an invitation by an identity that does not exist was refused"),
         }
         Ok(())
+    }
+
+    /// Tells of an invitation by a stranger; one by somebody who is blocked is declined.
+    async fn note_invitation(&mut self, chat: chats::ChatId) -> Result<(), Error> {
+        let name = chats::load(&self.db, chat)?.name;
+        let Some(by) = settings::invited_by(&self.db, &name)? else { return Ok(()) };
+        if !settings::is_request(&self.db, &name)? {
+            return Ok(());
+        }
+        if !settings::is_blocked(&self.db, &by)? {
+            self.tell(&Event::Request { username: name, invited_by: Some(by) });
+            return Ok(());
+        }
+        match self.leave_group(&name).await {
+            Err(error @ Error::ConnectionLost(_)) => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "declining an invitation of who is blocked");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// A device that was put out and in again, by one commit, reads on until there with the group that it has.
@@ -207,7 +232,7 @@ impl Engine {
             let known = chats::by_conversation(tx, &id)?;
             let name = match (group.rules().kind(), group.rules().about()) {
                 (Kind::Room, Some(about)) => format!("#{}", about.name),
-                (Kind::Group, _) => address::group(&id),
+                (Kind::Group, _) => known.as_ref().map_or_else(|| address::group(&id), |row| row.name.clone()),
                 _ => {
                     let peer = group.rules().participants().iter().find(|one| one.username != own.username);
                     peer.map_or(&own.username, |peer| &peer.username).clone()
@@ -238,12 +263,31 @@ impl Engine {
             if begun_there && new_here && by_one {
                 settings::begin_request(tx, name)?;
             }
+            let former = successions::find(tx, row.chat)?.filter(|former| former.conversation == id);
+            if let Some(former) = &former
+                && !succession::may_follow(&former.rules, group.rules(), group.invited_by())
+            {
+                return refuse("it does not continue what the chat was");
+            }
+            let by = inviter(&group, &own.username).filter(|_| former.is_none());
+            if let Some(by) = &by
+                && !settings::is_known(tx, by)?
+            {
+                settings::begin_invitation(tx, name, by)?;
+            }
             let gap = joining::came_in(tx, own, &row, &id, invitation.seq, invitation.commits)?;
+            let mut events: Vec<Event> = gap.into_iter().collect();
+            if let Some(by) = by.filter(|_| group.rules().kind() == Kind::Group) {
+                // The commit itself is before what this device reads.
+                let notice = roster::notice(tx, row.chat, invitation.seq, &format!("{by} added you"))?;
+                events.extend(Some(notice).filter(|_| !settings::is_request(tx, name).unwrap_or(true)));
+            }
+            events.push(Event::ChatChanged { chat: name.to_owned() });
             chats::set_join_key(tx, row.chat, group.join_key().as_bytes())?;
             roster::set_about(tx, row.chat, group.rules())?;
             // Keys that a key package brought are replaced soon.
             chats::set_update_at(tx, row.chat, now_ms() + random().next_u64() % FIRST_UPDATE)?;
-            Ok(Joined::Yes(row.chat, gap.map(Box::new)))
+            Ok(Joined::Yes(row.chat, events))
         });
         match outcome {
             Ok(joined) => Ok(joined),
@@ -254,6 +298,16 @@ impl Engine {
             Err(Stop::Failed(error)) => Err(error),
         }
     }
+}
+
+/// Who has let this account into a group by the commit of this welcome; none if it was in it before, or is not invited by
+/// somebody else.
+fn inviter(group: &Group<'_>, own: &str) -> Option<String> {
+    let by = group.invited_by().filter(|by| by.username != own)?;
+    let since = group.rules().participant(own)?.since?;
+    // Whoever is in it from its beginning comes in by its first commit.
+    let first = since == 0 && group.epoch() == 1;
+    (group.rules().kind() != Kind::Direct && (first || since == group.epoch())).then(|| by.username.clone())
 }
 
 enum Refusal {

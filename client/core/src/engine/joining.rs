@@ -6,7 +6,7 @@
 use super::{
     Engine, State, creation,
     directory::{Entering, Pinned, signed_list},
-    log, roster,
+    log, roster, succession,
 };
 use crate::{
     ChatKind, Error,
@@ -16,6 +16,7 @@ use crate::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
         own::Own,
+        successions,
     },
     transport::{CallError, unexpected},
 };
@@ -73,7 +74,8 @@ impl Engine {
         let listed: BTreeSet<[u8; 16]> = all.iter().map(|info| info.conversation.0).collect();
         for row in chats::all(&self.db)? {
             let here = matches!(row.phase, Phase::Active | Phase::Waiting | Phase::Joining);
-            if here && row.conversation.is_some_and(|id| !listed.contains(&id)) {
+            let to_come = successions::find(&self.db, row.chat)?.is_some();
+            if here && !to_come && row.conversation.is_some_and(|id| !listed.contains(&id)) {
                 self.leave(&row).await?;
             }
         }
@@ -149,6 +151,9 @@ impl Engine {
         if row.phase == Phase::Joining {
             return self.send_join(row).await;
         }
+        if let Some(waiting) = successions::find(&self.db, row.chat)? {
+            return self.succeed(row, &waiting.rules).await;
+        }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let room = ChatKind::of(&row.name) == ChatKind::Room;
         if room && !online.lane(row.chat).asked {
@@ -203,7 +208,7 @@ impl Engine {
     }
 
     /// Makes a join and stores it, if there is a key to join by and a state of the group on the server.
-    async fn prepare_join(&mut self, row: &ChatRow) -> Result<bool, Error> {
+    pub(super) async fn prepare_join(&mut self, row: &ChatRow) -> Result<bool, Error> {
         let Some(conversation) = row.conversation else { return Ok(false) };
         let key = match ChatKind::of(&row.name) {
             ChatKind::Room => Some(JoinKey::of_room(&conversation)),
@@ -270,6 +275,11 @@ impl Engine {
             if !creation::is_chat(group.rules(), &own.username, &row.name, &id) {
                 return Err(Stop::No("it is the group of another chat".into()));
             }
+            if let Some(former) = successions::find(tx, row.chat)?
+                && !succession::may_follow(&former.rules, group.rules(), None)
+            {
+                return Err(Stop::No("it does not continue what the chat was".into()));
+            }
             let request = Request::Join {
                 conversation: ConversationId(id),
                 commits,
@@ -295,7 +305,7 @@ impl Engine {
     }
 
     /// Sends the stored join, perhaps again.
-    async fn send_join(&mut self, row: &ChatRow) -> Result<(), Error> {
+    pub(super) async fn send_join(&mut self, row: &ChatRow) -> Result<(), Error> {
         let damaged = || Error::Storage("the stored join of a chat is damaged".into());
         let stored = row.creation.as_deref().ok_or_else(damaged)?;
         let request: Request = minicbor::decode(stored).map_err(|_| damaged())?;
@@ -349,6 +359,7 @@ impl Engine {
             lane.ahead.clear();
         }
         self.note_gap(chat);
+        self.presence.enter(chat);
         if let Ok(row) = chats::load(&self.db, chat) {
             self.wishes.entered(chat, &Ok(row.name));
         }
@@ -374,6 +385,7 @@ pub(super) fn came_in(
         false => None,
     };
     chats::set_active(tx, row.chat, id, seq, commits)?;
+    successions::delete(tx, row.chat)?;
     Ok(gap)
 }
 

@@ -58,6 +58,8 @@ struct Effects {
     asked: bool,
     /// Another device of ours has told a new account key.
     account_key: Option<Zeroizing<[u8; 32]>>,
+    /// What the user is called now, if that was changed on another device.
+    full_name: Option<Option<String>>,
     /// Users whose new identity was accepted on another device of ours.
     trusted: Vec<(String, [u8; 32])>,
 }
@@ -168,6 +170,9 @@ impl Engine {
         for (username, accepted) in &effects.trusted {
             self.note_trusted(username);
             self.follow_identity(username, accepted)?;
+        }
+        if let Some(full_name) = effects.full_name {
+            self.own.full_name = full_name;
         }
         if let Some(key) = effects.account_key {
             self.own.account_key = Some(key);
@@ -472,6 +477,11 @@ impl Reader<'_, '_> {
                     sync::Effect::None => {}
                     sync::Effect::ChatChanged(chat) => self.effects.events.push(Event::ChatChanged { chat }),
                     sync::Effect::AccountKey(key) => self.effects.account_key = Some(key),
+                    sync::Effect::FullName(full_name) => {
+                        let username = self.own.username.clone();
+                        self.effects.events.push(Event::Profile { username, full_name: full_name.clone() });
+                        self.effects.full_name = Some(full_name);
+                    }
                     sync::Effect::Trusted(username, accepted) => self.effects.trusted.push((username, accepted)),
                 }
                 return Ok(());
@@ -491,7 +501,7 @@ impl Reader<'_, '_> {
                 return Ok(());
             }
             // Not for eyes: clients talk to each other.
-            Body::Sync(_) | Body::Typing(_) | Body::Silent => return Ok(()),
+            Body::Sync(_) | Body::Typing(_) | Body::Presence(_) | Body::Silent => return Ok(()),
             _ => Content::Unknown,
         };
         let author = Some(from.username.as_str());
@@ -518,10 +528,13 @@ impl Reader<'_, '_> {
         }
         let position = insert(self.tx, self.own, self.row, placed)?;
         self.effects.events.push(match settings::is_request(self.tx, &self.row.name)? {
-            true if messages::counts(self.tx, self.row.chat)?.0 > 1 => {
+            // An invitation into a group was told of when it came.
+            true if messages::counts(self.tx, self.row.chat)?.0 > 1
+                || ChatKind::of(&self.row.name) != ChatKind::Direct =>
+            {
                 Event::ChatChanged { chat: self.row.name.clone() }
             }
-            true => Event::Request { username: self.row.name.clone() },
+            true => Event::Request { username: self.row.name.clone(), invited_by: None },
             false => Event::Message(messages::load(self.tx, position)?),
         });
         Ok(())

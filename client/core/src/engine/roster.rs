@@ -3,6 +3,7 @@
 //! The invariant: all members tell the same, since it follows from the rules before and after. It must not know how commits
 //! are judged.
 
+use super::settings;
 use crate::{
     ChatKind, Error, Event, GroupChange, MessageId,
     account::now_ms,
@@ -11,6 +12,7 @@ use crate::{
         chats::{ChatId, ChatRow},
         groups, join_requests, messages,
         own::Own,
+        successions,
     },
 };
 use rand_core::Rng as _;
@@ -81,6 +83,10 @@ pub(super) fn note(
     }
     let text = words(&changes, by, &own.username, ChatKind::of(&row.name));
     let mut events = vec![notice(tx, row.chat, seq, &text)?];
+    if settings::is_request(tx, &row.name)? {
+        // Names and topics are texts of strangers, too.
+        return Ok(vec![Event::ChatChanged { chat: row.name.clone() }]);
+    }
     let event = |change: GroupChange| Event::Group { chat: row.name.clone(), by: by.to_owned(), change };
     events.extend(changes.into_iter().map(event));
     Ok(events)
@@ -109,6 +115,7 @@ pub(super) fn end(tx: &Database, row: &ChatRow, text: &str) -> Result<Event, Err
     }
     crate::store::commits::delete(tx, row.chat)?;
     join_requests::clear(tx, row.chat)?;
+    successions::delete(tx, row.chat)?;
     groups::set_over(tx, row.chat)?;
     notice(tx, row.chat, row.cursor, text)
 }

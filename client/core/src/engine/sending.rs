@@ -348,7 +348,8 @@ impl Engine {
         }
         let full_name = self.own.full_name.clone();
         store::in_transaction(&mut self.db, |tx| {
-            if full_name.is_some() {
+            // None at all has to be told only where there was one.
+            if full_name.is_some() || store::settings::load(tx, settings::FULL_NAME)?.is_some() {
                 let mut id = [0; 16];
                 random().fill_bytes(&mut id);
                 let profile = content::Content {

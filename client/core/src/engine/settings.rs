@@ -5,12 +5,12 @@
 use super::{Engine, messages, sync};
 use crate::{
     Content, Error, Event, Message,
-    account::{now_ms, username},
+    account::{check_line, now_ms, username},
     address,
     store::{
         self,
         chats::{self, ChatId, ChatRow},
-        messages as history, settings,
+        messages as history, own, settings,
     },
 };
 use rusqlite::Connection as Database;
@@ -26,12 +26,19 @@ pub(crate) const DELIVERED_RECEIPTS: &str = "receipts/delivered";
 pub(crate) const REQUESTS: &str = "requests";
 /// Whether others are told that the user is typing.
 pub(crate) const TYPING: &str = "typing";
+/// Whether others are told that the user is there, and the user that they are.
+pub(crate) const PRESENCE: &str = "presence";
 /// The settings that are on or off.
-pub(crate) const SWITCHES: [&str; 4] = [READ_RECEIPTS, DELIVERED_RECEIPTS, REQUESTS, TYPING];
+pub(crate) const SWITCHES: [&str; 5] = [READ_RECEIPTS, DELIVERED_RECEIPTS, REQUESTS, TYPING, PRESENCE];
+
+/// The name that others see beside the username; empty for none. Not set until the user changes it.
+pub(crate) const FULL_NAME: &str = "full_name";
 
 const BLOCKED: &str = "blocked/";
 const MUTED: &str = "muted/";
 const REQUEST: &str = "request/";
+/// Who has invited the user into a group that waits as a request.
+const INVITER: &str = "inviter/";
 pub(crate) const ON: &str = "on";
 pub(crate) const OFF: &str = "off";
 
@@ -55,6 +62,16 @@ pub(crate) fn blocked(db: &Database) -> Result<Vec<String>, Error> {
 /// Whether a stranger has begun this chat and the user has not accepted it.
 pub(crate) fn is_request(db: &Database, chat: &str) -> Result<bool, Error> {
     Ok(settings::load(db, &format!("{REQUEST}{chat}"))?.as_deref() == Some(ON))
+}
+
+/// Who has invited the user into this group, if that was a stranger.
+pub(crate) fn invited_by(db: &Database, chat: &str) -> Result<Option<String>, Error> {
+    settings::load(db, &format!("{INVITER}{chat}"))
+}
+
+/// Whether the user has a chat with them, and wants it.
+pub(super) fn is_known(db: &Database, username: &str) -> Result<bool, Error> {
+    Ok(chats::by_name(db, username)?.is_some() && !is_request(db, username)? && !is_blocked(db, username)?)
 }
 
 /// Until when the user wants no notice of a chat.
@@ -81,10 +98,20 @@ pub(super) fn begin_request(tx: &Database, chat: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// A stranger, or who is blocked, has invited the user into this group: it waits in the same way. One that the user has
+/// asked for, or accepted before, does not.
+pub(super) fn begin_invitation(tx: &Database, chat: &str, by: &str) -> Result<(), Error> {
+    if is_on(tx, REQUESTS)? || is_blocked(tx, by)? {
+        settings::set(tx, &format!("{INVITER}{chat}"), by, 0)?;
+        settings::set(tx, &format!("{REQUEST}{chat}"), ON, 0)?;
+    }
+    Ok(())
+}
+
 /// Takes in what the user has set on another device. Says which chat looks different now.
 pub(super) fn take(tx: &Database, name: &str, value: &str, at: u64) -> Result<Option<String>, Error> {
-    let of_chat = [BLOCKED, MUTED, REQUEST].into_iter().find_map(|prefix| name.strip_prefix(prefix));
-    if of_chat.is_none() && !SWITCHES.contains(&name) {
+    let of_chat = [BLOCKED, MUTED, REQUEST, INVITER].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+    if of_chat.is_none() && name != FULL_NAME && !SWITCHES.contains(&name) {
         // Of a newer version.
         return Ok(None);
     }
@@ -92,7 +119,14 @@ pub(super) fn take(tx: &Database, name: &str, value: &str, at: u64) -> Result<Op
         Some(chat) => is_request(tx, chat)?,
         None => false,
     };
+    if name == FULL_NAME && check_line("name", Some(value)).is_err() {
+        return Ok(None);
+    }
     settings::set(tx, name, value, at)?;
+    if name == FULL_NAME {
+        let kept = settings::load(tx, name)?.filter(|kept| !kept.is_empty());
+        own::set_full_name(tx, kept.as_deref())?;
+    }
     if let Some(chat) = of_chat
         && waited
         && !is_request(tx, chat)?
@@ -146,6 +180,25 @@ impl Engine {
         self.set(name, if on { ON } else { OFF })
     }
 
+    /// The name that others see beside the username: all chats are told.
+    pub(crate) fn set_full_name(&mut self, name: Option<&str>) -> Result<(), Error> {
+        let name = name.map(str::trim).filter(|name| !name.is_empty());
+        check_line("name", name)?;
+        if name == self.own.full_name.as_deref() {
+            return Ok(());
+        }
+        self.set(FULL_NAME, name.unwrap_or_default())?;
+        store::in_transaction(&mut self.db, |tx| {
+            own::set_full_name(tx, name)?;
+            chats::introduce_again(tx)
+        })?;
+        self.own.full_name = name.map(str::to_owned);
+        self.dirty.extend(chats::active(&self.db)?);
+        let (username, full_name) = (self.own.username.clone(), self.own.full_name.clone());
+        self.tell(&Event::Profile { username, full_name });
+        Ok(())
+    }
+
     /// Nothing of this user arrives any more, or again.
     pub(crate) fn block(&mut self, name: &str, blocked: bool) -> Result<(), Error> {
         let name = username(name)?.to_string();
@@ -183,6 +236,15 @@ impl Engine {
             self.tell(&Event::Message(message));
         }
         self.owe_receipt();
+        Ok(())
+    }
+
+    /// The user comes into a chat by their own wish: it never waits as a request, on no device.
+    pub(super) fn want(&mut self, chat: &str) -> Result<(), Error> {
+        let waits = is_request(&self.db, chat)?;
+        if waits || is_on(&self.db, REQUESTS)? {
+            self.set(&format!("{REQUEST}{chat}"), OFF)?;
+        }
         Ok(())
     }
 

@@ -110,6 +110,8 @@ pub(super) enum Effect {
     ChatChanged(String),
     /// The account key is this one now.
     AccountKey(Zeroizing<[u8; 32]>),
+    /// The user is called this now.
+    FullName(Option<String>),
     /// What was held for this user may go; the identity that was accepted.
     Trusted(String, [u8; 32]),
 }
@@ -134,6 +136,9 @@ pub(super) fn apply(tx: &Database, sync: Sync) -> Result<Effect, Error> {
         Sync::Setting { name, value, at_ms } => {
             if let Some(chat) = super::settings::take(tx, &name, &value, at_ms)? {
                 return Ok(Effect::ChatChanged(chat));
+            }
+            if name == super::settings::FULL_NAME {
+                return Ok(Effect::FullName(own::load(tx)?.and_then(|own| own.full_name)));
             }
         }
         Sync::Verified { username, fingerprint, verified } if pinned(tx, &username)? == Some(fingerprint) => {

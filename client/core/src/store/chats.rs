@@ -310,6 +310,12 @@ pub(crate) fn set_receipted(db: &Connection, chat: ChatId, seq: u64) -> Result<(
     Ok(())
 }
 
+/// Every chat is to be told (again) what the user is called.
+pub(crate) fn introduce_again(db: &Connection) -> Result<(), Error> {
+    db.execute("UPDATE chats SET introduced = 0", [])?;
+    Ok(())
+}
+
 pub(crate) fn set_introduced(db: &Connection, chat: ChatId) -> Result<(), Error> {
     db.execute("UPDATE chats SET introduced = 1 WHERE chat = ?1", [chat])?;
     Ok(())

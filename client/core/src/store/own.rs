@@ -153,7 +153,7 @@ pub(crate) fn set_door(db: &Connection, door: Door) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn set_full_name(db: &Connection, name: &str) -> Result<(), Error> {
+pub(crate) fn set_full_name(db: &Connection, name: Option<&str>) -> Result<(), Error> {
     db.execute("UPDATE own SET full_name = ?1", [name])?;
     Ok(())
 }

@@ -8,8 +8,9 @@ use super::{
 use crate::{
     Failure, cli,
     command::{
-        preferences::{request_line, timer_words},
+        preferences::{HIDDEN, SHOWN, nick, request_line, timer_words},
         search,
+        users::user_lines,
     },
     output::{self, notice},
     rpc::{
@@ -18,7 +19,11 @@ use crate::{
         deeds::{Delete, DeleteParams, Edit, EditParams, Pin, PinParams, Pinned, React, ReactParams, Which},
         messages::{Queue, QueueParams},
         objects,
-        preferences::{Accept, Block, BlockParams, Mute, MuteParams, SetTimer, SetTimerParams},
+        preferences::{
+            Accept, Block, BlockParams, Decline, Mute, MuteParams, SetTimer, SetTimerParams, Switch, SwitchParams,
+            SwitchSetting,
+        },
+        presence::{Users, UsersParams},
         search::{Search, SearchParams},
     },
 };
@@ -46,7 +51,22 @@ impl Room<'_> {
                 let accepted = self.backend.call::<Accept>(ChatName { chat: user.unwrap_or(chat) }).await;
                 accepted.map(|_| vec!["accepted".to_owned()])
             }
+            Typed::Decline(name) => {
+                let declined = self.backend.call::<Decline>(ChatName { chat: name.unwrap_or(chat) }).await;
+                declined.map(|_| vec!["declined".to_owned()])
+            }
             Typed::Search(query) => self.search(query).await,
+            Typed::Users => {
+                let all = !chat.starts_with(['#', '+']);
+                let list = self.backend.call::<Users>(UsersParams { chat: (!all).then_some(chat) }).await;
+                list.map(|list| user_lines(&list, all))
+            }
+            Typed::Hide(hidden) => {
+                let switched = SwitchParams { switch: Switch::Presence, on: !hidden };
+                let done = self.backend.call::<SwitchSetting>(switched).await;
+                done.map(|_| vec![if hidden { HIDDEN } else { SHOWN }.to_owned()])
+            }
+            Typed::Nick(name) => nick(self.backend, name).await.map(|words| vec![words]),
             _ => return Ok(()),
         };
         match done {
@@ -124,8 +144,7 @@ impl Room<'_> {
     async fn requests(&mut self) -> Result<Vec<String>, Failure> {
         let chats = self.backend.call::<Chats>(Nothing {}).await?.chats;
         let waiting = chats.iter().filter(|chat| chat.request && !chat.blocked);
-        let lines: Vec<String> =
-            waiting.map(|chat| request_line(&chat.chat, chat.full_name.as_deref(), chat.unread)).collect();
+        let lines: Vec<String> = waiting.map(request_line).collect();
         Ok(if lines.is_empty() { vec!["no requests".to_owned()] } else { lines })
     }
 }

@@ -6,7 +6,7 @@
 use super::known::{Known, Purpose, quote};
 use crate::{
     news::News,
-    output::{additions, failure, formatted, mark, notice, time_of_day, told_by},
+    output::{action, additions, failure, formatted, mark, notice, time_of_day, told_by},
     sanitise::{Breaks, preview, sanitise},
 };
 use jiff::tz::TimeZone;
@@ -154,10 +154,18 @@ impl Conversation {
                 let gone = self.known.remove(id, &from);
                 gone.map(|message| notice(&format!("gone: {}", quote(&message)))).into_iter().collect()
             }
-            Event::Request { username } if self.requests.insert(username.clone()) => {
+            Event::Request { username, invited_by } if self.requests.insert(username.clone()) => {
                 let username = sanitise(&username, Breaks::Spaces);
-                let (accept, block) = (format!("/accept {username}"), format!("/block {username}"));
-                vec![notice(&format!("{username} wants to write to you: {accept} shows it, {block} ends it"))]
+                vec![notice(&match invited_by {
+                    Some(by) => {
+                        let what = format!("{} invites you into {username}", sanitise(&by, Breaks::Spaces));
+                        format!("{what}: /accept {username} shows it, /decline {username} leaves it")
+                    }
+                    None => {
+                        let (accept, block) = (format!("/accept {username}"), format!("/block {username}"));
+                        format!("{username} wants to write to you: {accept} shows it, {block} ends it")
+                    }
+                })]
             }
             other => {
                 let news = News::of(&other, &self.me).filter(|news| news.concerns(&self.chat));
@@ -249,11 +257,19 @@ impl Conversation {
             return format!("{time} {}", notice(&crate::output::words(&message.content, Breaks::Spaces)));
         }
         let from = if message.from == self.me { "you".to_owned() } else { sanitise(&message.from, Breaks::Spaces) };
+        let does = matches!(&message.content, Content::Text(text) if action(text).is_some());
         let said = formatted(&message.content, time.chars().count() + 1);
         let answers = message.reply_to.as_ref().map(|reply| self.answers(reply)).unwrap_or_default();
         let more = additions(message) + &told_by(message);
         let mark = self.mark(&message.state);
-        format!("{time} {from}{answers}: {said}{more}{}{mark}", if mark.is_empty() { "" } else { " " })
+        let gap = if mark.is_empty() { "" } else { " " };
+        match said.strip_prefix("* ").filter(|_| does) {
+            // Oneself too by name: "you waves" says nobody.
+            Some(said) => {
+                format!("{time} * {}{answers} {said}{more}{gap}{mark}", sanitise(&message.from, Breaks::Spaces))
+            }
+            None => format!("{time} {from}{answers}: {said}{more}{gap}{mark}"),
+        }
     }
 
     /// What a message answers.

@@ -13,6 +13,10 @@ pub(crate) enum Typed {
     Help,
     /// `/users`
     Users,
+    /// `/hide` and `/unhide`
+    Hide(bool),
+    /// `/nick`: the name that others receive; none tells it, an empty one takes it away.
+    Nick(Option<String>),
     /// `/msg user text`
     Msg {
         /// To whom.
@@ -50,6 +54,8 @@ pub(crate) enum Typed {
     Requests,
     /// `/accept`; without a user whom one chats with.
     Accept(Option<String>),
+    /// `/decline`; without a chat the one that is open.
+    Decline(Option<String>),
     /// `/search`
     Search(String),
     /// `/verify`, of the chat's other user or of somebody else.
@@ -86,7 +92,10 @@ const LAST: usize = 10;
 /// What `/help` says.
 pub(crate) const HELP: &str = "\
 /help              this list
-/users             who is in this group; in a chat with one user, whom you have chats with
+/users             who is online: in this group, or of all whom you share a chat with
+/hide, /unhide     let nobody see whether you are online, and see nobody
+/nick [NAME]       the name that others see beside your username ('-' for none)
+/me TEXT           say what you do: /me waves
 /msg USER TEXT     send a message to somebody else (also @USER TEXT)
 /reply TEXT        answer the newest message of the other
 /edit TEXT         change your newest message, for everybody
@@ -98,7 +107,7 @@ pub(crate) const HELP: &str = "\
 /timer [TIME|off]  let new messages disappear so long after they were read (30s, 5m, 8h, 1d, 1w)
 /mute [TIME]       no notices of this chat; /unmute ends that
 /block [USER]      let nothing of them arrive; /unblock ends that
-/requests          strangers who wait; /accept [USER] lets them in
+/requests          strangers who wait; /accept [NAME] lets them in, /decline [NAME] leaves a group
 /verify [USER]     the safety number to compare with them
 /quit              leave the chat (also Ctrl+D, or Ctrl+C twice)
 //TEXT             send a text that begins with a slash
@@ -136,9 +145,16 @@ impl Typed {
             ("quit" | "q" | "exit", "") => Self::Quit,
             ("pins", "") => Self::Pins,
             ("requests", "") => Self::Requests,
-            ("help" | "?" | "users" | "quit" | "q" | "exit" | "pins" | "requests", _) => {
+            ("hide" | "unhide", "") => Self::Hide(name == "hide"),
+            ("help" | "?" | "users" | "quit" | "q" | "exit" | "pins" | "requests" | "hide" | "unhide", _) => {
                 Self::Mistyped(format!("nothing was sent: /{name} stands alone on its line"))
             }
+            ("me", "") => wants("/me waves"),
+            // It travels as it is typed: whoever shows it shows what somebody does.
+            ("me", _) => Self::Say(format!("/me {rest}")),
+            ("nick", "") => Self::Nick(None),
+            ("nick", "-") => Self::Nick(Some(String::new())),
+            ("nick", _) => Self::Nick(Some(rest.to_owned())),
             ("msg", _) => match rest.split_once(char::is_whitespace) {
                 Some((user, text)) => Self::Msg { user: user.to_owned(), text: text.trim_start().to_owned() },
                 None => Self::Mistyped("/msg needs a user and a text: /msg bob hello".to_owned()),
@@ -158,11 +174,12 @@ impl Typed {
             },
             ("unmute", "") => "off".parse().map_or(Self::Empty, |off| Self::Mute(Some(off))),
             ("unmute", _) => wants("/unmute alone"),
-            ("block" | "unblock" | "accept" | "verify", _) if rest.contains(char::is_whitespace) => {
+            ("block" | "unblock" | "accept" | "decline" | "verify", _) if rest.contains(char::is_whitespace) => {
                 wants(&format!("/{name} bob"))
             }
             ("block" | "unblock", _) => Self::Block { user: named(rest), blocked: name == "block" },
             ("accept", _) => Self::Accept(named(rest)),
+            ("decline", _) => Self::Decline(named(rest)),
             ("verify", _) => Self::Verify(named(rest)),
             ("search", "") => wants("/search words"),
             ("search", _) => Self::Search(rest.to_owned()),
@@ -235,6 +252,10 @@ mod tests {
         assert_eq!(Typed::parse("/help"), Typed::Help);
         assert_eq!(Typed::parse(" /users "), Typed::Users);
         assert_eq!(Typed::parse("/quit"), Typed::Quit);
+        assert_eq!(Typed::parse("/me  waves "), Typed::Say("/me waves".into()));
+        assert_eq!(Typed::parse("/nick Al the Great"), Typed::Nick(Some("Al the Great".into())));
+        assert_eq!(Typed::parse("/nick -"), Typed::Nick(Some(String::new())));
+        assert_eq!(Typed::parse("/unhide"), Typed::Hide(false));
         let msg = Typed::Msg { user: "bob".into(), text: "see you".into() };
         assert_eq!(Typed::parse("/msg bob   see you"), msg);
         assert_eq!(Typed::parse("@bob see you"), msg);
@@ -277,6 +298,9 @@ mod tests {
             "/block bob carol",
             "/search",
             "/last few",
+            "/me",
+            "/hide me",
+            "/mee waves",
         ] {
             assert!(matches!(Typed::parse(line), Typed::Mistyped(_)), "{line:?}");
         }

@@ -12,7 +12,7 @@ use crate::{
     },
     screen,
 };
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 use waxwing_core::Error;
 
 pub(crate) async fn run(options: &Options, user: Option<&str>) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ pub(crate) async fn run(options: &Options, user: Option<&str>) -> Result<(), Fai
     loop {
         let backend = Backend::open(options, Purpose::Hold).await?;
         let chatted = match user {
-            Some(user) if !screen => enter(&backend, user, Reading::of_this_terminal()).await,
+            Some(user) if !screen => enter(&backend, user, settings.away_after()).await,
             user => show(&backend, user, settings.clone()).await,
         };
         match backend.finish(chatted).await {
@@ -45,11 +45,11 @@ pub(crate) async fn run(options: &Options, user: Option<&str>) -> Result<(), Fai
     }
 }
 
-async fn enter(backend: &Backend, user: &str, reading: Reading) -> Result<(), Failure> {
+async fn enter(backend: &Backend, user: &str, away_after: Option<Duration>) -> Result<(), Failure> {
     let happenings = backend.happenings().await?;
     backend.go_online();
     let user = backend.call::<OpenChat>(ChatName { chat: user.to_owned() }).await?.chat;
-    chat::run(backend, happenings, &user, reading).await
+    chat::run(backend, happenings, &user, Reading::of_this_terminal(), away_after).await
 }
 
 /// The chat screen; whoever leaves is told what waits still.

@@ -119,7 +119,7 @@ pub(crate) fn group_lines(group: &GroupObject) -> Vec<String> {
 }
 
 /// Who is in a group.
-pub(crate) fn member_lines(group: &GroupObject) -> Vec<String> {
+fn member_lines(group: &GroupObject) -> Vec<String> {
     let width = group.members.iter().map(|one| one.username.chars().count()).max().unwrap_or(0);
     let mut lines = Vec::new();
     for one in &group.members {

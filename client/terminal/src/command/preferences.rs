@@ -10,9 +10,10 @@ use crate::{
         chats::{ChatName, Chats},
         objects::ChatObject,
         preferences::{
-            Accept, Block, BlockParams, Blocked, Mute, MuteParams, SetTimer, SetTimerParams, Settings, SwitchParams,
-            SwitchSetting,
+            Accept, Block, BlockParams, Blocked, Decline, FullName, Mute, MuteParams, SetFullName, SetTimer,
+            SetTimerParams, Settings, SwitchParams, SwitchSetting,
         },
+        profile::Whoami,
     },
     sanitise::{Breaks, sanitise},
 };
@@ -81,21 +82,70 @@ pub(crate) async fn requests(options: &Options) -> Result<(), Failure> {
         return Ok(print("No requests.")?);
     }
     for chat in waiting {
-        print(&request_line(&chat.chat, chat.full_name.as_deref(), chat.unread))?;
+        print(&request_line(chat))?;
     }
-    Ok(print("'waxwing accept USER' shows what they wrote; 'waxwing block USER' ends it.")?)
+    Ok(print(
+        "'waxwing accept NAME' shows what was written; 'waxwing decline NAME' leaves a group or room; 'waxwing block USER' ends it.",
+    )?)
 }
 
 /// A stranger who waits.
-pub(crate) fn request_line(name: &str, full_name: Option<&str>, unread: u64) -> String {
-    let full_name = full_name.map(|name| format!(" ({})", sanitise(name, Breaks::Spaces))).unwrap_or_default();
+pub(crate) fn request_line(chat: &ChatObject) -> String {
+    let (name, unread) = (sanitise(&chat.chat, Breaks::Spaces), chat.unread);
+    let full_name =
+        chat.full_name.as_deref().map(|name| format!(" ({})", sanitise(name, Breaks::Spaces))).unwrap_or_default();
     let count = if unread == 1 { "1 message waits".to_owned() } else { format!("{unread} messages wait") };
-    format!("{}{full_name}: {count}", sanitise(name, Breaks::Spaces))
+    let alike = chat.looks_like.as_deref().map_or_else(String::new, |other| {
+        format!(" (not {}: the names only look alike)", sanitise(other, Breaks::Spaces))
+    });
+    match &chat.invited_by {
+        Some(by) => format!("{name}: {} invites you into {}", sanitise(by, Breaks::Spaces), kind_in_words(&chat.chat)),
+        None => format!("{name}{full_name}{alike}: {count}"),
+    }
+}
+
+/// What somebody is invited into; what it is called is not told before it is accepted, unless everybody may know it.
+pub(crate) fn kind_in_words(name: &str) -> String {
+    match name.starts_with('#') {
+        true => format!("the room {}", sanitise(name, Breaks::Spaces)),
+        false => "a group".to_owned(),
+    }
+}
+
+pub(crate) async fn decline(options: &Options, chat: String) -> Result<(), Failure> {
+    ask::<Decline>(options, ChatName { chat: chat.clone() }).await?;
+    done(options, json!({ "chat": chat, "declined": true }), "Declined")
 }
 
 pub(crate) async fn accept(options: &Options, chat: String) -> Result<(), Failure> {
     ask::<Accept>(options, ChatName { chat: chat.clone() }).await?;
     done(options, json!({ "chat": chat, "accepted": true }), "Accepted: their messages come with 'waxwing receive'")
+}
+
+/// What is said when the user hides.
+pub(crate) const HIDDEN: &str = "nobody sees whether you are online, and you see nobody";
+/// What is said when that ends.
+pub(crate) const SHOWN: &str = "others see that you are online";
+
+pub(crate) async fn set_nick(options: &Options, name: Option<String>) -> Result<(), Failure> {
+    let backend = Backend::open(options, Purpose::Once).await?;
+    let words = nick(&backend, name).await;
+    let full_name = backend.call::<Whoami>(Nothing {}).await;
+    backend.close().await;
+    let (words, full_name) = (words?, full_name?.full_name);
+    Ok(if options.json { print_json(&FullName { full_name }) } else { print(&words) }?)
+}
+
+/// Sets the name that others see beside the username, if one is given; says what they see.
+pub(crate) async fn nick(backend: &Backend, name: Option<String>) -> Result<String, Failure> {
+    let full_name = match name {
+        Some(name) => backend.call::<SetFullName>(FullName { full_name: Some(name) }).await?.full_name,
+        None => backend.call::<Whoami>(Nothing {}).await?.full_name,
+    };
+    Ok(match full_name {
+        Some(name) => format!("others see you as {}", sanitise(&name, Breaks::Spaces)),
+        None => "others see your username only".to_owned(),
+    })
 }
 
 pub(crate) async fn settings(options: &Options, arguments: SettingsArgs) -> Result<(), Failure> {
@@ -114,11 +164,12 @@ pub(crate) async fn settings(options: &Options, arguments: SettingsArgs) -> Resu
     }
     let word = |on| if on { "on" } else { "off" };
     Ok(print(&format!(
-        "read-receipts       {}\ndelivered-receipts  {}\nrequests            {}\ntyping              {}",
+        "read-receipts       {}\ndelivered-receipts  {}\nrequests            {}\ntyping              {}\npresence            {}",
         word(settings.read_receipts),
         word(settings.delivered_receipts),
         word(settings.requests),
         word(settings.typing),
+        word(settings.presence),
     ))?)
 }
 

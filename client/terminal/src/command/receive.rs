@@ -212,7 +212,10 @@ impl Receiving<'_> {
                     return Err(Error::ConnectionLost(reason).into());
                 }
                 Happening::Event(Event::Connection(Connection::Offline { reason, .. })) => self.printer.say(&reason),
-                Happening::Event(Event::Request { username }) => {
+                Happening::Event(Event::Request { username, invited_by: Some(by) }) => {
+                    self.printer.say(&format!("{by} invites you into {username}: 'waxwing accept {username}'"));
+                }
+                Happening::Event(Event::Request { username, .. }) => {
                     self.printer.say(&format!("{username} wants to write to you: 'waxwing accept {username}'"));
                 }
                 Happening::Event(Event::IdentityChanged { username }) => {

@@ -1,7 +1,7 @@
 //! The way to a profile, for commands: the open profile in this process, or the process that holds it.
 
 use super::{
-    Context, Method, Nothing, Progress, connection::Connection, objects::EventObject, server::Serving,
+    Context, Method, Nothing, Progress, connection::Connection, events::EventObject, server::Serving,
     subscription::Subscribe,
 };
 use crate::{Failure, cli::Options, output::ENROLLED_ANEW, password};

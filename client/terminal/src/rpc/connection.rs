@@ -2,7 +2,7 @@
 
 use super::{
     Method, Progress,
-    objects::EventObject,
+    events::EventObject,
     socket,
     wire::{self, Incoming, Lines, ProgressOf, Read, WireError},
 };

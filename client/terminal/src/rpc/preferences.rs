@@ -4,7 +4,13 @@ use super::{Context, Method, Nothing, chats::ChatName, deeds::left, messages::On
 use crate::Failure;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waxwing_core::Switch as CoreSwitch;
+use std::time::Duration;
+use waxwing_core::{Error, Switch as CoreSwitch};
+
+/// How long a connection may take that is of use only, not needed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one may take that is needed.
+const ONLINE: Duration = Duration::from_secs(30);
 
 /// `set_timer`
 pub(crate) struct SetTimer;
@@ -176,6 +182,23 @@ impl Method for Accept {
     }
 }
 
+/// `decline`
+pub(crate) struct Decline;
+
+impl Method for Decline {
+    const NAME: &'static str = "decline";
+    const SUMMARY: &'static str = "Declines an invitation into a group: leaves it; nothing of it is shown any more";
+    type Params = ChatName;
+    type Result = Nothing;
+
+    async fn run(context: &Context, params: ChatName) -> Result<Nothing, Failure> {
+        context.client.go_online();
+        context.client.caught_up(ONLINE).await?;
+        context.client.decline(&params.chat).await?;
+        Ok(Nothing {})
+    }
+}
+
 /// What can be switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -188,6 +211,8 @@ pub(crate) enum Switch {
     Requests,
     /// Others see that you are typing
     Typing,
+    /// Others see that you are online, and you see who is
+    Presence,
 }
 
 impl Switch {
@@ -198,7 +223,37 @@ impl Switch {
             Self::DeliveredReceipts => CoreSwitch::DeliveredReceipts,
             Self::Requests => CoreSwitch::Requests,
             Self::Typing => CoreSwitch::Typing,
+            Self::Presence => CoreSwitch::Presence,
         }
+    }
+}
+
+/// `set_full_name`
+pub(crate) struct SetFullName;
+
+/// The name that others see beside the username.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FullName {
+    /// The name; none, or empty: there is none.
+    pub(crate) full_name: Option<String>,
+}
+
+impl Method for SetFullName {
+    const NAME: &'static str = "set_full_name";
+    const SUMMARY: &'static str = "The name that others see beside the username, in all chats; answers with it";
+    type Params = FullName;
+    type Result = FullName;
+
+    async fn run(context: &Context, params: FullName) -> Result<FullName, Failure> {
+        context.client.set_full_name(params.full_name.as_deref()).await?;
+        // It goes out like a message: now if there is a connection, else with the next one.
+        context.client.go_online();
+        match context.client.caught_up(PATIENCE).await {
+            Ok(()) | Err(Error::Unreachable { .. } | Error::ConnectionLost(_) | Error::TimedOut(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(FullName { full_name: context.client.whoami().await?.full_name })
     }
 }
 
@@ -216,6 +271,8 @@ pub(crate) struct SettingsObject {
     pub(crate) requests: bool,
     /// Others see that the user is typing.
     pub(crate) typing: bool,
+    /// Others see that the user is online, and the user sees who is.
+    pub(crate) presence: bool,
 }
 
 impl Method for Settings {
@@ -231,6 +288,7 @@ impl Method for Settings {
             delivered_receipts: client.is_on(CoreSwitch::DeliveredReceipts).await?,
             requests: client.is_on(CoreSwitch::Requests).await?,
             typing: client.is_on(CoreSwitch::Typing).await?,
+            presence: client.is_on(CoreSwitch::Presence).await?,
         })
     }
 }

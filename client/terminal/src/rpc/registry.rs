@@ -1,7 +1,7 @@
 //! The methods that there are: one list, for the socket and for the OpenRPC document.
 
 use super::{
-    Context, Method, account, backup, chats, deeds, files, groups, messages, preferences, profile, search,
+    Context, Method, account, backup, chats, deeds, files, groups, messages, preferences, presence, profile, search,
     subscription, transfer, trust, wire::WireError,
 };
 use schemars::{JsonSchema as _, Schema, SchemaGenerator};
@@ -70,6 +70,9 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<deeds::Pinned>(),
     Entry::of::<deeds::Page>(),
     Entry::of::<search::Search>(),
+    Entry::of::<presence::SetPresence>(),
+    Entry::of::<presence::PresentUsers>(),
+    Entry::of::<presence::Users>(),
     Entry::of::<preferences::SetTimer>(),
     Entry::of::<preferences::SetDraft>(),
     Entry::of::<preferences::Typing>(),
@@ -77,6 +80,8 @@ pub(super) const METHODS: &[Entry] = &[
     Entry::of::<preferences::Block>(),
     Entry::of::<preferences::Blocked>(),
     Entry::of::<preferences::Accept>(),
+    Entry::of::<preferences::Decline>(),
+    Entry::of::<preferences::SetFullName>(),
     Entry::of::<preferences::Settings>(),
     Entry::of::<preferences::SwitchSetting>(),
     Entry::of::<files::SendFile>(),

@@ -1,6 +1,6 @@
 //! The OpenRPC document of the methods, made from the registry and the types themselves.
 
-use super::{ErrorData, Progress, objects::EventObject, registry::METHODS};
+use super::{ErrorData, Progress, events::EventObject, registry::METHODS};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 

@@ -5,7 +5,7 @@
 
 use super::{
     Context,
-    objects::EventObject,
+    events::EventObject,
     registry,
     socket::{self, Listening, Place},
     wire::{self, Lines, Outbox, Read, Request, WireError},

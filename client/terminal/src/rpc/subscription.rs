@@ -3,7 +3,7 @@
 //! A subscriber who does not read keeps nobody waiting and fills no memory: events that find no room are left out, and
 //! how many they were is told as soon as there is room.
 
-use super::{Context, Happening, Method, Nothing, objects::EventObject, wire::Outbox};
+use super::{Context, Happening, Method, Nothing, events::EventObject, wire::Outbox};
 use crate::Failure;
 use tokio::sync::broadcast;
 use waxwing_core::{Events, Message};

@@ -91,12 +91,17 @@ impl Model {
             true => ("you".to_owned(), self.theme.strong),
             false => (sanitise(&message.from, Breaks::Spaces), self.theme.name(&message.from)),
         };
-        Line::from(vec![
+        let mut spans = vec![
             Span::raw(" "),
             Span::styled(cut(&name, room), style),
             Span::raw("  "),
             Span::styled(time, self.theme.dim),
-        ])
+        ];
+        if let Some(other) = self.taken_for(&message.from) {
+            let words = cut(&format!("  ! not {}", super::safe(other)), room.saturating_sub(width(&name)));
+            spans.push(Span::styled(words, self.theme.warning));
+        }
+        Line::from(spans)
     }
 
     /// What it answers, what the message says and how far it has come, what readers put under it.
@@ -105,7 +110,10 @@ impl Model {
         let aside = |text: String| vec![(text, theme.dim)];
         let foreign = message.from != self.me;
         let mut said = match &message.content {
-            Content::Text(text) => self.text_rows(text, foreign, columns),
+            Content::Text(text) => match output::action(text) {
+                Some(does) => self.action_rows(&message.from, does, foreign, columns),
+                None => self.text_rows(text, foreign, columns),
+            },
             Content::File(file) => self.file_rows(message, file, columns),
             Content::Deleted { by } if *by != message.from => {
                 wrap(&aside(format!("[deleted by {}]", super::safe(by))), columns)
@@ -181,6 +189,15 @@ impl Model {
             [(text, style), ("   ".to_owned(), Style::new())]
         });
         wrap(&runs.collect::<Vec<_>>(), columns)
+    }
+
+    /// What somebody does.
+    fn action_rows(&self, who: &str, does: &str, foreign: bool, columns: usize) -> Vec<Line<'static>> {
+        let style = self.theme.text.add_modifier(Modifier::ITALIC);
+        let mut runs =
+            vec![("* ".to_owned(), self.theme.dim), (super::safe(who), self.theme.name(who)), (" ".to_owned(), style)];
+        runs.extend(self.marked(&sanitise(does, Breaks::Indented(0)), style, foreign));
+        wrap(&runs, columns)
     }
 
     /// A text of somebody: formatted if it is, else as it was typed.

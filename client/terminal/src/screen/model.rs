@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{output::words, rpc::trust::IdentityObject, sanitise::Breaks};
 use jiff::tz::TimeZone;
-use std::collections::HashMap;
-use waxwing_core::{Chat, Message, Snippet};
+use std::collections::{BTreeMap, HashMap};
+use waxwing_core::{Chat, ChatKind, Message, Presence, Present, Snippet, look};
 
 /// How long something that was said in passing shows, in milliseconds.
 pub(super) const PASSING: u64 = 6_000;
@@ -121,6 +121,12 @@ pub(super) struct Model {
     pub(super) typing: HashMap<String, (String, u64)>,
     /// When the others were told last that the user is typing.
     pub(super) told_typing: Option<u64>,
+    /// Who is there, by chat.
+    pub(super) present: HashMap<String, BTreeMap<String, Presence>>,
+    /// The names of those whom the user has chats with, by what they look like.
+    pub(super) looks: HashMap<String, String>,
+    /// What the others were told of this user, and when.
+    pub(super) told_presence: Option<(Presence, u64)>,
     pub(super) identities: HashMap<String, IdentityObject>,
     pub(super) pictures: Pictures,
     /// How far files have come that are on their way: bytes, of how many, and when that was.
@@ -168,6 +174,9 @@ impl Model {
             link: Link::Connecting,
             typing: HashMap::new(),
             told_typing: None,
+            present: HashMap::new(),
+            looks: HashMap::new(),
+            told_presence: None,
             identities: HashMap::new(),
             pictures: Pictures::new(Graphics::Off),
             transfers: HashMap::new(),
@@ -212,9 +221,42 @@ impl Model {
         named.or_else(titled).map_or(lower.clone(), |chat| chat.name.clone())
     }
 
+    /// Whom somebody could be taken for: one of those whom the user has chats with, or the user.
+    pub(super) fn taken_for(&self, username: &str) -> Option<&str> {
+        self.looks.get(&look(username)).map(String::as_str).filter(|known| *known != username)
+    }
+
     /// What the chat of this name is called.
     pub(super) fn called(&self, name: &str) -> String {
         self.entry(name).map_or_else(|| super::safe(name), super::label)
+    }
+
+    /// Whether somebody is there, as far as any chat tells.
+    pub(super) fn presence(&self, username: &str) -> Presence {
+        self.present.values().filter_map(|present| present.get(username)).max().copied().unwrap_or_default()
+    }
+
+    /// How many others are there in a chat.
+    pub(super) fn company(&self, chat: &str) -> usize {
+        let others = |present: &BTreeMap<String, Presence>| present.keys().filter(|name| **name != self.me).count();
+        self.present.get(chat).map_or(0, others)
+    }
+
+    /// Notes what the names of those look like whom the user has accepted.
+    pub(super) fn note_looks(&mut self) {
+        let known = self.chats.iter().filter(|chat| chat.kind == ChatKind::Direct && !chat.request && !chat.blocked);
+        self.looks = known.rev().map(|chat| (look(&chat.name), chat.name.clone())).collect();
+        self.looks.insert(look(&self.me), self.me.clone());
+    }
+
+    /// Somebody has come, is away, or has gone.
+    pub(super) fn note_present(&mut self, present: Present) {
+        let Present { chat, username, presence } = present;
+        let here = self.present.entry(chat).or_default();
+        match presence {
+            Presence::Gone => drop(here.remove(&username)),
+            presence => drop(here.insert(username, presence)),
+        }
     }
 
     /// Somebody looks at the open chat: what is in it is read.

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     Failure,
-    command::may_recover,
+    command::{
+        may_recover,
+        preferences::{HIDDEN, SHOWN, nick},
+        users::user_lines,
+    },
     file_commands, group_commands,
     prompt::Interrupts,
     rpc::{
@@ -24,9 +28,10 @@ use crate::{
         messages::{Queue, QueueParams},
         objects,
         preferences::{
-            Accept, Block, BlockParams, Mute, MuteParams, SetDraft, SetDraftParams, SetTimer, SetTimerParams,
-            Typing as TellTyping, TypingParams,
+            Accept, Block, BlockParams, Decline, Mute, MuteParams, SetDraft, SetDraftParams, SetTimer, SetTimerParams,
+            Switch, SwitchParams, SwitchSetting, Typing as TellTyping, TypingParams,
         },
+        presence::{PresentUsers, SetPresence, SetPresenceParams, Users, UsersParams},
         profile::{Status, Whoami},
         search::{FoundObject, HitObject, Search, SearchParams},
         trust::{ShowIdentity, UserParams, Verify, VerifyParams},
@@ -51,7 +56,7 @@ use tokio::{
     task::spawn_blocking,
     time::{MissedTickBehavior, interval, timeout},
 };
-use waxwing_core::{Chat, Error};
+use waxwing_core::{Chat, Error, Presence};
 
 /// Things that are taken in before the next picture.
 const AT_ONCE: usize = 256;
@@ -83,6 +88,7 @@ pub(crate) async fn run(backend: &Backend, start: Option<&str>, settings: Settin
     let graphics = Graphics::of(model.settings.images, model.settings.colours, variable, Screen::cell());
     model.pictures = Pictures::new(graphics);
     model.chats = chats;
+    model.note_looks();
     if online {
         model.link = Link::Online;
     }
@@ -91,6 +97,8 @@ pub(crate) async fn run(backend: &Backend, start: Option<&str>, settings: Settin
         start.map(|start| model.chat_called(start)).or_else(|| model.chats.first().map(|chat| chat.name.clone()));
     let effects = first.map(|first| model.open_chat(&first)).unwrap_or_default();
     doing.start(effects);
+    // Where another process holds the profile, it knows already.
+    doing.start([Effect::Present]);
     screen.draw(&model)?;
     backend.go_online();
     let mut typed = EventStream::new();
@@ -113,6 +121,7 @@ pub(crate) async fn run(backend: &Backend, start: Option<&str>, settings: Settin
             () = backend.must_lock() => return Err(Error::Locked.into()),
             () = interrupts.wait() => {
                 doing.start(model.leave_chat());
+                doing.start([Effect::Presence(Presence::Gone)]);
                 doing.settle().await;
                 return Err(Failure::Interrupted);
             }
@@ -125,6 +134,7 @@ pub(crate) async fn run(backend: &Backend, start: Option<&str>, settings: Settin
             for effect in model.update(next, now()) {
                 match effect {
                     Effect::Leave => {
+                        doing.start([Effect::Presence(Presence::Gone)]);
                         doing.settle().await;
                         return Ok(());
                     }
@@ -337,6 +347,10 @@ async fn answer(backend: &Backend, effect: Effect) -> Result<Answer, Failure> {
             Ok(_) => Answer::Accepted(chat),
             Err(words) => Answer::Failed(words),
         },
+        Effect::Decline(chat) => match told(backend.call::<Decline>(ChatName { chat: chat.clone() }).await)? {
+            Ok(_) => Answer::Grouped { chat, done: group_commands::Done { left: true, ..Default::default() } },
+            Err(words) => Answer::Failed(words),
+        },
         Effect::Group { chat, command } => match told(command.run(backend, &chat).await)? {
             Ok(done) => Answer::Grouped { chat, done },
             Err(words) => Answer::Failed(words),
@@ -362,11 +376,31 @@ async fn answer(backend: &Backend, effect: Effect) -> Result<Answer, Failure> {
             let candidates = spawn_blocking(move || file_commands::paths(&typed)).await.unwrap_or_default();
             Answer::Paths { before, candidates }
         }
-        Effect::Members(chat) => match told(group_commands::members(backend, &chat).await)? {
-            Ok(lines) => {
-                let done = group_commands::Done { lines: lines.unwrap_or_default(), ..Default::default() };
-                Answer::Grouped { chat, done }
+        Effect::Users { chat, all } => {
+            let asked = UsersParams { chat: (!all).then(|| chat.clone()) };
+            match told(backend.call::<Users>(asked).await)? {
+                Ok(list) => {
+                    let done = group_commands::Done { lines: user_lines(&list, all), ..Default::default() };
+                    Answer::Grouped { chat, done }
+                }
+                Err(words) => Answer::Failed(words),
             }
+        }
+        Effect::Present => match told(backend.call::<PresentUsers>(Nothing {}).await)? {
+            Ok(list) => Answer::Present(list.present.into_iter().map(Into::into).collect()),
+            Err(words) => Answer::Failed(words),
+        },
+        Effect::Presence(presence) => {
+            // Nobody misses it if it cannot be told.
+            let _ = told(backend.call::<SetPresence>(SetPresenceParams { presence: presence.into() }).await)?;
+            Answer::Done
+        }
+        Effect::Hide(hidden) => {
+            let switched = SwitchParams { switch: Switch::Presence, on: !hidden };
+            said(backend.call::<SwitchSetting>(switched).await, if hidden { HIDDEN } else { SHOWN })?
+        }
+        Effect::Nick(name) => match told(nick(backend, name).await)? {
+            Ok(words) => Answer::Said(words),
             Err(words) => Answer::Failed(words),
         },
         Effect::Pins(chat) => {

@@ -56,6 +56,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// After how long without a key the user is away.
+    pub(crate) fn away_after(&self) -> Option<Duration> {
+        self.away_after
+    }
+
     /// # Errors
     /// In words: what cannot be.
     pub(crate) fn new(screen: &ScreenTable, keys: &KeyTable, colours: bool) -> Result<Self, String> {

@@ -24,13 +24,15 @@ use crate::{
     rpc::trust::IdentityObject,
 };
 use crossterm::event::{KeyEvent, MouseEvent};
-use waxwing_core::{Chat, Content, Event, Message, Picture};
+use waxwing_core::{Chat, Content, Event, Message, Picture, Presence, Present};
 
 /// Others are told again after so many milliseconds that one is typing.
 const TOLD_TYPING: u64 = 3_000;
 
 /// A file that has not moved for so many milliseconds is not shown as being on its way.
 const STILL: u64 = 30_000;
+/// The profile is told again after so many milliseconds that one is there.
+const TOLD_PRESENCE: u64 = 60_000;
 
 /// Something that changes the model.
 #[derive(Debug)]
@@ -76,6 +78,8 @@ pub(super) enum Answer {
         name: String,
         done: Result<IdentityObject, String>,
     },
+    /// Who is there.
+    Present(Vec<Present>),
     /// What a search found, or what is pinned.
     Found {
         title: String,
@@ -159,8 +163,19 @@ pub(super) enum Effect {
     },
     /// What fits the path that this text before the cursor ends with.
     Paths(String),
-    /// Who is in this group or room.
-    Members(String),
+    /// Who is online: in this chat, or of all.
+    Users {
+        chat: String,
+        all: bool,
+    },
+    /// Who is known to be there.
+    Present,
+    /// The user is there, or is away.
+    Presence(Presence),
+    /// Nobody sees whether the user is there, or everybody does again.
+    Hide(bool),
+    /// The name that others see; none: say it.
+    Nick(Option<String>),
     /// What is pinned in a chat.
     Pins(String),
     /// Find this in all chats.
@@ -188,6 +203,7 @@ pub(super) enum Effect {
         blocked: bool,
     },
     Accept(String),
+    Decline(String),
     /// Ask whether there is somebody of that name, for whom there may be a text.
     Open {
         name: String,
@@ -221,7 +237,9 @@ impl Effect {
                 | Self::Open { .. }
                 | Self::Identity(_)
                 | Self::Pins(_)
-                | Self::Members(_)
+                | Self::Users { .. }
+                | Self::Present
+                | Self::Presence(Presence::Here | Presence::Away)
                 | Self::Search(_)
                 | Self::Picture { .. }
                 | Self::Paths(_)
@@ -257,6 +275,7 @@ impl Model {
         };
         effects.extend(self.settle());
         effects.extend(self.tell_typing(typed));
+        effects.extend(self.tell_presence());
         effects
     }
 
@@ -274,6 +293,17 @@ impl Model {
         }
         self.told_typing = typing.then_some(self.now);
         Some(Effect::Typing { chat: chat?, typing })
+    }
+
+    /// Others learn that somebody is there, or away: when that changes, and every minute.
+    fn tell_presence(&mut self) -> Option<Effect> {
+        let presence = if self.away { Presence::Away } else { Presence::Here };
+        let told = self.told_presence.filter(|(told, _)| *told == presence).map(|(_, at)| at);
+        if told.is_some_and(|at| self.now.saturating_sub(at) < TOLD_PRESENCE) {
+            return None;
+        }
+        self.told_presence = Some((presence, self.now));
+        Some(Effect::Presence(presence))
     }
 
     fn tick(&mut self) {

@@ -12,6 +12,7 @@ use super::{
     update::Destination,
 };
 use crate::{
+    command::{preferences::kind_in_words, users::sign},
     output,
     sanitise::{Breaks, preview},
 };
@@ -22,7 +23,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Clear, Paragraph},
 };
-use waxwing_core::{ChatKind, Content};
+use waxwing_core::{ChatKind, Content, Presence};
 
 /// The sign in front of what is typed.
 const SIGN: &str = "› ";
@@ -74,8 +75,14 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if let Some(full_name) = entry.and_then(|entry| entry.full_name.as_deref()) {
         spans.push(Span::styled(format!("  {}", safe(full_name)), model.theme.dim));
     }
+    if let Some((words, style)) = company(model, name) {
+        spans.push(Span::styled(format!("  {words}"), style));
+    }
     if let Some(topic) = entry.and_then(|entry| entry.topic.as_deref()).filter(|topic| !topic.is_empty()) {
         spans.push(Span::styled(format!("  {}", safe(topic)), model.theme.dim));
+    }
+    if let Some(other) = entry.and_then(|entry| entry.looks_like.as_deref()) {
+        spans.push(Span::styled(format!("  ! not {}", other_name(model, other)), model.theme.warning));
     }
     if entry.is_some_and(|entry| entry.over) {
         spans.push(Span::styled("  you are not in it any more", model.theme.warning));
@@ -106,6 +113,25 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     frame.render_widget(Paragraph::new(shorten(spans, columns)), area);
 }
 
+/// Who is there in a chat.
+fn company(model: &Model, chat: &str) -> Option<(String, Style)> {
+    if ChatKind::of(chat) != ChatKind::Direct {
+        let count = model.company(chat);
+        return (count > 0).then(|| (format!("{} {count} online", sign(Presence::Here.into())), model.theme.dim));
+    }
+    match model.presence(chat) {
+        _ if chat == model.me => None,
+        Presence::Gone => None,
+        presence @ Presence::Away => Some((format!("{} away", sign(presence.into())), model.theme.dim)),
+        presence @ Presence::Here => Some((format!("{} online", sign(presence.into())), model.theme.good)),
+    }
+}
+
+/// A name that could be taken for another one.
+fn other_name(model: &Model, other: &str) -> String {
+    if other == model.me { format!("you ({})", safe(other)) } else { safe(other) }
+}
+
 /// The spans, or as many of their columns as there are.
 fn shorten(spans: Vec<Span<'static>>, columns: usize) -> Line<'static> {
     let mut left = columns;
@@ -125,13 +151,24 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     if let Some(entry) = model.open.as_deref().and_then(|open| model.entry(open))
         && entry.request
     {
-        let who = safe(&entry.name);
-        let lines = [
-            format!("{who}, whom you do not know yet, wants to write to you."),
-            "Nothing of it is shown until you accept.".to_owned(),
-            String::new(),
-            "/accept shows it, /block lets nothing of them arrive".to_owned(),
-        ];
+        let lines = match &entry.invited_by {
+            Some(by) => [
+                format!("{}, whom you do not know yet, invites you into {}.", safe(by), kind_in_words(&entry.name)),
+                "Nothing of it is shown until you accept.".to_owned(),
+                String::new(),
+                "/accept shows it, /decline leaves it, /block lets nothing of them arrive".to_owned(),
+            ],
+            None => [
+                format!("{}, whom you do not know yet, wants to write to you.", safe(&entry.name)),
+                "Nothing of it is shown until you accept.".to_owned(),
+                String::new(),
+                "/accept shows it, /block lets nothing of them arrive".to_owned(),
+            ],
+        };
+        let mut lines = lines.to_vec();
+        if let Some(other) = &entry.looks_like {
+            lines.insert(1, format!("It is not {}: the names only look alike.", other_name(model, other)));
+        }
         return middle(model, frame, area, &lines);
     }
     if window.messages.is_empty() && window.loaded && window.notices.is_empty() {

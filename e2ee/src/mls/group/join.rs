@@ -39,8 +39,11 @@ impl<'tx> Group<'tx> {
             let id = context.group_id().as_slice().try_into().map_err(|_| MlsError::Malformed)?;
             let rules = GroupRules::from_extensions(context.extensions())?;
             Gate::new(&rules, identities).tree(staged.members())?;
+            // The welcome carries its signature, which was checked.
+            let sender = staged.welcome_sender().map_err(MlsError::ours)?;
+            let invited_by = Some(claimed(sender.credential())?);
             let group = staged.into_group(provider).map_err(MlsError::ours)?;
-            Ok(Self { mls, group, id, rules })
+            Ok(Self { mls, group, id, rules, invited_by })
         })
     }
 
@@ -105,7 +108,7 @@ impl<'tx> Group<'tx> {
                 group_info: change::seal_info(&rules, id, group.members().count(), info)?,
                 added: vec![device.member()],
             };
-            Ok((Self { mls, group, id: *id, rules }, prepared))
+            Ok((Self { mls, group, id: *id, rules, invited_by: None }, prepared))
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 use minicbor::{Decoder, Encoder};
 use openmls_traits::OpenMlsProvider as _;
 use rsa::rand_core::CryptoRng;
+use std::{collections::BTreeSet, fmt};
 use zeroize::Zeroizing;
 
 /// Separates the key of signals from other secrets that may be exported.
@@ -26,42 +27,56 @@ pub struct Signal {
     pub body: Zeroizing<Vec<u8>>,
 }
 
+/// What seals and opens the signals of one epoch, without the group at hand.
+pub struct Signals {
+    key: Zeroizing<[u8; 32]>,
+    context: Vec<u8>,
+    members: Vec<String>,
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signals").field("members", &self.members.len()).finish_non_exhaustive()
+    }
+}
+
 impl Group<'_> {
-    /// Seals a signal of this account for the other members.
+    /// What this epoch's signals are sealed with.
     ///
     /// # Errors
     /// [`MlsError::Mls`] after our removal.
-    pub fn seal_signal(&self, from: &str, body: &[u8], rng: &mut impl CryptoRng) -> Result<Vec<u8>, MlsError> {
+    pub fn signals(&self) -> Result<Signals, MlsError> {
+        let crypto = self.mls.provider().crypto();
+        let secret = Zeroizing::new(self.group.export_secret(crypto, LABEL, &[], 32).map_err(MlsError::ours)?);
+        let key: [u8; 32] = secret.as_slice().try_into().map_err(|_| MlsError::Malformed)?;
+        let members: BTreeSet<String> = self.members()?.into_iter().map(|member| member.username).collect();
+        let context = Fields::labelled(LABEL).fixed(&self.id).finish();
+        Ok(Signals { key: Zeroizing::new(key), context, members: members.into_iter().collect() })
+    }
+}
+
+impl Signals {
+    /// The accounts that have a device in the group, sorted: the same for all who are in this epoch.
+    pub fn members(&self) -> &[String] {
+        &self.members
+    }
+
+    /// Seals a signal of this account for the other members.
+    pub fn seal(&self, from: &str, body: &[u8], rng: &mut impl CryptoRng) -> Vec<u8> {
         let mut plaintext = Zeroizing::new(Vec::with_capacity(from.len() + body.len() + 16));
         // Writing to a Vec cannot fail.
         let _ = Encoder::new(&mut *plaintext).array(2).and_then(|e| e.str(from)).and_then(|e| e.bytes(body));
-        let key = self.signal_key()?;
-        Ok(seal(&key, &self.signal_context(), &plaintext, rng))
+        seal(&self.key, &self.context, &plaintext, rng)
     }
 
-    /// Opens what [`Self::seal_signal`] made; none if a member of this epoch has not.
-    ///
-    /// # Errors
-    /// [`MlsError::Mls`] after our removal.
-    pub fn open_signal(&self, sealed: &[u8]) -> Result<Option<Signal>, MlsError> {
-        let key = self.signal_key()?;
-        let Some(plaintext) = open(&key, &self.signal_context(), sealed) else { return Ok(None) };
+    /// Opens what [`Self::seal`] made; none if a member of this epoch has not, or names nobody who is in the group.
+    pub fn open(&self, sealed: &[u8]) -> Option<Signal> {
+        let plaintext = open(&self.key, &self.context, sealed)?;
         let mut d = Decoder::new(&plaintext);
         let read = |d: &mut Decoder<'_>| {
             d.array()?;
             Ok::<_, minicbor::decode::Error>(Signal { from: d.str()?.to_owned(), body: d.bytes()?.to_vec().into() })
         };
-        Ok(read(&mut d).ok())
-    }
-
-    fn signal_key(&self) -> Result<Zeroizing<[u8; 32]>, MlsError> {
-        let crypto = self.mls.provider().crypto();
-        let secret = Zeroizing::new(self.group.export_secret(crypto, LABEL, &[], 32).map_err(MlsError::ours)?);
-        let key: [u8; 32] = secret.as_slice().try_into().map_err(|_| MlsError::Malformed)?;
-        Ok(Zeroizing::new(key))
-    }
-
-    fn signal_context(&self) -> Vec<u8> {
-        Fields::labelled(LABEL).fixed(&self.id).finish()
+        read(&mut d).ok().filter(|signal| self.members.binary_search(&signal.from).is_ok())
     }
 }

@@ -222,8 +222,8 @@ pub fn verify_dump(source: impl Read) -> Result<u64, StoreError> {
     Ok(rows)
 }
 
-/// Loads a dump into an empty schema, as another life of the database: with a new incarnation, and without the key packages
-/// that may have been given out since. An interrupted load is begun anew.
+/// Loads a dump into an empty schema, as another life of the database: with a new incarnation, without the key packages
+/// that may have been given out since, and without the accounts and names of groups and rooms, which go on in others. An interrupted load is begun anew.
 ///
 /// # Errors
 /// The schema holds something else (`Occupied`), or the dump is damaged.
@@ -322,7 +322,13 @@ async fn renew(connection: &mut MySqlConnection) -> Result<(), StoreError> {
     getrandom::fill(&mut incarnation).map_err(|error| StoreError::Database(error.to_string().into()))?;
     let mut transaction = connection.begin().await?;
     sqlx::query("UPDATE server_state SET incarnation = ?").bind(&incarnation[..]).execute(&mut *transaction).await?;
-    for statement in ["DELETE FROM key_package", "UPDATE device SET last_resort = NULL"] {
+    for statement in [
+        "DELETE FROM key_package",
+        "UPDATE device SET last_resort = NULL",
+        // Their members make groups and rooms anew, and need their names for that.
+        "DELETE FROM participant WHERE conversation IN (SELECT conversation FROM room)",
+        "UPDATE room SET name = NULL",
+    ] {
         sqlx::query(statement).execute(&mut *transaction).await?;
     }
     Ok(transaction.commit().await?)

@@ -237,8 +237,8 @@ fn lock(path: &Path) -> Result<Lock, OpenError> {
     }
 }
 
-/// Makes a copy of a database another life of it, as a restored backup needs: with a new incarnation, and without the key
-/// packages that may have been given out since.
+/// Makes a copy of a database another life of it, as a restored backup needs: with a new incarnation, without the key packages
+/// that may have been given out since, and without the accounts and names of groups and rooms, which go on in others.
 ///
 /// # Errors
 /// As [`super::SqliteStore::open`], but for `Unmigrated`.
@@ -253,6 +253,9 @@ pub fn renew(path: &Path) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute("UPDATE server SET incarnation = ?1", [incarnation])?;
     transaction.execute("DELETE FROM key_package", [])?;
+    // Their members make them anew, and need their names for that.
+    transaction.execute("DELETE FROM roster WHERE conversation IN (SELECT conversation FROM room)", [])?;
+    transaction.execute("UPDATE room SET name = NULL", [])?;
     Ok(transaction.commit()?)
 }
 

@@ -31,6 +31,10 @@ impl Model {
             Answer::Picture { chat, message, picture } => self.pictured(chat, message, picture),
             Answer::Paths { before, candidates } => self.offer_paths(&before, candidates),
             Answer::Done => {}
+            Answer::Present(all) => {
+                self.present.clear();
+                all.into_iter().for_each(|present| self.note_present(present));
+            }
             Answer::Page { chat, wanted, page } => return self.page(&chat, &wanted, page),
             Answer::Queued { chat, done: Ok(message), .. } => {
                 if self.open.as_ref() != Some(&chat) {
@@ -78,6 +82,7 @@ impl Model {
     /// The list of chats as the profile has it. What is open stays in it, even where nobody wrote yet.
     pub(super) fn list(&mut self, chats: Vec<Chat>) {
         self.chats = chats;
+        self.note_looks();
         if let Some(open) = self.open.clone()
             && self.entry(&open).is_none()
         {
@@ -114,7 +119,12 @@ impl Model {
         let Some(window) = self.windows.get(chat) else { return };
         let Some(new) = window.new_from.clone() else { return };
         let Some(index) = window.position(&new) else { return };
-        let shown = self.rows_shown(window).iter().find_map(|(at, _)| *at);
+        let rows = self.rows_shown(window);
+        if rows.len() < usize::from(self.layout().messages.height) {
+            // All of it fits.
+            return;
+        }
+        let shown = rows.iter().find_map(|(at, _)| *at);
         if shown.is_some_and(|first| index <= first)
             && let Some(window) = self.windows.get_mut(chat)
         {

@@ -107,7 +107,7 @@ impl Model {
     }
 
     pub(super) fn look_again(&mut self) -> Vec<Effect> {
-        let mut effects = vec![Effect::Chats];
+        let mut effects = vec![Effect::Chats, Effect::Present];
         let open = self.open.clone();
         // The others are read again when they are opened.
         self.windows.retain(|name, _| Some(name) == open.as_ref());

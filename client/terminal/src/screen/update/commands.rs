@@ -5,6 +5,7 @@ use crate::{
     chat::typed::{Deed, Typed},
     command::preferences::timer_words,
     file_commands::{FileTyped, Which},
+    output::action,
     screen::{
         model::{Model, Overlay, Purpose},
         safe,
@@ -29,9 +30,12 @@ impl Model {
             }
             Typed::Msg { user, text } => vec![Effect::Open { name: user, text: Some(text) }],
             Typed::Help => self.lay(Overlay::Help(0)),
-            Typed::Users if open.as_deref().is_some_and(|open| ChatKind::of(open) != ChatKind::Direct) => {
-                here(Effect::Members)
+            Typed::Users => {
+                let all = open.as_deref().is_none_or(|open| ChatKind::of(open) == ChatKind::Direct);
+                vec![Effect::Users { chat: open.unwrap_or_default(), all }]
             }
+            Typed::Hide(hidden) => vec![Effect::Hide(hidden)],
+            Typed::Nick(name) => vec![Effect::Nick(name)],
             Typed::File(command) => match open {
                 Some(chat) => {
                     if matches!(command, FileTyped::Send(_)) {
@@ -45,7 +49,6 @@ impl Model {
                 }
             },
             Typed::Group(command) => vec![Effect::Group { chat: open.unwrap_or_default(), command }],
-            Typed::Users => self.lay(Overlay::Switch { typed: line(""), chosen: 0 }),
             Typed::Verify(user) => {
                 let Some(name) = user.or(open) else {
                     self.complain("/verify needs a user here: /verify bob".to_owned());
@@ -87,9 +90,13 @@ impl Model {
                 open.map(|chat| Effect::Mute { chat, muted, until }).into_iter().collect()
             }
             Typed::Block { user, blocked } => {
-                user.or(open).map(|user| Effect::Block { user, blocked }).into_iter().collect()
+                // In an invitation into a group it is who invites.
+                let inviter =
+                    open.as_deref().and_then(|open| self.entry(open)).and_then(|chat| chat.invited_by.clone());
+                user.or(inviter).or(open).map(|user| Effect::Block { user, blocked }).into_iter().collect()
             }
             Typed::Accept(user) => user.or(open).map(Effect::Accept).into_iter().collect(),
+            Typed::Decline(name) => name.or(open).map(Effect::Decline).into_iter().collect(),
             Typed::Requests => {
                 let request = self.chats.iter().find(|chat| chat.request && !chat.blocked);
                 match request.map(|chat| chat.name.clone()) {
@@ -181,7 +188,9 @@ impl Model {
             ('e', Some(text)) if mine => {
                 self.selected = None;
                 self.purpose = Purpose::Edit(selected);
-                self.composer.set(text);
+                // As it would have to be typed.
+                let escaped = text.starts_with('/') && action(&text).is_none();
+                self.composer.set(if escaped { format!("/{text}") } else { text });
             }
             ('e', Some(_)) => self.complain("only its author can change a message".to_owned()),
             ('d', _) if deleting.as_ref() == Some(&selected) => {

@@ -1,6 +1,7 @@
 //! What happens: messages, marks, the connection, and what is told of identities and devices.
 
 use super::{Effect, chats::nobody_wrote};
+use crate::command::preferences::kind_in_words;
 use crate::{
     news::News,
     output::words,
@@ -63,8 +64,12 @@ impl Model {
                 self.typing.insert(chat, (username, self.now + TYPING));
             }
             Event::Typing { chat, .. } => drop(self.typing.remove(&chat)),
-            Event::Request { username } => {
-                self.say(format!("{} wants to write to you: /requests", safe(&username)));
+            Event::Presence(present) => self.note_present(present),
+            Event::Request { username, invited_by } => {
+                self.say(match invited_by {
+                    Some(by) => format!("{} invites you into {}: /requests", safe(&by), kind_in_words(&username)),
+                    None => format!("{} wants to write to you: /requests", safe(&username)),
+                });
                 effects.push(Effect::Chats);
             }
             Event::Gone { chat, id, from } => {

@@ -45,8 +45,9 @@ impl Stage {
 
     pub(in crate::screen) fn give(&mut self, input: Input) -> &mut Self {
         let effects = self.model.update(input, self.model.now);
-        // That one is typing is told beside everything else.
-        self.effects.extend(effects.into_iter().filter(|effect| !matches!(effect, Effect::Typing { .. })));
+        // That one is there, and typing, is told beside everything else.
+        let beside = |effect: &Effect| matches!(effect, Effect::Typing { .. } | Effect::Presence(_));
+        self.effects.extend(effects.into_iter().filter(|effect| !beside(effect)));
         self
     }
 
@@ -486,4 +487,57 @@ fn others_learn_that_something_is_typed_for_them_now_and_then() {
     assert!(told(&mut stage, KeyCode::Char('/'), NOW + 9_000).is_empty(), "a command is for nobody");
     stage.give(Input::Event(Event::Typing { chat: "bob".into(), username: "bob".into(), typing: true }));
     assert!(stage.model.typing.contains_key("bob"));
+}
+
+#[test]
+fn a_new_chat_of_which_all_fits_is_read_when_it_is_opened() {
+    let mut stage = stage();
+    stage.give(Input::Event(Event::Message(Message {
+        chat: "erin".into(),
+        ..message(1, "erin", "hello", MessageState::Received)
+    })));
+    stage.open("erin", vec![message(1, "erin", "hello", MessageState::Received)], true);
+    assert_eq!(stage.window().anchor, Anchor::End);
+    assert!(stage.taken().contains(&Effect::MarkRead("erin".into())));
+}
+
+fn present(chat: &str, username: &str, presence: Presence) -> Input {
+    Input::Event(Event::Presence(Present { chat: chat.into(), username: username.into(), presence }))
+}
+
+#[test]
+fn who_is_there_is_known_from_any_chat_and_counted_in_each() {
+    let mut stage = stage();
+    stage.give(present("#birds", "bob", Presence::Here));
+    stage.give(present("#birds", "alice", Presence::Here));
+    stage.give(present("bob", "bob", Presence::Away));
+    assert_eq!((stage.model.presence("bob"), stage.model.company("#birds")), (Presence::Here, 1));
+    stage.give(present("#birds", "bob", Presence::Gone));
+    assert_eq!((stage.model.presence("bob"), stage.model.company("#birds")), (Presence::Away, 0));
+}
+
+#[test]
+fn the_profile_is_told_that_the_user_is_there_and_when_they_are_away() {
+    let settings = Settings::new(&toml::from_str("away_minutes = 10").unwrap(), &KeyTable::default(), true).unwrap();
+    let mut model = Model::new("alice".into(), settings, TimeZone::UTC, (80, 24), NOW);
+    let mut told = Vec::new();
+    for second in 0..700 {
+        let effects = model.update(Input::Tick, NOW + second * 1000);
+        told.extend(effects.into_iter().filter(|effect| matches!(effect, Effect::Presence(_))));
+    }
+    let here = told.iter().filter(|effect| **effect == Effect::Presence(Presence::Here)).count();
+    assert_eq!((here, told.last()), (10, Some(&Effect::Presence(Presence::Away))));
+    let back = model.update(Input::Key(KeyEvent::new(KeyCode::Up, KeyModifiers::NONE)), NOW + 700_000);
+    assert!(back.contains(&Effect::Presence(Presence::Here)), "{back:?}");
+}
+
+#[test]
+fn what_begins_with_a_slash_is_changed_as_it_would_be_typed() {
+    let mut stage = stage();
+    stage.open("carol", vec![message(1, "alice", "/etc/hosts", MessageState::Sent)], true);
+    stage.press(KeyCode::Up, KeyModifiers::NONE).write("e");
+    assert_eq!(stage.model.composer.text(), "//etc/hosts");
+    stage.taken();
+    stage.enter();
+    assert!(matches!(&stage.taken()[..], [Effect::Edit { text, .. }] if text == "/etc/hosts"));
 }

@@ -1,10 +1,13 @@
 //! The list of chats: who, how much is new, when.
 
-use crate::screen::{
-    label,
-    model::{Link, Model},
-    safe,
-    text::{cut, width},
+use crate::{
+    command::users::sign,
+    screen::{
+        label,
+        model::{Link, Model},
+        safe,
+        text::{cut, width},
+    },
 };
 use ratatui::{
     Frame,
@@ -12,7 +15,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::Paragraph,
 };
-use waxwing_core::Chat;
+use waxwing_core::{Chat, Presence};
 
 /// Rows above the first chat.
 const ABOVE: usize = 2;
@@ -70,17 +73,25 @@ fn row(model: &Model, entry: &Chat, columns: usize) -> Line<'static> {
         (time.unwrap_or_default(), theme.dim)
     };
     let name = if entry.name == model.me { format!("{} (notes)", safe(&entry.name)) } else { label(entry) };
-    let name = cut(&name, columns.saturating_sub(width(&end) + 4));
-    let gap = " ".repeat(columns.saturating_sub(width(&name) + width(&end) + 3));
+    let name = cut(&name, columns.saturating_sub(width(&end) + 5));
+    let gap = " ".repeat(columns.saturating_sub(width(&name) + width(&end) + 4));
+    let there = match model.presence(&entry.name) {
+        _ if entry.name == model.me => Span::raw(" "),
+        Presence::Gone => Span::raw(" "),
+        presence => {
+            Span::styled(sign(presence.into()), if presence == Presence::Here { theme.good } else { theme.dim })
+        }
+    };
     let muted = entry.blocked || entry.muted_until.is_some_and(|until| until > model.now);
     let name_style = match entry.unread > 0 {
         _ if muted => theme.dim,
         true => theme.strong,
         false => theme.text,
     };
-    let sign = if open { "▌" } else { " " };
+    let mark = if open { "▌" } else { " " };
     let line = Line::from(vec![
-        Span::styled(sign, theme.accent),
+        Span::styled(mark, theme.accent),
+        there,
         Span::raw(" "),
         Span::styled(name, name_style),
         Span::raw(gap),
