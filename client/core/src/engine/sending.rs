@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use waxwing_crash::crash_point;
 use waxwing_e2ee::{
     content::{self, Body},
     mls::{Group, Mls},
@@ -140,7 +141,7 @@ impl Lane {
 impl Engine {
     /// Tells the others what has arrived here.
     pub(super) fn queue_receipts(&mut self) -> Result<(), Error> {
-        let owing = store::in_transaction(&mut self.db, |tx| {
+        let owing = store::step("receipt", &mut self.db, |tx| {
             let owing = chats::owing_receipts(tx)?;
             let wanted = settings::is_on(tx, settings::DELIVERED_RECEIPTS)?;
             for row in &owing {
@@ -272,7 +273,7 @@ impl Engine {
             }
             let lane = online.lane(chat);
             if let (Setback::Reseal, Some(refused)) = (setback, lane.refused) {
-                store::in_transaction(&mut self.db, |tx| {
+                store::step("unseal", &mut self.db, |tx| {
                     outbox::unseal(tx, chat, refused)?;
                     chats::set_number(tx, chat, refused.saturating_sub(1))
                 })?;
@@ -311,6 +312,7 @@ impl Engine {
                 let (number, commits, payload) = (row.number, row.commits, row.wire.into());
                 let request = Request::Send { conversation, number, commits, payload };
                 online.connection.post(request, (chat, number), &online.answer_to).await;
+                crash_point("send", "posted");
                 lane.in_flight += 1;
                 lane.sent_to = number;
             }
@@ -320,7 +322,7 @@ impl Engine {
     /// Encrypts the next messages of a chat; false if there are none.
     fn seal(&mut self, chat: ChatId, limit: usize) -> Result<bool, Error> {
         let own = &self.own;
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("seal", &mut self.db, |tx| {
             let rows = outbox::unsealed(tx, chat, limit)?;
             let row = chats::load(tx, chat)?;
             let (Some(conversation), false) = (row.conversation, rows.is_empty()) else { return Ok(false) };
