@@ -92,6 +92,8 @@ fn trace(verbose: u8) {
         _ => "info,waxwing_core=debug,waxwing_terminal=debug",
     };
     let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr);
+    // Where nothing can be written, complaining about it would only end the program.
+    let subscriber = subscriber.log_internal_errors(false);
     // A program that embeds this one may have a subscriber already.
     let _ = subscriber.with_ansi(false).try_init();
 }

@@ -115,6 +115,13 @@ impl<'a> Chat<'a> {
         self.history.lapses.iter().any(|lapse| lapse.device == device)
     }
 
+    /// Whether a device need not show a message where others show it: an old copy of it was put back meanwhile, which may
+    /// have sent it a second time, as another device, and counts its own place then.
+    fn may_stand_elsewhere(&self, view: &View, text: &str) -> bool {
+        self.ever_lapsed(&view.device)
+            && self.sendings().any(|sending| sending.text == text && self.lapsed(&view.device, sending))
+    }
+
     /// Whether a message had an old copy of its device put back while it was on its way.
     fn lapsed_on_its_way(&self, sending: &Sending) -> bool {
         self.lapsed(&sending.device, sending)
@@ -189,6 +196,9 @@ impl<'a> Chat<'a> {
                 let (mut last, mut before): (Option<usize>, &str) = (None, "");
                 for (_, line) in texts(one).filter(|(_, line)| is_shown(line)) {
                     let Some(place) = self.places[other_index].get(line.text.as_str()).copied() else { continue };
+                    if self.may_stand_elsewhere(one, &line.text) || self.may_stand_elsewhere(other, &line.text) {
+                        continue;
+                    }
                     if last.is_some_and(|last| place < last) {
                         let what = format!(
                             "{} shows {before:?} before {:?}, {} the other way round",
@@ -232,7 +242,7 @@ impl<'a> Chat<'a> {
         let (mut at, mut of) = (HashMap::<u64, (&str, &str)>::new(), HashMap::<&str, (u64, &str)>::new());
         for view in &self.views {
             for (_, line) in texts(view).filter(|(_, line)| is_shown(line)) {
-                let Some(seq) = line.seq else { continue };
+                let Some(seq) = line.seq.filter(|_| !self.may_stand_elsewhere(view, &line.text)) else { continue };
                 let (text, device) = (line.text.as_str(), view.device.as_str());
                 let (there, by) = *at.entry(seq).or_insert((text, device));
                 if there != text {

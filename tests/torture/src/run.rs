@@ -126,10 +126,12 @@ pub fn run(plan: &Plan, say: &mut dyn FnMut(String)) -> Result<Report> {
         let mut ciphertexts = Ciphertexts::default();
         let before = report.violations.len();
         for _ in 0..ACTS {
-            let act = ACT.min(end.saturating_duration_since(Instant::now()));
-            if act < Duration::from_secs(2) {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() && report.acts > 0 {
                 break;
             }
+            // However long the setting up took, there is one act.
+            let act = if report.acts == 0 { ACT.min(plan.duration) } else { ACT.min(left) };
             play(plan, &world, &mut rng, act, &mut ciphertexts, &mut report);
             let healing = Instant::now();
             rest(&world, &mut rng);

@@ -10,6 +10,7 @@ use crate::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) recorder: Recorder,
     pub(crate) database: Option<MariaDb>,
     pub(crate) database_file: Option<PathBuf>,
+    /// Marks that the devices' coming left in their chats: by device, the ids of such lines.
+    marks: HashSet<(String, String)>,
 }
 
 impl World {
@@ -73,8 +76,13 @@ impl World {
             recorder: Recorder::new(),
             database,
             database_file,
+            marks: HashSet::new(),
         };
         world.gather()?;
+        let views = world.views().map_err(|refusal| anyhow::anyhow!("no views: {refusal}"))?;
+        for View { device, lines, .. } in views {
+            world.marks.extend(lines.into_iter().map(|line| (device.clone(), line.id)));
+        }
         Ok(world)
     }
 
@@ -197,7 +205,9 @@ impl World {
         let mut views = Vec::new();
         for device in &self.devices {
             for (chat, name) in self.chats(device) {
-                views.push(device.view(&chat, &name, PATIENCE)?);
+                let mut view = device.view(&chat, &name, PATIENCE)?;
+                view.lines.retain(|line| !self.marks.contains(&(device.name.clone(), line.id.clone())));
+                views.push(view);
             }
         }
         Ok(views)

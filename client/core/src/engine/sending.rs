@@ -367,6 +367,34 @@ impl Engine {
         })
     }
 
+    /// The server has accepted so many sends of this device. Numbers above that, of which nothing waits any more (what they
+    /// were given to failed, or the chat was over for a while), would never be filled, and everything behind them refused
+    /// for ever: they are given out again. Nothing that was sealed behind such a gap can have been accepted.
+    pub(super) fn recall_numbers(&mut self, chat: ChatId, sent: u64) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        if !online.lane(chat).is_quiet() {
+            return Ok(());
+        }
+        let number = chats::load(&self.db, chat)?.number;
+        let commit = commits::find(&self.db, chat)?.map(|commit| commit.number);
+        let waiting = outbox::lowest_sealed(&self.db, chat)?.into_iter().chain(commit).min();
+        if waiting.unwrap_or(number.saturating_add(1)) <= sent.saturating_add(1) {
+            return Ok(());
+        }
+        if let Some(number) = commit {
+            self.commit_refused(chat, number, &ErrorCode::Stale.into())?;
+        }
+        store::step("recall", &mut self.db, |tx| {
+            outbox::unseal(tx, chat, sent.saturating_add(1))?;
+            chats::set_number(tx, chat, sent)
+        })?;
+        if let State::Online(online) = &mut self.reach {
+            let lane = online.lane(chat);
+            (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
+        }
+        Ok(())
+    }
+
     /// Handles the answer to a message.
     pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };

@@ -238,6 +238,12 @@ fn an_old_copy_excuses_what_it_cannot_know_and_nothing_else() {
     let mut before = history.clone();
     forget(&mut before, "bob.1", "a");
     assert_eq!(found(&before), [Invariant::I1]);
+    // What the copy sent once more stands for it where it did so then, and for nobody else.
+    let mut again = history.clone();
+    view(&mut again, "bob.1").push(line("bob", "b", 9, true));
+    assert!(found(&again).is_empty(), "{:?}", check(&again));
+    view(&mut again, "alice.2").swap(1, 3);
+    assert!(found(&again).contains(&Invariant::I3));
     // What it had sent stays sent.
     forget(&mut history, "carol.1", "b");
     assert_eq!(found(&history), [Invariant::I1]);
