@@ -255,7 +255,10 @@ impl<'a> Injector<'a> {
                 if self.pending.iter().any(|(_, undo)| matches!(undo, Undo::StartDatabase)) {
                     return Ok(false);
                 }
-                database.kill()?;
+                let before = database.kill();
+                if before.is_err() {
+                    return Ok(false);
+                }
                 (Undo::StartDatabase, milliseconds(rng, 0, 1500))
             }
             Kind::OldCopy => return self.old_copy(device),
@@ -352,7 +355,13 @@ impl<'a> Injector<'a> {
                 }
             }
             Undo::StartClient(device) => device.start()?,
-            Undo::StartServer => world.server().restart()?,
+            Undo::StartServer => {
+                // Without its database it does not start, and says so: whoever runs it would see to that first.
+                if let Some(database) = &world.database {
+                    database.restart()?;
+                }
+                world.server().restart()?;
+            }
             Undo::ResumeClient(device) => drop(device.with_daemon(waxwing_tests::Running::resume)),
             Undo::ResumeServer => {
                 if let Some(server) = world.server().process() {
