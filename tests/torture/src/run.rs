@@ -31,6 +31,8 @@ const ACTS: u32 = 5;
 const REST: Duration = Duration::from_secs(150);
 /// How long what everybody has sent may take to be shown by everybody else.
 const DELIVERY: Duration = Duration::from_secs(45);
+/// So many violations of one act are told at once.
+const FACES: usize = 4;
 /// How long a call may take while things break.
 const HURRY: Duration = Duration::from_secs(6);
 
@@ -136,7 +138,8 @@ pub fn run(plan: &Plan, say: &mut dyn FnMut(String)) -> Result<Report> {
             let healing = Instant::now();
             rest(&world, &mut rng);
             let found = judge(&world);
-            found.iter().for_each(|(_, story)| say(format!("VIOLATION {story}")));
+            // One cause has many faces; all are in the report.
+            found.iter().take(FACES).for_each(|(_, story)| say(format!("VIOLATION {story}")));
             report.violations.extend(found);
             report.acts += 1;
             say(format!(
@@ -208,7 +211,7 @@ fn play(
                 bursts.lock().unwrap_or_else(PoisonError::into_inner).push(name);
             };
             if let Err(error) = injector.strike(rng, scope, &mut burst) {
-                world.recorder.incident(Invariant::Alive, format!("{error:#}"));
+                world.recorder.incident(Invariant::Alive, last_words(&error));
                 break;
             }
             if looked.elapsed() > Duration::from_secs(1) {
@@ -221,9 +224,19 @@ fn play(
     });
     match injector.heal() {
         Ok(counts) => counts.into_iter().for_each(|(kind, count)| *report.by_fault.entry(kind).or_default() += count),
-        Err(error) => world.recorder.incident(Invariant::Alive, format!("{error:#}")),
+        Err(error) => world.recorder.incident(Invariant::Alive, last_words(&error)),
     }
     look(world, ciphertexts);
+}
+
+/// An error without the whole log of a program that may stand in it.
+fn last_words(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, .., one, two, three] => [*first, "…", *one, *two, *three].join("\n"),
+        _ => text,
+    }
 }
 
 fn look(world: &World, ciphertexts: &mut Ciphertexts) {
