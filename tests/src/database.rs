@@ -34,8 +34,12 @@ pub(crate) struct Schema {
 impl Schema {
     /// A name that no schema has yet; the set-up program makes the schema.
     pub(crate) fn fresh() -> Result<Self> {
+        Self::at(&mysql_url()?)
+    }
+
+    /// The same on the server that this URL names.
+    pub(crate) fn at(url: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let url = mysql_url()?;
         let rest = url.strip_prefix("mysql://").context("the URL begins with mysql://")?;
         let (who, place) = rest.rsplit_once('@').context("the URL names a user")?;
         let (user, password) = who.split_once(':').unwrap_or((who, ""));

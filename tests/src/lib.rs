@@ -23,7 +23,7 @@ pub use impostor::{Impostor, Met};
 pub use mail::MailServer;
 pub use nats::Nats;
 pub use nginx::Nginx;
-pub use process::{Outcome, Running, run_with_deadline};
+pub use process::{Outcome, Running, bear_full_disks, run_with_deadline};
 pub use programs::program;
 pub use proxy::{Direction, Fault, Proxy};
 pub use raw::{RawClient, Tls};

@@ -70,6 +70,15 @@ pub fn run_with_deadline(command: &mut Command, limit: Duration) -> Result<Outco
     Running::start(command)?.end(limit)
 }
 
+/// The same command for a program that is to live on when a file cannot become longer (see [`Running::limit_files`]): the
+/// write fails, as on a full disk, and no signal ends it.
+pub fn bear_full_disks(command: &Command) -> Command {
+    let mut patient = Command::new("sh");
+    patient.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]).arg(command.get_program()).args(command.get_args());
+    patient.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    patient
+}
+
 /// A program that runs; killed when dropped. Its output is read from the first moment, so it never waits for us.
 pub struct Running {
     child: Child,
@@ -87,6 +96,14 @@ impl Running {
     /// It cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
         Self::spawn(command.stderr(Stdio::piped()))
+    }
+
+    /// Starts it with standard error going to a file.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_with_log(command: &mut Command, log: std::fs::File) -> Result<Self> {
+        Self::spawn(command.stderr(log))
     }
 
     /// Starts it with standard error going where the command says.
@@ -168,6 +185,39 @@ impl Running {
     /// It has ended already.
     pub fn interrupt(&self) -> Result<()> {
         self.signal(rustix::process::Signal::INT)
+    }
+
+    /// Stops it where it is (SIGSTOP), as a machine that sleeps does.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::STOP)
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(rustix::process::Signal::CONT)
+    }
+
+    /// Sets how long files may become that it writes, as a disk with so much room does; `None` for no bound. The program
+    /// must have been started with SIGXFSZ ignored.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+        let pid = rustix::process::Pid::from_raw(self.id()?).context("pid")?;
+        rustix::process::prlimit(Some(pid), rustix::process::Resource::Fsize, limit)?;
+        Ok(())
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     fn signal(&self, signal: rustix::process::Signal) -> Result<()> {

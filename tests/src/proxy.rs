@@ -1,7 +1,8 @@
-//! A TCP proxy that damages what passes: it flips bytes, cuts streams, swallows everything.
+//! A TCP proxy that damages what passes: it flips bytes, cuts and resets streams, delays or swallows everything.
 
 use anyhow::Result;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -29,6 +30,10 @@ pub enum Fault {
     CutAfter(Direction, u64),
     /// The bytes of this direction vanish, and the connections stay open.
     Swallow(Direction),
+    /// The bytes of both directions vanish, and the connections stay open.
+    BlackHole,
+    /// Everything takes so much longer, each way.
+    Delay(Duration),
     /// New connections are closed at once.
     Refuse,
 }
@@ -36,7 +41,10 @@ pub enum Fault {
 #[derive(Default)]
 struct State {
     fault: Option<Fault>,
-    streams: Vec<TcpStream>,
+    /// Both ends of each open connection.
+    open: BTreeMap<usize, [TcpStream; 2]>,
+    /// Connections that end with a reset and not with an orderly end.
+    resetting: BTreeSet<usize>,
     passed: [u64; 2],
     connections: usize,
     faults: usize,
@@ -77,11 +85,29 @@ impl Proxy {
         self.state().fault = Some(fault);
     }
 
-    /// Cuts all connections now.
-    pub fn cut(&self) {
-        for stream in self.state().streams.drain(..) {
+    /// Cuts all connections now; says how many there were.
+    pub fn cut(&self) -> usize {
+        let open = std::mem::take(&mut self.state().open);
+        for stream in open.values().flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        open.len()
+    }
+
+    /// Resets all connections now, so that both ends get an error and no end; says how many there were.
+    pub fn reset(&self) -> usize {
+        let mut state = self.state();
+        let open = std::mem::take(&mut state.open);
+        state.resetting.extend(open.keys());
+        drop(state);
+        for stream in open.values().flatten() {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        // Nothing is sent by this; it ends the reading, and the last descriptor that is closed sends the reset.
+        for stream in open.values().flatten() {
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+        open.len()
     }
 
     /// How many bytes have passed this way, over all connections.
@@ -111,16 +137,22 @@ impl Proxy {
             return;
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { return };
+        let (Ok(kept_client), Ok(kept_server)) = (client.try_clone(), server.try_clone()) else { return };
+        let id = {
+            let mut state = self.state();
+            let id = state.connections;
+            state.open.insert(id, [kept_client, kept_server]);
+            id
+        };
         let pairs = [(&client, &server, Direction::ToServer), (&server, &client, Direction::ToClient)];
         for (from, to, direction) in pairs {
-            let (Ok(from), Ok(to), Ok(kept)) = (from.try_clone(), to.try_clone(), from.try_clone()) else { return };
-            self.state().streams.push(kept);
+            let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { return };
             let proxy = self.clone();
-            thread::spawn(move || proxy.pump(from, to, direction));
+            thread::spawn(move || proxy.pump(id, from, to, direction));
         }
     }
 
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream, direction: Direction) {
+    fn pump(&self, id: usize, mut from: TcpStream, mut to: TcpStream, direction: Direction) {
         let mut buffer = [0; 16 * 1024];
         let mut offset = 0;
         loop {
@@ -128,14 +160,30 @@ impl Proxy {
                 Ok(length) if length > 0 => length,
                 _ => break,
             };
+            if let Some(delay) = self.delay() {
+                thread::sleep(delay);
+            }
             let Some(forward) = self.damage(&mut buffer[..length], offset, direction) else { break };
             offset += length as u64;
             if to.write_all(&buffer[..forward]).is_err() || (forward < length && self.is_cutting()) {
                 break;
             }
         }
+        let mut state = self.state();
+        state.open.remove(&id);
+        if state.resetting.contains(&id) {
+            return;
+        }
+        drop(state);
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
+    }
+
+    fn delay(&self) -> Option<Duration> {
+        match self.state().fault {
+            Some(Fault::Delay(delay)) => Some(delay),
+            _ => None,
+        }
     }
 
     fn is_cutting(&self) -> bool {
@@ -162,6 +210,7 @@ impl Proxy {
                 }
             }
             Some(Fault::Swallow(way)) if way == direction => forward = 0,
+            Some(Fault::BlackHole) => forward = 0,
             _ => {}
         }
         state.passed[direction as usize] += forward as u64;

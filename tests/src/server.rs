@@ -1,6 +1,11 @@
 //! A server: set up by `waxwing-setup init`, run by `waxwing-server run`, killed and restarted at will.
 
-use crate::{DEADLINE, Database, Outcome, Running, database::Schema, process::run_with_deadline, programs::program};
+use crate::{
+    DEADLINE, Database, Outcome, Running,
+    database::Schema,
+    process::{bear_full_disks, run_with_deadline},
+    programs::program,
+};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::{
@@ -60,12 +65,24 @@ impl Server {
     /// # Errors
     /// Says what the program printed.
     pub fn set_up_with(database: Database, flags: &[&str]) -> Result<Self> {
-        let place = tempfile::Builder::new().prefix("waxwing-server.").tempdir()?;
-        fs::write(place.path().join("password"), "the-server-password 81\n")?;
         let schema = match database {
             Database::Sqlite => None,
             Database::Mysql => Some(Schema::fresh()?),
         };
+        Self::set_up_on(schema, flags)
+    }
+
+    /// Sets a server up, with a fresh schema on the MySQL or MariaDB that this URL names, and does not start it.
+    ///
+    /// # Errors
+    /// Says what the program printed.
+    pub fn set_up_at(url: &str, sign_up: &str) -> Result<Self> {
+        Self::set_up_on(Some(Schema::at(url)?), &["--signup", sign_up])
+    }
+
+    fn set_up_on(schema: Option<Schema>, flags: &[&str]) -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("waxwing-server.").tempdir()?;
+        fs::write(place.path().join("password"), "the-server-password 81\n")?;
         let (folder, further) = (place.path().join("server"), Vec::new());
         let mut server = Self {
             running: None,
@@ -193,6 +210,16 @@ impl Server {
         self.settings.push((variable.to_owned(), value.to_string()));
     }
 
+    /// Takes a variable back.
+    pub fn unset(&mut self, variable: &str) {
+        self.settings.retain(|(name, _)| name != variable);
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.running.as_mut().is_none_or(Running::has_ended)
+    }
+
     /// Starts it (again) on its port and waits until it listens.
     ///
     /// # Errors
@@ -200,7 +227,7 @@ impl Server {
     pub fn restart(&mut self) -> Result<()> {
         self.kill();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file())?;
-        let mut running = Running::spawn(self.command("run")?.stdin(Stdio::null()).stderr(log))?;
+        let mut running = Running::start_with_log(bear_full_disks(&self.command("run")?).stdin(Stdio::null()), log)?;
         while let Some(line) = running.next_line(DEADLINE) {
             if line.contains("listening on") {
                 self.running = Some(running);
@@ -214,6 +241,17 @@ impl Server {
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.running = None;
+    }
+
+    /// Its process, while it runs.
+    pub fn process(&self) -> Option<&Running> {
+        self.running.as_ref()
+    }
+
+    /// Leaves its folder and its log where they are when it is dropped; returns where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.place.disable_cleanup(true);
+        self.place.path().to_owned()
     }
 
     /// SIGHUP, and does not wait.
@@ -270,7 +308,8 @@ impl Server {
         }
     }
 
-    fn database_file(&self) -> PathBuf {
+    /// The file of an embedded database.
+    pub fn database_file(&self) -> PathBuf {
         self.folder().join("waxwing.db")
     }
 

@@ -159,6 +159,12 @@ impl User {
         Ok(Chat(Running::start(self.command(&["chat", with, "--plain"])?.stdin(Stdio::piped()))?))
     }
 
+    /// Leaves everything where it is when this is dropped; returns where.
+    pub fn keep(&mut self) -> PathBuf {
+        self.place.disable_cleanup(true);
+        self.place.path().to_owned()
+    }
+
     /// The folder that holds everything of this user.
     pub fn place(&self) -> &Path {
         self.place.path()

@@ -8,25 +8,30 @@ use std::{
 };
 
 /// Each crate of ours, and which others of ours it may use.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
+    ("waxwing-crash", &[]),
     ("waxwing-protocol", &[]),
     ("waxwing-e2ee", &[]),
     ("waxwing-manual", &[]),
-    ("waxwing-server", &["waxwing-protocol", "waxwing-manual"]),
-    ("waxwing-core", &["waxwing-protocol", "waxwing-e2ee"]),
+    ("waxwing-server", &["waxwing-crash", "waxwing-protocol", "waxwing-manual"]),
+    ("waxwing-core", &["waxwing-crash", "waxwing-protocol", "waxwing-e2ee"]),
     ("waxwing-terminal", &["waxwing-core", "waxwing-manual"]),
     ("waxwing-setup", &["waxwing-server", "waxwing-core", "waxwing-terminal", "waxwing-manual"]),
     ("waxwing-tests", &["waxwing-protocol"]),
+    ("waxwing-torture", &["waxwing-tests"]),
+    ("waxwing-fuzz", &["waxwing-core", "waxwing-e2ee", "waxwing-protocol", "waxwing-server", "waxwing-terminal"]),
 ];
 
 /// What must not be anywhere below a crate, directly or not.
-const FORBIDDEN: [(&str, &[&str]); 4] = [
+const FORBIDDEN: [(&str, &[&str]); 5] = [
     // What can encrypt or decrypt messages: the server only relays them.
     ("waxwing-server", &["waxwing-e2ee", "waxwing-core", "openmls", "openmls_traits", "hpke-rs"]),
     // No I/O, no SQL, no cryptography.
     ("waxwing-protocol", &["tokio", "rustls", "rusqlite", "sqlx", "rsa", "aes-gcm", "openmls"]),
     // No sockets and no async.
     ("waxwing-e2ee", &["tokio", "rustls", "sqlx"]),
+    // Nothing is compressed before it is encrypted: the length would tell whether what others wrote stands beside a secret.
+    ("waxwing-core", &["flate2", "miniz_oxide", "zstd", "brotli", "lz4_flex", "snap", "lzma-rs", "async-compression"]),
     // The program for users has no server in it.
     ("waxwing-terminal", &["waxwing-server", "sqlx"]),
 ];
@@ -124,6 +129,20 @@ fn the_server_cannot_decrypt_and_others_stay_what_they_are() -> Result<()> {
     }
     // The same question has the other answer where it should: so it is asked rightly.
     assert!(graph.closure("waxwing-core")?.contains("openmls"));
+    Ok(())
+}
+
+/// The points at which tests let programs die are for tests: what is built without asking for them has none.
+#[test]
+fn ordinary_programs_have_no_crash_points() -> Result<()> {
+    let points = |bytes: &[u8]| bytes.windows(16).any(|window| window == b"WAXWING_CRASH_AT");
+    ensure!(points(include_bytes!("../../crash/src/lib.rs")), "the variable has another name");
+    for program in ["waxwing", "waxwing-server"] {
+        let path = waxwing_tests::program(program)?;
+        let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        ensure!(bytes.windows(7).any(|window| window == b"WAXWING"), "{} is none of ours", path.display());
+        ensure!(!points(&bytes), "{} was built with crash points", path.display());
+    }
     Ok(())
 }
 

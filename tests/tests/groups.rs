@@ -2,11 +2,18 @@
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::{fs, time::Duration};
-use waxwing_tests::{Chat, DEADLINE, Database, Follow, Server, User, on_both_databases};
+use std::{
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use waxwing_tests::{
+    Chat, DEADLINE, Database, Direction, Fault, Follow, Proxy, Running, Server, User, link_with_port, on_both_databases,
+};
 
 on_both_databases!(
     a_group_lives_from_its_making_to_its_end,
+    whoever_was_put_out_with_words_on_the_way_writes_again_when_back,
     a_room_is_open_and_keeps_out_whom_its_admins_put_out,
     many_come_at_once,
     a_second_device_comes_into_groups_and_rooms,
@@ -124,6 +131,50 @@ fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
     json(&bob, &["group", "create", "Very early birds", "carol"])?;
     carol.receive_now()?;
     carol.run(&["group", "show", "Very early birds"])?.expect_code(0)?;
+    Ok(())
+}
+
+/// What was on its way when somebody was put out had numbers that the server never saw. Back in the group, it has to be
+/// able to write, and to stay connected.
+fn whoever_was_put_out_with_words_on_the_way_writes_again_when_back(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let proxy = Proxy::start(server.port())?;
+    let alice = User::sign_up(server.link(), "alice")?;
+    let bob = User::sign_up(&link_with_port(server.link(), proxy.port())?, "bob")?;
+    let id = json(&alice, &["group", "create", "Bird watchers", "bob"])?["chat"].as_str().context("a chat")?.to_owned();
+    alice.send(&id, "Welcome")?;
+    bob.receive()?;
+    bob.send(&id, "Thank you")?;
+
+    let holder = Running::start(bob.command(&["daemon"])?.stdin(Stdio::null()))?;
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        proxy.set(Fault::None);
+        bob.run(&["receive"])?.expect_code(0)?;
+        // The next word of the client ends its connection: the message is sealed, and the server never sees it.
+        proxy.set(Fault::CutAfter(Direction::ToServer, 1));
+        let sent = bob.run(&["send", &id, "Lost on the way"])?;
+        if sent.code == 3 && sent.stderr.contains("may have left") {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "it is never on its way: {}", sent.stderr);
+    }
+    proxy.set(Fault::Refuse);
+    json(&alice, &["group", "remove", &id, "bob"])?;
+    proxy.set(Fault::None);
+    bob.receive_now()?;
+    ensure!(words(&bob.history(&id)?).iter().any(|line| line == "alice removed you"), "he does not know");
+    json(&alice, &["group", "invite", &id, "bob"])?;
+    loop {
+        let sent = bob.run(&["send", &id, "Back again"])?;
+        if sent.code == 0 {
+            break;
+        }
+        ensure!(Instant::now() < deadline, "he can never write again: {}", sent.stderr);
+    }
+    alice.receive()?;
+    ensure!(words(&alice.history(&id)?).iter().any(|line| line == "Back again"), "it did not arrive");
+    drop(holder);
     Ok(())
 }
 

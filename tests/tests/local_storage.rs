@@ -10,7 +10,9 @@ use std::{
     process::{Command, Stdio},
     time::Instant,
 };
-use waxwing_tests::{DEADLINE, Database, Outcome, Running, Server, User, on_both_databases, run_with_deadline, texts};
+use waxwing_tests::{
+    DEADLINE, Database, Outcome, RawClient, Running, Server, User, on_both_databases, run_with_deadline, texts,
+};
 
 on_both_databases!(an_old_copy_becomes_a_new_device_by_itself, an_old_copy_without_a_password_says_what_to_run,);
 
@@ -232,6 +234,27 @@ fn a_full_disk_loses_nothing_and_is_said() -> Result<()> {
     ensure!(follow.stderr.contains("storage failed"), "it does not say why: {}", follow.stderr);
     assert_eq!(texts(&bob.history("alice")?), ["a first one".to_owned(), long, "y".repeat(30_000)]);
     ensure!(bob.receive_now()?.is_empty(), "a message came twice");
+    Ok(())
+}
+
+/// The log often lies on the disk that is full.
+#[test]
+fn a_server_that_cannot_write_its_log_goes_on() -> Result<()> {
+    let server = Server::start(Database::Sqlite)?;
+    let (alice, bob) = alice_and_bob(&server)?;
+    let process = server.process().context("a server")?;
+    let written = server.log();
+    process.limit_files(Some(0))?;
+    // Each visitor would be a line.
+    for _ in 0..5 {
+        RawClient::greet(server.port())?;
+    }
+    alice.run(&["status"])?.expect_code(0)?;
+    assert_eq!(server.log(), written, "there was room");
+    process.limit_files(None)?;
+    alice.send("bob", "still there?")?;
+    assert_eq!(texts(&bob.receive()?), ["still there?"]);
+    ensure!(server.log().len() > written.len(), "it never logs again");
     Ok(())
 }
 

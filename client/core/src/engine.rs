@@ -562,7 +562,8 @@ impl Engine {
         }
         if let Some((count, last_resort)) = key_packages::missing(&connection).await? {
             let own = &self.own;
-            let batch = store::in_transaction(&mut self.db, |tx| key_packages::make(tx, own, count, last_resort))?;
+            let batch =
+                store::step("key-packages", &mut self.db, |tx| key_packages::make(tx, own, count, last_resort))?;
             key_packages::publish(&connection, batch).await?;
         }
         let (answer_to, answers) = mpsc::unbounded_channel();

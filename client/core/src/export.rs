@@ -21,6 +21,12 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
+/// Reads a document as an import does, and stores nothing: for whoever tries what reading does to strange bytes.
+#[doc(hidden)]
+pub fn check_import(document: &[u8]) -> Result<u64, Error> {
+    ImportFile::read(document, |_| Ok(())).map(|read| read.texts)
+}
+
 /// How many messages make a page.
 const PAGE: usize = 500;
 /// What stands behind the author of an imported message: nobody's username can end so.

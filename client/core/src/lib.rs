@@ -44,6 +44,8 @@ pub use client::{
 };
 pub use error::{Error, ErrorKind};
 pub use event::{Connection, Event, Events, Transfer};
+#[doc(hidden)]
+pub use export::check_import;
 pub use export::{ExportCursor, ExportFormat, ExportPage, ExportRequest, Imported};
 pub use files::Picture;
 pub use group::{ChatMember, GroupChange, GroupInfo, Room, Wish};

@@ -24,6 +24,7 @@ pub(crate) mod words;
 use crate::Error;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path};
+use waxwing_crash::crash_point;
 use waxwing_e2ee::{local::LocalKey, mls};
 use zeroize::Zeroizing;
 
@@ -133,6 +134,16 @@ pub(crate) fn in_transaction<T, E: From<rusqlite::Error>>(
     let value = work(&tx)?;
     tx.commit()?;
     Ok(value)
+}
+
+/// The same for a step of sending or receiving: tests let the client die right before and right after its commit.
+pub(crate) fn step<T, E: From<rusqlite::Error>>(
+    name: &str,
+    db: &mut Connection,
+    work: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    let done = in_transaction(db, |tx| work(tx).inspect(|_| crash_point(name, "before")));
+    done.inspect(|_| crash_point(name, "after"))
 }
 
 /// Moves everything out of the write-ahead log, whose old frames may hold secrets that were deleted since.

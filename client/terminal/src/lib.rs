@@ -32,8 +32,15 @@ use tracing_subscriber::EnvFilter;
 use waxwing_core::{Route, set_route};
 use waxwing_manual::ManualError;
 
+/// A text of somebody else as a terminal gets it: for whoever tries what strange texts do.
+#[doc(hidden)]
+pub fn formatted(text: &str) -> String {
+    markdown::ansi(text, 0)
+}
+
 /// Runs the program with these arguments, the program's name first, and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    leave_no_core_dump();
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -55,6 +62,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure, json),
     }
+}
+
+/// Leaves no core dump: it would hold keys and what was written, in clear, on a disk that keeps them otherwise sealed.
+fn leave_no_core_dump() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    // Where the system does not take it, nothing else is lost.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
 }
 
 fn end(failure: &Failure, json: bool) -> ExitCode {
@@ -80,6 +94,8 @@ fn trace(verbose: u8) {
         _ => "info,waxwing_core=debug,waxwing_terminal=debug",
     };
     let subscriber = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(io::stderr);
+    // Where nothing can be written, complaining about it would only end the program.
+    let subscriber = subscriber.log_internal_errors(false);
     // A program that embeds this one may have a subscriber already.
     let _ = subscriber.with_ansi(false).try_init();
 }

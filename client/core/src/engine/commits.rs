@@ -60,7 +60,7 @@ impl Engine {
     /// Makes the commit and stores it; it leaves with the next [`Self::post_commit`]. False if nothing is left of the plan.
     pub(super) fn make_commit(&mut self, row: &ChatRow, plan: &Plan) -> Result<bool, Error> {
         let own = &self.own;
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("commit", &mut self.db, |tx| {
             let Some(conversation) = row.conversation else { return Ok(false) };
             let Some((prepared, removed)) = prepare(tx, own, &conversation, plan)? else { return Ok(false) };
             let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
@@ -109,7 +109,7 @@ impl Engine {
     /// The server did not take the commit, and will not: its number is free again.
     pub(super) fn commit_refused(&mut self, chat: ChatId, number: u64, refusal: &Refusal) -> Result<(), Error> {
         let row = chats::load(&self.db, chat)?;
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("commit-refused", &mut self.db, |tx| {
             if let Some(id) = row.conversation
                 && let Some(mut group) = Group::load(&Mls::new(tx), &id).map_err(|error| crate::mls_error(&error))?
                 && group.has_pending_commit()

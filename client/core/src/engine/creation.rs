@@ -41,7 +41,7 @@ impl Engine {
         let first = creation.handshake.as_ref().map(|handshake| order::entry_hash(&handshake.commit.0));
         match online.connection.call(Request::CreateConversation(Box::new(creation))).await {
             Ok(Response::Accepted { seq, .. }) if seq <= 1 => {
-                store::in_transaction(&mut self.db, |tx| {
+                store::step("created", &mut self.db, |tx| {
                     let mls = Mls::new(tx);
                     let mut group = load(&mls, &id)?;
                     if group.has_pending_commit() {
@@ -156,7 +156,7 @@ impl Engine {
             _ => None,
         };
         let (mine, chat) = (&self.own, row.chat);
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("create", &mut self.db, |tx| {
             let handshake = make_group(tx, mine, &id, &rules, &packages, &accounts)?;
             let replaces = replaces.map_or_else(|| chats::last_conversation(tx, chat), |id| Ok(Some(id)))?;
             let replaces = replaces.map(ConversationId);

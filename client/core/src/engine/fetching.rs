@@ -71,7 +71,7 @@ impl Engine {
             }
             Err(error) => return Err(error.into_error()),
         };
-        let head = page.head;
+        let (head, sent) = (page.head, page.sent);
         let skipped = match log::check_page(&page, row.cursor) {
             // This chat's log is not the one that we know; the others may be.
             Err(Error::ServerRestored) => return self.begin_era(chat, End::Restored),
@@ -109,6 +109,7 @@ impl Engine {
         if row.cursor >= head {
             online.behind.remove(&chat);
             online.lane(chat).synced = true;
+            self.recall_numbers(chat, sent)?;
         }
         Ok(())
     }

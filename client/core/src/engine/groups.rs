@@ -301,7 +301,7 @@ impl Engine {
         let rules = GroupRules::group(kind_here, About::named(title), participants, key)
             .map_err(|error| Error::BadInput(error.to_string()))?;
         let own = &self.own;
-        let chat = store::in_transaction(&mut self.db, |tx| {
+        let chat = store::step("create", &mut self.db, |tx| {
             let row = chats::ensure(tx, &name)?;
             if let Some(former) = row.conversation {
                 creation::delete_group(tx, &former)?;

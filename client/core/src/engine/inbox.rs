@@ -17,6 +17,7 @@ use crate::{
     transport::{CallError, unexpected},
 };
 use rand_core::Rng as _;
+use waxwing_crash::crash_point;
 use waxwing_e2ee::mls::{Group, Kind, Mls, MlsError};
 use waxwing_protocol::{ConversationId, InboxItem, InboxNotice, Request, Response};
 
@@ -66,6 +67,7 @@ impl Engine {
         online.inbox_seq = last;
         let request = Request::AcknowledgeInbox { seq: last };
         online.connection.post(request, (0, 0), &online.nobody).await;
+        crash_point("acknowledge-inbox", "posted");
         Ok(())
     }
 
@@ -208,7 +210,7 @@ impl Engine {
 
     fn join(&mut self, invitation: &Invitation<'_>) -> Result<Joined, Error> {
         let (own, out_of_reach) = (&self.own, &self.wishes.out_of_reach);
-        let outcome = store::in_transaction(&mut self.db, |tx| {
+        let outcome = store::step("join", &mut self.db, |tx| {
             let mls = Mls::new(tx);
             let id = invitation.conversation.0;
             let refuse = |reason: &str| Err(Refusal::No(reason.to_owned()).into());

@@ -252,7 +252,7 @@ impl Engine {
 
     fn make_join(&mut self, row: &ChatRow, key: &JoinKey, commits: u64, sealed: &[u8]) -> Result<Prepared, Error> {
         let (own, out_of_reach) = (&self.own, &self.wishes.out_of_reach);
-        let made = store::in_transaction(&mut self.db, |tx| {
+        let made = store::step("join-alone", &mut self.db, |tx| {
             let Some(id) = row.conversation else { return Ok(()) };
             let mls = Mls::new(tx);
             let device = crate::own_device(&mls, own)?;
@@ -318,7 +318,7 @@ impl Engine {
                     return Err(Error::ServerMisbehaves("it put a join where it cannot be".into()));
                 }
                 let own = &self.own;
-                let gap = store::in_transaction(&mut self.db, |tx| {
+                let gap = store::step("joined-alone", &mut self.db, |tx| {
                     let gap = came_in(tx, own, row, &conversation, seq, commits + 1)?;
                     let due = super::commits::update_after(now_ms(), random().next_u64());
                     chats::set_update_at(tx, row.chat, due)?;

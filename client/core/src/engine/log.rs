@@ -23,6 +23,7 @@ use crate::{
 };
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
+use waxwing_crash::crash_point;
 use waxwing_e2ee::{
     content::{self, Body},
     mls::{Group, GroupRules, Member, Mls, MlsError, Received},
@@ -125,7 +126,7 @@ impl Engine {
 
         let own = &self.own;
         let others = row.others;
-        let read = store::in_transaction(&mut self.db, |tx| {
+        let read = store::step("read", &mut self.db, |tx| {
             let mls = Mls::new(tx);
             let group = creation::load(&mls, &conversation)?;
             let mut reader = Reader { tx, own, row: &mut row, group: Some(group), effects: Effects::default() };
@@ -157,6 +158,7 @@ impl Engine {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         online.lane(chat).confirmed(effects.confirmed);
         online.acknowledge(ConversationId(conversation), row.cursor).await;
+        crash_point("acknowledge", "posted");
         if row.others > others {
             self.owe_receipt();
         }

@@ -60,7 +60,7 @@ impl Engine {
     ) -> Result<Message, Error> {
         let (id, now) = (new_id(), now_ms());
         let author = self.own.username.clone();
-        let (chat, message) = store::in_transaction(&mut self.db, |tx| {
+        let (chat, message) = store::step("queue", &mut self.db, |tx| {
             let row = address::writable(tx, chat)?;
             let (body, content, reply_to) = make(tx, row.chat)?;
             let lifetime = row.timer.filter(|_| !matches!(content, Content::Timer(_)));

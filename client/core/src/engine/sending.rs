@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use waxwing_crash::crash_point;
 use waxwing_e2ee::{
     content::{self, Body},
     mls::{Group, Mls},
@@ -140,7 +141,7 @@ impl Lane {
 impl Engine {
     /// Tells the others what has arrived here.
     pub(super) fn queue_receipts(&mut self) -> Result<(), Error> {
-        let owing = store::in_transaction(&mut self.db, |tx| {
+        let owing = store::step("receipt", &mut self.db, |tx| {
             let owing = chats::owing_receipts(tx)?;
             let wanted = settings::is_on(tx, settings::DELIVERED_RECEIPTS)?;
             for row in &owing {
@@ -272,7 +273,7 @@ impl Engine {
             }
             let lane = online.lane(chat);
             if let (Setback::Reseal, Some(refused)) = (setback, lane.refused) {
-                store::in_transaction(&mut self.db, |tx| {
+                store::step("unseal", &mut self.db, |tx| {
                     outbox::unseal(tx, chat, refused)?;
                     chats::set_number(tx, chat, refused.saturating_sub(1))
                 })?;
@@ -311,6 +312,7 @@ impl Engine {
                 let (number, commits, payload) = (row.number, row.commits, row.wire.into());
                 let request = Request::Send { conversation, number, commits, payload };
                 online.connection.post(request, (chat, number), &online.answer_to).await;
+                crash_point("send", "posted");
                 lane.in_flight += 1;
                 lane.sent_to = number;
             }
@@ -320,7 +322,7 @@ impl Engine {
     /// Encrypts the next messages of a chat; false if there are none.
     fn seal(&mut self, chat: ChatId, limit: usize) -> Result<bool, Error> {
         let own = &self.own;
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("seal", &mut self.db, |tx| {
             let rows = outbox::unsealed(tx, chat, limit)?;
             let row = chats::load(tx, chat)?;
             let (Some(conversation), false) = (row.conversation, rows.is_empty()) else { return Ok(false) };
@@ -364,6 +366,34 @@ impl Engine {
             }
             chats::set_introduced(tx, row.chat)
         })
+    }
+
+    /// The server has accepted so many sends of this device. Numbers above that, of which nothing waits any more (what they
+    /// were given to failed, or the chat was over for a while), would never be filled, and everything behind them refused
+    /// for ever: they are given out again. Nothing that was sealed behind such a gap can have been accepted.
+    pub(super) fn recall_numbers(&mut self, chat: ChatId, sent: u64) -> Result<(), Error> {
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        if !online.lane(chat).is_quiet() {
+            return Ok(());
+        }
+        let number = chats::load(&self.db, chat)?.number;
+        let commit = commits::find(&self.db, chat)?.map(|commit| commit.number);
+        let waiting = outbox::lowest_sealed(&self.db, chat)?.into_iter().chain(commit).min();
+        if waiting.unwrap_or(number.saturating_add(1)) <= sent.saturating_add(1) {
+            return Ok(());
+        }
+        if let Some(number) = commit {
+            self.commit_refused(chat, number, &ErrorCode::Stale.into())?;
+        }
+        store::step("recall", &mut self.db, |tx| {
+            outbox::unseal(tx, chat, sent.saturating_add(1))?;
+            chats::set_number(tx, chat, sent)
+        })?;
+        if let State::Online(online) = &mut self.reach {
+            let lane = online.lane(chat);
+            (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
+        }
+        Ok(())
     }
 
     /// Handles the answer to a message.

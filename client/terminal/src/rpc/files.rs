@@ -4,7 +4,7 @@ use super::{
     Context, Method,
     chats::{MessageList, find},
     deeds::Which,
-    messages::{OneMessage, SentObject},
+    messages::{OneMessage, SentObject, taken_back},
     objects::MessageObject,
 };
 use crate::{Failure, command::may_pass};
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{future::Future, path::PathBuf, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep_until};
-use waxwing_core::{Client, Error, ErrorKind, Event, Events, Message, MessageId, MessageRef, Picture};
+use waxwing_core::{Error, Event, Events, MessageId, MessageRef, Picture};
 
 /// How long nothing may move.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,23 +59,11 @@ impl Method for SendFile {
         let message = match watched(context, &mut events, message.id, "sending", sent).await {
             Ok(message) => message,
             Err(error) if offline_ok && may_pass(&error) => message,
-            // Held until the user decides about the identity.
-            Err(error) if error.kind() == ErrorKind::Untrusted => return Err(error.into()),
-            Err(error) => return Err(taken_back(client, message, error).await?),
+            Err(error) => taken_back(client, message.id, error).await?,
         };
         context.tell_written(&message);
         Ok(SentObject::from(&message))
     }
-}
-
-/// What did not leave is taken back, so that a script may safely try again.
-async fn taken_back(client: &Client, message: Message, error: Error) -> Result<Failure, Failure> {
-    if client.withdraw(message.id).await? || !may_pass(&error) {
-        return Ok(error.into());
-    }
-    Ok(Failure::Core(Error::TimedOut(format!(
-        "{error}. The message may have left: it stays queued and goes out with the next connection, once; do not send it again"
-    ))))
 }
 
 /// Waits for what moves a message's file, and tells how far it has come; gives up when nothing moves any more.

@@ -10,7 +10,7 @@ use crate::{Failure, command::may_pass};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, time::Duration};
-use waxwing_core::{Client, Error, ErrorKind, Message, MessageId};
+use waxwing_core::{Client, Error, ErrorKind, Message, MessageId, MessageState};
 
 /// How long sending waits for the server.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,10 +78,26 @@ async fn send_now(client: &Client, params: &SendParams) -> Result<Message, Failu
     let message = write(client, &user, &params.text, params.reply_to.as_ref()).await?;
     match client.sent(message.id, PATIENCE).await {
         Ok(message) => Ok(message),
-        // Held until the user decides about the identity.
-        Err(error) if error.kind() == ErrorKind::Untrusted => Err(error.into()),
-        Err(error) if client.withdraw(message.id).await? || !may_pass(&error) => Err(error.into()),
-        Err(error) => Err(Failure::Core(Error::TimedOut(format!(
+        Err(error) => taken_back(client, message.id, error).await,
+    }
+}
+
+/// Sending has ended in an error: takes the message back if it has not left, and says what is certain about it.
+pub(super) async fn taken_back(client: &Client, id: MessageId, error: Error) -> Result<Message, Failure> {
+    // Held until the user decides about the identity.
+    if error.kind() == ErrorKind::Untrusted || matches!(client.withdraw(id).await, Ok(true)) {
+        return Err(error.into());
+    }
+    certain(client.message(&id.into()).await, &error)
+}
+
+/// What is certain about a message that could not be taken back, from what this device has of it now. That it was not sent
+/// is said of nothing that may yet go out: a script would send it a second time.
+fn certain(now: Result<Message, Error>, error: &Error) -> Result<Message, Failure> {
+    match now {
+        Ok(message) if matches!(message.state, MessageState::Failed(_)) => Err(error.clone().into()),
+        Ok(message) if message.state != MessageState::Queued => Ok(message),
+        _ => Err(Failure::Core(Error::TimedOut(format!(
             "{error}. The message may have left: it stays queued and goes out with the next connection, once; do not \
              send it again"
         )))),
@@ -93,7 +109,13 @@ async fn send_or_queue(client: &Client, params: &SendParams) -> Result<Message, 
     let message = write(client, &params.chat, &params.text, params.reply_to.as_ref()).await?;
     match client.sent(message.id, PATIENCE).await {
         Err(error) if may_pass(&error) => Ok(message),
-        sent => Ok(sent?),
+        Err(error) if error.kind() == ErrorKind::Untrusted => Err(error.into()),
+        // It stays queued, whatever went wrong meanwhile, unless it has failed for good.
+        Err(error) => match client.message(&message.id.into()).await {
+            Ok(now) if !matches!(now.state, MessageState::Failed(_)) => Ok(now),
+            _ => Err(error.into()),
+        },
+        Ok(message) => Ok(message),
     }
 }
 
@@ -245,7 +267,27 @@ async fn mark_read(client: &Client) -> Result<(), Error> {
 mod tests {
     use super::*;
     use serde_json::json;
-    use waxwing_core::{Content, MessageState};
+    use waxwing_core::Content;
+
+    #[test]
+    fn what_may_yet_go_out_is_never_called_not_sent() {
+        let full = Error::Storage("the disk is full".into());
+        let now = |state| Ok(Message { state, ..Message::default() });
+        let code = |outcome: Result<Message, Failure>| outcome.err().map(|failure| failure.exit_code());
+        // It waits still, or nobody can tell: that is said, with the code of what may pass.
+        for unclear in [now(MessageState::Queued), Err(full.clone())] {
+            let outcome = certain(unclear, &full);
+            assert!(matches!(&outcome, Err(failure) if failure.to_string().contains("do not send it again")));
+            assert_eq!(code(outcome), Some(3));
+        }
+        assert_eq!(code(certain(now(MessageState::Failed("no".into())), &full)), Some(full_code(&full)));
+        // The answer came while it was being taken back.
+        assert_eq!(certain(now(MessageState::Sent), &full).ok().map(|message| message.state), Some(MessageState::Sent));
+    }
+
+    fn full_code(error: &Error) -> u8 {
+        Failure::from(error.clone()).exit_code()
+    }
 
     #[test]
     fn a_sent_message_names_its_place_and_a_queued_one_has_none() {

@@ -16,6 +16,7 @@ use std::{
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use waxwing_crash::crash_point;
 use waxwing_protocol::ConversationId;
 
 /// How many jobs one transaction takes.
@@ -113,6 +114,7 @@ async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Job>) {
         for (outcome, answer) in written.acknowledged.into_iter().zip(acknowledge_answers) {
             let _ = answer.send(outcome);
         }
+        crash_point("write", "answered");
     }
 }
 
@@ -164,16 +166,20 @@ impl Database {
         let outcomes: Vec<_> = appends.iter().map(|append| batch.judge(append)).collect();
         batch.acknowledge(acknowledgements);
         batch.write(&mut transaction, self.statement_bytes).await?;
+        crash_point("write", "before");
         if batch.notices.is_empty() {
             transaction.commit().await?;
+            crash_point("write", "after");
             batch.publish_entries(&*self.publish);
         } else {
             let _order = self.inbox_order.lock().await;
             let posted = post(&mut transaction, &batch.notices, self.statement_bytes).await?;
             transaction.commit().await?;
+            crash_point("write", "after");
             batch.publish_entries(&*self.publish);
             announce(&*self.publish, &batch.notices, &posted);
         }
+        crash_point("write", "published");
         Ok(outcomes)
     }
 }

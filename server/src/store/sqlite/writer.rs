@@ -14,6 +14,7 @@ use crate::{
 use rusqlite::Connection;
 use std::{io, sync::Arc, thread, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
+use waxwing_crash::crash_point;
 
 /// How many jobs may wait before submitting waits too.
 const QUEUE: usize = 4096;
@@ -139,7 +140,10 @@ impl Thread {
         METRICS.commit.observe(since.elapsed().as_secs_f64());
         METRICS.failed.inc_by(done.is_err().into());
         match done {
-            Ok(()) => jobs.into_iter().for_each(|job| job.answer(None)),
+            Ok(()) => {
+                jobs.into_iter().for_each(|job| job.answer(None));
+                crash_point("write", "answered");
+            }
             Err(Failure::Commit(error)) => {
                 tracing::error!(%error, "the database refused a transaction");
                 let reason = error.to_string();
@@ -165,6 +169,7 @@ impl Thread {
             let mut batch = Batch::new(&self.connection, &mut self.logs);
             jobs.iter_mut().try_for_each(|job| job.run(&mut batch)).map_err(Failure::Job)?;
             let announcements = batch.finish().map_err(Failure::Job)?;
+            crash_point("write", "before");
             self.connection.execute_batch("COMMIT").map_err(Failure::Commit)?;
             Ok(announcements)
         });
@@ -173,7 +178,9 @@ impl Thread {
                 self.logs.shrink();
                 let entries = announcements.iter().filter(|one| matches!(one, Announcement::Entry { .. })).count();
                 METRICS.stored.inc_by(u64::try_from(entries).unwrap_or_default());
+                crash_point("write", "after");
                 announcements.iter().for_each(|one| self.publish(one));
+                crash_point("write", "published");
                 Ok(())
             }
             Err(failure) => {
