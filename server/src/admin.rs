@@ -6,13 +6,14 @@
 
 mod disclosure;
 mod invites;
+mod keeping;
 mod operator;
 mod request;
 mod socket;
 
 pub use operator::{Live, Operator, Reload, now};
 pub use request::{
-    Answer, Device, DisclosedTable, Disclosure, Garbage, Hidden, Invite, Problem, Reply, Request, Room, Session, Stats,
-    User, UserDetails,
+    Answer, Device, DisclosedTable, Disclosure, Files, Garbage, Hidden, Invite, Problem, Reply, Request, Room, Session,
+    Stats, Usage, User, UserDetails,
 };
 pub use socket::{Connected, Door, connect};

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/../.."
 
 command -v cargo-deb >/dev/null || { echo "cargo-deb is missing: cargo install --locked cargo-deb" >&2; exit 1; }
 target=${CARGO_TARGET_DIR:-$PWD/target}
-cargo build --release --locked --workspace --bins
+# Files may lie in an S3 store.
+cargo build --release --locked --workspace --bins --features waxwing-server/s3
 
 # Where the packages' lists of files look for them.
 pages=target/packaging

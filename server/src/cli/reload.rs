@@ -15,10 +15,12 @@ use std::{
     process::ExitCode,
     sync::{Mutex, PoisonError},
 };
+use waxwing_protocol::Pin;
 use zeroize::Zeroizing;
 
 /// What is made once: sockets, the database, the link, the log.
-const AFTER_RESTART: [&str; 6] = ["listen", "public", "health.", "http.listen", "database.", "in_memory"];
+const AFTER_RESTART: [&str; 8] =
+    ["listen", "public", "health.", "http.listen", "database.", "in_memory", "attachments.store", "attachments.s3_"];
 
 pub(super) fn reload(common: &Common) -> Result<ExitCode, Failure> {
     let Answer::Reloaded { changed, after_restart, secrets } = operate_live(common, &Request::Reload)? else {
@@ -101,6 +103,7 @@ impl Source {
             database: now.config.database,
             mysql: now.config.mysql.clone(),
             in_memory: now.config.in_memory,
+            attachment_place: now.config.attachment_place.clone(),
             ..config
         };
         now.config = kept.clone();
@@ -111,6 +114,19 @@ impl Source {
             kept,
             Answer::Reloaded { changed: named(changed), after_restart: named(after_restart), secrets: read_secrets },
         ))
+    }
+}
+
+impl Source {
+    /// Takes another identity, which is sealed already.
+    fn take_identity(&self, certificate_der: Vec<u8>, private_key_der: &[u8]) -> Result<(), Failure> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut secrets = now.secrets.clone();
+        secrets.certificate_der = certificate_der;
+        secrets.private_key_der = private_key_der.to_vec();
+        self.reloader.reload(&identity(&secrets), self.reloader.rules()).map_err(Failure::unexpected)?;
+        now.secrets = secrets;
+        Ok(())
     }
 }
 
@@ -153,5 +169,15 @@ impl Reload for Reloading {
         }
         tracing::info!("the secret for sign-ups was replaced");
         Ok(())
+    }
+
+    fn identity(&self, certificate_der: Vec<u8>, private_key_der: Zeroizing<Vec<u8>>) -> Result<(), Problem> {
+        self.0.take_identity(certificate_der, &private_key_der)?;
+        tracing::info!("the server has a new key; connections under the old one end");
+        Ok(())
+    }
+
+    fn pin(&self) -> Pin {
+        self.0.reloader.pin()
     }
 }

@@ -225,6 +225,7 @@ impl Engine {
                     self.give_up(chat, &error)?;
                     self.forget_creation(&row)?;
                 }
+                Err(error @ Error::WaitingFull { .. }) => self.give_up(chat, &error)?,
                 Err(error) if error.kind() == ErrorKind::Untrusted => self.hold(&row.name, error)?,
                 Err(error @ (Error::Refused(_) | Error::RateLimited { .. } | Error::UnknownUser(_))) => {
                     let State::Online(online) = &mut self.reach else { return Ok(()) };
@@ -414,6 +415,17 @@ impl Engine {
                     let jitter = Duration::from_millis(random().next_u64() % COMMIT_JITTER);
                     lane.retry_at = lane.retry_at.map(|at| at + jitter);
                 }
+            }
+            ErrorCode::WaitingFull if !is_commit => {
+                // Nothing after it was taken either. What shows as no message has nobody to send it again.
+                lane.reseal(number);
+                lane.wait(&refusal);
+                let error = Error::WaitingFull { limit: refusal.number.unwrap_or(0) };
+                let failed = store::in_transaction(&mut self.db, |tx| {
+                    let positions = outbox::take_messages(tx, chat, number)?.into_iter();
+                    positions.map(|position| fail(tx, position, &error)).collect::<Result<Vec<_>, _>>()
+                })?;
+                failed.into_iter().for_each(|message| self.note_failed(message, &error));
             }
             ErrorCode::UnknownConversation => {
                 // This device was put out, or the conversation is gone: the list says which.
