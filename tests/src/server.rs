@@ -179,6 +179,14 @@ impl Server {
         self.running = None;
     }
 
+    /// Its process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn id(&self) -> Result<i32> {
+        self.running.as_ref().context("it does not run")?.id()
+    }
+
     /// SIGHUP, and does not wait.
     ///
     /// # Errors
