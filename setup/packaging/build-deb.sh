@@ -6,8 +6,7 @@ cd "$(dirname "$0")/../.."
 
 command -v cargo-deb >/dev/null || { echo "cargo-deb is missing: cargo install --locked cargo-deb" >&2; exit 1; }
 target=${CARGO_TARGET_DIR:-$PWD/target}
-# Files may lie in an S3 store.
-cargo build --release --locked --workspace --bins --features waxwing-server/s3
+cargo build --release --locked --workspace --bins
 
 # Where the packages' lists of files look for them.
 pages=target/packaging

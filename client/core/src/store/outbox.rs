@@ -137,13 +137,12 @@ pub(crate) fn take(db: &Connection, chat: ChatId, number: u64) -> Result<Option<
     Ok(message.flatten())
 }
 
-/// Removes what shows as a message and was sent under this number or later, or not at all; returns the messages.
-pub(crate) fn take_messages(db: &Connection, chat: ChatId, number: u64) -> Result<Vec<i64>, Error> {
+/// Removes what shows as a message and has no seal; returns the messages.
+pub(crate) fn take_messages(db: &Connection, chat: ChatId) -> Result<Vec<i64>, Error> {
     let mut query = db.prepare_cached(
-        "DELETE FROM outbox WHERE chat = ?1 AND message IS NOT NULL AND (number IS NULL OR number >= ?2)
-         RETURNING message",
+        "DELETE FROM outbox WHERE chat = ?1 AND message IS NOT NULL AND number IS NULL RETURNING message",
     )?;
-    let rows = query.query_map((chat, number), |row| row.get(0))?;
+    let rows = query.query_map([chat], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
