@@ -42,7 +42,7 @@ pub(super) fn rotate_key(common: &Common) -> Result<ExitCode, Failure> {
             match &told {
                 None => println!("Start the server: it shows the new key."),
                 Some(Ok(devices)) => {
-                    println!("The running server shows it already; {devices} connected devices are connecting again.");
+                    println!("The running server shows it already; devices that are connected ({devices}) connect again.");
                 }
                 Some(Err(_)) => {}
             }
