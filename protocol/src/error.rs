@@ -124,6 +124,10 @@ pub enum ErrorCode {
     /// A chunk of the attachment is missing; `number` is the first one's place.
     #[error("a part of the file is missing")]
     AttachmentIncomplete,
+    /// As much of what this account has sent waits to be fetched as the operator allows; `number` is how many bytes. Trying again
+    /// after `retry_after_ms` helps if somebody has fetched meanwhile.
+    #[error("as much as this server keeps of what one account has sent waits to be fetched")]
+    WaitingFull,
     /// A code of a newer server.
     #[error("the server refused for a reason that this client does not know")]
     Unknown,
@@ -167,6 +171,7 @@ impl ErrorCode {
         (50, Self::NobodyThere),
         (60, Self::UnknownRoom),
         (61, Self::TooManyMembers),
+        (62, Self::WaitingFull),
         (51, Self::UnknownAttachment),
         (52, Self::AttachmentTooLarge),
         (53, Self::AttachmentsFull),

@@ -37,9 +37,9 @@ pub use request::{
     NewCredentials, NewDevice, NewIdentity, Request, ReviseAccount, Roster, SignUp, Welcome,
 };
 pub use response::{
-    AccountRecord, AttachmentStatus, ClaimedKeyPackage, ConversationHead, ConversationInfo, Entry, EntryBody,
-    GroupInfo, InboxItem, InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, RoomInfo, Rooms,
-    SignUpPolicy, Vault,
+    AccountRecord, AttachmentStatus, ClaimedKeyPackage, ConversationHead, ConversationInfo, DeviceSeen, Entry,
+    EntryBody, GroupInfo, InboxItem, InboxNotice, KeyPackageStock, LoginParameters, Manifest, Page, Response, RoomInfo,
+    Rooms, SignUpPolicy, Vault,
 };
 pub use room_name::{RoomName, RoomNameError};
 pub use username::{Username, UsernameError};

@@ -289,6 +289,9 @@ pub enum Request {
     /// Deletes an attachment of the account. → `Done`, whether it was there or not
     #[n(56)]
     DeleteAttachment(#[n(0)] AttachmentId),
+    /// The account's own devices as the server knows them. Answered by `Devices`.
+    #[n(61)]
+    Devices,
 }
 
 /// What opens an account.
@@ -624,7 +627,8 @@ impl Request {
             | Self::FinishAttachment(_)
             | Self::AttachmentStatus(_)
             | Self::FetchChunk { .. }
-            | Self::DeleteAttachment(_) => true,
+            | Self::DeleteAttachment(_)
+            | Self::Devices => true,
             Self::Leave { wish, .. } => wish.0.len() <= limits::LEAVE,
             Self::Signal { payload, .. } => payload.0.len() <= limits::SIGNAL,
         }

@@ -67,6 +67,20 @@ pub enum Response {
     /// To `FetchChunk`.
     #[n(51)]
     Chunk(#[n(0)] Bytes),
+    /// To `Devices`: those that are signed in, oldest first.
+    #[n(61)]
+    Devices(#[n(0)] Vec<DeviceSeen>),
+}
+
+/// A device that may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DeviceSeen {
+    /// Its id.
+    #[n(0)]
+    pub device: DeviceId,
+    /// The last day on which it was connected, counted from 1970: nothing finer is kept.
+    #[n(1)]
+    pub day: Option<u32>,
 }
 
 /// How an account derives its secrets.

@@ -7,6 +7,7 @@
 mod cluster;
 mod disclosure;
 mod invites;
+mod keeping;
 mod operator;
 mod request;
 mod socket;
@@ -15,7 +16,7 @@ pub use cluster::{ClusterNode, ClusterStatus};
 pub(crate) use operator::time;
 pub use operator::{Live, Operator, Reload, now};
 pub use request::{
-    Answer, Device, DisclosedTable, Disclosure, Garbage, Hidden, Invite, Problem, Reply, Request, Room, Session, Stats,
-    User, UserDetails,
+    Answer, Device, DisclosedTable, Disclosure, Files, Garbage, Hidden, Invite, Problem, Reply, Request, Room, Session,
+    Stats, Usage, User, UserDetails,
 };
 pub use socket::{Connected, Door, connect};

@@ -4,12 +4,19 @@
 //! Invariants: a chunk that was stored is on disk; a chunk is stored only for an attachment that the database knows, and what it
 //! does not know is deleted. It must not know who may have what.
 
+mod place;
+#[cfg(feature = "s3")]
+mod s3;
+
+pub use place::{Keys, Place, S3};
+
 use crate::store::{SharedStore, StoreError};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::{
     ObjectStore, ObjectStoreExt as _, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path,
 };
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::{self, DirBuilder},
     io,
@@ -20,11 +27,31 @@ use waxwing_protocol::{AttachmentId, limits::ATTACHMENT_CHUNK};
 
 /// See the module.
 #[derive(Clone)]
-pub struct Attachments(Arc<dyn ObjectStore>);
+pub struct Attachments {
+    objects: Arc<dyn ObjectStore>,
+    /// Whether other servers may use the same place, by mistake or because a copy of this one was made.
+    shared: bool,
+}
+
+/// What is there, compared with what the database knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Attachments that have chunks.
+    pub present: u64,
+    /// Those of them that the database does not know.
+    pub orphans: u64,
+    /// Finished ones of the database of which nothing is there.
+    pub missing: u64,
+    /// Whether another database uses the place.
+    pub foreign: bool,
+}
+
+/// The object that says whose a shared place is: the incarnation of the database.
+const OWNER: &str = "waxwing-incarnation";
 
 impl fmt::Debug for Attachments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Attachments({})", self.0)
+        write!(f, "Attachments({})", self.objects)
     }
 }
 
@@ -50,7 +77,8 @@ impl Attachments {
             _ => {}
         }
         let folder = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
-        Ok(Self(Arc::new(folder.with_fsync(true).with_automatic_cleanup(true))))
+        let objects = Arc::new(folder.with_fsync(true).with_automatic_cleanup(true));
+        Ok(Self { objects, shared: false })
     }
 
     /// The same for the one process that serves it, before it does: removes the halves of chunks that a killed one was writing.
@@ -75,20 +103,38 @@ impl Attachments {
         Ok(attachments)
     }
 
+    /// In a bucket. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// What was said of it makes no sense, or this program was built without it.
+    #[cfg(feature = "s3")]
+    pub fn in_bucket(s3: &S3, keys: &Keys) -> Result<Self, String> {
+        s3::open(s3, keys).map(|objects| Self { objects, shared: true })
+    }
+
+    /// In a bucket: not in this program.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "s3"))]
+    pub fn in_bucket(_: &S3, _: &Keys) -> Result<Self, String> {
+        Err("this program was built without S3 stores (the feature \"s3\")".into())
+    }
+
     /// In memory: for tests.
     pub fn in_memory() -> Self {
-        Self(Arc::new(InMemory::new()))
+        Self { objects: Arc::new(InMemory::new()), shared: false }
     }
 
     /// Stores a chunk.
     pub(crate) async fn put(&self, id: AttachmentId, index: u32, payload: Vec<u8>) -> Result<(), AttachmentError> {
-        self.0.put(&chunk(id, index), PutPayload::from(payload)).await?;
+        self.objects.put(&chunk(id, index), PutPayload::from(payload)).await?;
         Ok(())
     }
 
     /// A chunk, if it is there.
     pub(crate) async fn get(&self, id: AttachmentId, index: u32) -> Result<Option<Vec<u8>>, AttachmentError> {
-        let found = match self.0.get(&chunk(id, index)).await {
+        let found = match self.objects.get(&chunk(id, index)).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             found => found?,
         };
@@ -104,7 +150,7 @@ impl Attachments {
         let count = usize::try_from(size.div_ceil(ATTACHMENT_CHUNK as u64)).unwrap_or(0);
         let mut present = vec![false; count];
         let folder = folder(id);
-        let mut objects = self.0.list(Some(&folder));
+        let mut objects = self.objects.list(Some(&folder));
         while let Some(object) = objects.try_next().await? {
             let index = object.location.filename().and_then(|name| u32::from_str_radix(name, 16).ok());
             let Some(index) = index else { continue };
@@ -122,8 +168,8 @@ impl Attachments {
     }
 
     async fn delete_all(&self, folder: &Path) -> Result<(), AttachmentError> {
-        let objects = self.0.list(Some(folder)).map_ok(|object| object.location).boxed();
-        let mut deleted = self.0.delete_stream(objects);
+        let objects = self.objects.list(Some(folder)).map_ok(|object| object.location).boxed();
+        let mut deleted = self.objects.delete_stream(objects);
         while let Some(gone) = deleted.next().await {
             match gone {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
@@ -150,8 +196,12 @@ impl Attachments {
     /// Deletes what the database does not know: a chunk that was on its way when its attachment was dropped, or all that came after
     /// the copy of the database that was restored. Returns how many attachments that were.
     pub(crate) async fn delete_orphans(&self, store: &SharedStore) -> Result<u64, AttachmentError> {
+        if !self.is_ours(store).await? {
+            tracing::warn!("the store of attachments belongs to another database: nothing is tidied up there");
+            return Ok(0);
+        }
         let mut gone = 0;
-        for folder in self.0.list_with_delimiter(None).await?.common_prefixes {
+        for folder in self.folders().await? {
             let known = match folder.filename().and_then(parse) {
                 Some(id) => store.knows_attachment(id).await?,
                 None => false,
@@ -163,6 +213,57 @@ impl Attachments {
         }
         Ok(gone)
     }
+
+    /// Compares what is there with what the database knows.
+    pub(crate) async fn inventory(&self, store: &SharedStore) -> Result<Inventory, AttachmentError> {
+        let mut found = Inventory { foreign: !self.is_ours(store).await?, ..Inventory::default() };
+        let mut present = BTreeSet::new();
+        for folder in self.folders().await? {
+            found.present += 1;
+            match folder.filename().and_then(parse) {
+                Some(id) if store.knows_attachment(id).await? => drop(present.insert(id.0)),
+                _ => found.orphans += 1,
+            }
+        }
+        let mut last = None;
+        loop {
+            let page = store.finished_attachments(last).await?;
+            let Some(end) = page.last() else { return Ok(found) };
+            last = Some(*end);
+            found.missing += page.iter().filter(|id| !present.contains(&id.0)).count() as u64;
+        }
+    }
+
+    /// Whether it answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn reach(&self) -> Result<(), AttachmentError> {
+        match self.objects.get(&Path::from(OWNER)).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            found => found.map(drop).map_err(AttachmentError::from),
+        }
+    }
+
+    async fn folders(&self) -> Result<Vec<Path>, AttachmentError> {
+        Ok(self.objects.list_with_delimiter(None).await?.common_prefixes)
+    }
+
+    /// Whether the place is this database's. Whoever comes first takes it; a database that was restored from a backup is another one,
+    /// and what it does not know may be the other's.
+    async fn is_ours(&self, store: &SharedStore) -> Result<bool, AttachmentError> {
+        if !self.shared {
+            return Ok(true);
+        }
+        let (owner, own) = (Path::from(OWNER), hex(&store.incarnation().0));
+        match self.objects.get(&owner).await {
+            Err(object_store::Error::NotFound { .. }) => {
+                self.objects.put(&owner, PutPayload::from(own.into_bytes())).await?;
+                Ok(true)
+            }
+            found => Ok(found?.bytes().await?.as_ref() == own.as_bytes()),
+        }
+    }
 }
 
 /// The length of a chunk of an attachment of `size` bytes; 0 behind its end.
@@ -171,8 +272,12 @@ pub(crate) fn length(size: u64, index: u32) -> usize {
     usize::try_from(rest).map_or(ATTACHMENT_CHUNK, |rest| rest.min(ATTACHMENT_CHUNK))
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn name(id: AttachmentId) -> String {
-    id.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&id.0)
 }
 
 fn folder(id: AttachmentId) -> Path {

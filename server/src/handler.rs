@@ -12,6 +12,7 @@ mod conversation;
 mod inbox;
 mod key_package;
 pub(crate) mod passing;
+mod waiting;
 
 use crate::{
     connection::Answer,
@@ -23,6 +24,7 @@ use crate::{
     store::{Join, StoreError},
 };
 use std::time::Instant;
+use waiting::Grown;
 use waxwing_protocol::{ErrorCode, Refusal, Request, Response};
 
 /// Why a request has no answer.
@@ -81,22 +83,33 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         Request::ClaimKeyPackages(username) => key_package::claim(store, device, username).await,
         Request::Account(username) => account::account(store, username).await,
         Request::CreateConversation(request) => {
-            conversation::create(store, device, *request, context.current().rules.rooms.members).await
+            let members = context.current().rules.rooms.members;
+            let size = request.handshake.as_ref().map_or(0, waiting::handshake);
+            waiting::within(context, device, size, Grown::Handshake, async {
+                conversation::create(store, device, *request, members).await
+            })
+            .await
         }
         Request::Send { conversation, number, commits, payload } if context.current().rules.relay_only => {
             passing::send(context, device, conversation, number, commits, payload).await
         }
         Request::Send { conversation, number, commits, payload } => {
-            conversation::send(store, device, conversation, number, commits, payload).await
+            let size = payload.0.len();
+            let sent = conversation::send(store, device, conversation, number, commits, payload);
+            waiting::within(context, device, size, Grown::Message, sent).await
         }
         Request::Commit { conversation, number, commits, handshake } => {
             let _turn = context.turns.take(context, conversation).await;
             let members = context.current().rules.rooms.members;
-            conversation::commit(store, device, conversation, number, commits, handshake, members).await
+            let size = waiting::handshake(&handshake);
+            let sent = conversation::commit(store, device, conversation, number, commits, handshake, members);
+            waiting::within(context, device, size, Grown::Handshake, sent).await
         }
         Request::Join { conversation, commits, commit, group_info } => {
             let _turn = context.turns.take(context, conversation).await;
-            conversation::join(store, device, conversation, commits, Join { commit, group_info }).await
+            let size = commit.0.len() + group_info.as_ref().map_or(0, |info| info.0.len());
+            let sent = conversation::join(store, device, conversation, commits, Join { commit, group_info });
+            waiting::within(context, device, size, Grown::Handshake, sent).await
         }
         Request::Conversations { after } => conversation::all(store, device, after).await,
         Request::AskToJoin(id) => conversation::ask_to_join(store, device, id).await,
@@ -140,6 +153,7 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         Request::AttachmentStatus(id) => attachment::status(context, device, id).await,
         Request::FetchChunk { id, index } => attachment::fetch(context, id, index).await,
         Request::DeleteAttachment(id) => attachment::delete(context, device, id).await,
+        Request::Devices => account::devices(store, device).await,
     }
     .map_err(refusal)
 }

@@ -5,6 +5,7 @@
 //! set-up run can complete. It must not know connections, SQL or terminals: it reads and writes files, hands the database's
 //! settings on, and says what is wrong.
 
+mod attachments;
 pub mod config;
 pub mod database;
 mod error;
@@ -15,6 +16,7 @@ mod rotation;
 mod sealed;
 mod web;
 
+pub use attachments::{examine as examine_attachments, open as open_attachments};
 pub use config::{
     CodesFor, Config, Database, LogFormat, LogLevel, MysqlSettings, Policy, SignUp, Tickets, TlsMode, Web, YesNo,
 };

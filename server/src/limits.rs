@@ -1,4 +1,4 @@
-//! Who has done how much of what lately: token buckets by address, by account and by kind, and places for sessions.
+//! Who has done how much of what lately: token buckets by address, by account and by kind, and places for sessions; and what waits.
 //!
 //! Invariants: its memory is bounded, whoever knocks; signing an enrolled device in costs no token, so nobody can lock
 //! somebody else's devices out; an answer says how long to wait. It must not know what the limits are: those are handed in,
@@ -8,10 +8,12 @@ mod account;
 mod bucket;
 mod sessions;
 mod sharing;
+mod waiting;
 
 pub(crate) use account::Account;
 pub(crate) use sessions::{Seat, Sessions};
 pub(crate) use sharing::{Place, Taken};
+pub(crate) use waiting::Waiting;
 
 use crate::{
     rules::{Limits, Rate},

@@ -15,7 +15,7 @@ use crate::{
     codes::Codes,
     connection::{self, Arrival, Summary, outbox::End},
     handler::{account::Decoy, passing::Turns},
-    limits::{Limiter, Taken},
+    limits::{Limiter, Taken, Waiting},
     metrics::METRICS,
     password::{self, PasswordPool},
     retention,
@@ -100,6 +100,8 @@ pub enum RelayError {
 pub(crate) struct Context {
     current: RwLock<Arc<Current>>,
     pub(crate) limiter: Limiter,
+    /// What waits to be fetched.
+    pub(crate) waiting: Waiting,
     pub(crate) tickets: Tickets,
     /// How many speak HTTP.
     pub(crate) visits: web::Visits,
@@ -111,6 +113,8 @@ pub(crate) struct Context {
     pub(crate) data_key: DataKey,
     pub(crate) decoy: Decoy,
     pub(crate) attachments: Attachments,
+    /// Tells the connections of the present identity to end in an orderly way.
+    drain: RwLock<watch::Sender<bool>>,
 }
 
 /// What a reload replaces. A connection keeps the certificate that it began with; rules count from its next request on.
@@ -139,6 +143,18 @@ impl Context {
     pub(crate) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Says when a connection that begins now is to end.
+    fn draining(&self) -> watch::Receiver<bool> {
+        self.drain.read().unwrap_or_else(PoisonError::into_inner).subscribe()
+    }
+
+    /// Lets all connections that there are end in an orderly way. Those that come later are not concerned.
+    fn drain(&self) {
+        let (next, _) = watch::channel(false);
+        let former = std::mem::replace(&mut *self.drain.write().unwrap_or_else(PoisonError::into_inner), next);
+        former.send_replace(true);
+    }
 }
 
 /// A relay that is ready to serve.
@@ -153,19 +169,24 @@ pub struct Relay {
 pub struct Reloader(Arc<Context>);
 
 impl Reloader {
-    /// From now on these count. On an error all stays as it is.
+    /// From now on these count. With another identity, connections under the former one end in an orderly way. On an error all
+    /// stays as it is.
     ///
     /// # Errors
     /// Certificate and key do not serve.
     pub fn reload(&self, identity: &ServerIdentity, rules: Rules) -> Result<(), RelayError> {
         let current = Arc::new(Current::new(identity, rules)?);
-        let (limits, relay_only) = (current.rules.limits, current.rules.relay_only);
+        let (limits, relay_only, pin) = (current.rules.limits, current.rules.relay_only, current.pin);
         let former = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), current);
         if former.rules.relay_only != relay_only {
             self.0.hub.passing.switch(relay_only);
         }
         if former.rules.limits != limits {
             self.0.limiter.forget();
+        }
+        if former.pin != pin {
+            // After the exchange: whoever is told to come again finds the new key.
+            self.0.drain();
         }
         Ok(())
     }
@@ -183,6 +204,11 @@ impl Reloader {
     /// Takes what was taken at another server.
     pub(crate) fn take_too(&self, taken: &[Taken]) {
         self.0.limiter.take_too(&self.0.current().rules.limits, taken);
+    }
+
+    /// The pin that is shown now.
+    pub fn pin(&self) -> Pin {
+        self.0.current().pin
     }
 }
 
@@ -205,6 +231,7 @@ impl Relay {
             visits: web::Visits::default(),
             current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
             limiter: Limiter::new(&config.data_key),
+            waiting: Waiting::default(),
             turns: Turns::default(),
             codes: Codes::new().ok_or(RelayError::Randomness)?,
             hub,
@@ -213,6 +240,7 @@ impl Relay {
             decoy,
             attachments: config.attachments,
             data_key: config.data_key,
+            drain: RwLock::new(watch::channel(false).0),
         };
         Ok(Self { context: Arc::new(context), behind_proxy: None })
     }
@@ -229,14 +257,14 @@ impl Relay {
 
     /// Serves until `shutdown`, then stops accepting, tells the peers, lets begun requests finish and closes the store.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), RelayError> {
-        let (drain, draining) = watch::channel(false);
         let mut connections = JoinSet::new();
         let mut number = 0_u64;
         {
             let mut shutdown = pin!(shutdown);
             let context = &self.context;
-            let days = || context.current().rules.retention_days;
-            let mut retention = pin!(retention::run(context.store.clone(), days, now_ms));
+            let kept = || context.current().rules.retention;
+            let mut retention = pin!(retention::run(context.store.clone(), kept, now_ms));
+            let mut measuring = pin!(context.waiting.measure_when_due(context.store.clone()));
             let kept = || context.current().rules.attachments.days;
             let attachments = context.attachments.clone();
             let mut sweeping = pin!(retention::sweep(context.store.clone(), attachments, kept, now_ms));
@@ -254,7 +282,7 @@ impl Relay {
                         Ok((tcp, address)) => {
                             number += 1;
                             tracing::debug!(connection = number, %address, "accepted");
-                            let attended = attend(self.context.clone(), (way, tcp, address.ip()), draining.clone(), number);
+                            let attended = attend(self.context.clone(), (way, tcp, address.ip()), context.draining(), number);
                             connections.spawn(attended);
                         }
                         Err(error) => {
@@ -268,13 +296,14 @@ impl Relay {
                         }
                     }
                     never = &mut retention => match never {},
+                    never = &mut measuring => match never {},
                     never = &mut sweeping => match never {},
                 }
             }
         }
         drop((listener, self.behind_proxy));
         tracing::info!(connections = connections.len(), "draining");
-        let _ = drain.send(true);
+        self.context.drain();
         let finished = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
         if finished.is_err() {
             tracing::warn!(connections = connections.len(), "cutting connections that do not finish");

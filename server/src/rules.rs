@@ -5,11 +5,14 @@
 
 mod http;
 mod rate;
+mod retention;
 mod usernames;
 
 pub use crate::codes::{CodePolicy, CodeRules};
 pub use http::HttpRules;
 pub use rate::Rate;
+pub use retention::Retention;
+pub(crate) use retention::before as days_before;
 pub use usernames::Usernames;
 
 use crate::{mail::Mailer, relay::SignUpRule};
@@ -35,10 +38,12 @@ pub struct Rules {
     pub email_domains: Vec<String>,
     /// What must be free for new accounts.
     pub room: Room,
-    /// After how many days entries and inbox items go, whoever has them; 0 keeps them until they are fetched.
-    pub retention_days: u32,
+    /// How long things are kept that nobody fetches or uses.
+    pub retention: Retention,
     /// Whether messages go to who is connected, and are kept for nobody.
     pub relay_only: bool,
+    /// The bytes of what one account has sent that may wait to be fetched.
+    pub waiting_quota: u64,
     /// The bytes that the segments of one account's backup may take.
     pub backup_quota: u64,
     /// What holds for groups and rooms.
@@ -63,8 +68,9 @@ impl Default for Rules {
             mailer: None,
             email_domains: Vec::new(),
             room: Room { folder: PathBuf::from("/"), disk_mib: 0, memory_mib: 0 },
-            retention_days: 30,
+            retention: Retention::default(),
             relay_only: false,
+            waiting_quota: 1 << 30,
             backup_quota: 1 << 30,
             rooms: RoomRule::default(),
             attachments: AttachmentRules::default(),
@@ -155,7 +161,7 @@ impl Default for Limits {
 }
 
 /// How many may be signed in, and for how long; 0 means without a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionRules {
     /// Devices of one account at a time.
     pub per_account: u32,
@@ -163,8 +169,15 @@ pub struct SessionRules {
     pub per_address: u32,
     /// Days after its enrolment when a device is signed out.
     pub lifetime_days: u32,
-    /// Days without a sign-in after which it is.
+    /// Days without a connection after which it is.
     pub idle_days: u32,
+}
+
+impl Default for SessionRules {
+    /// Any number, for as long as they come now and then: what waits for a device that never does, waits for nothing.
+    fn default() -> Self {
+        Self { per_account: 0, per_address: 0, lifetime_days: 0, idle_days: 90 }
+    }
 }
 
 /// What must be free, or there are no new accounts.

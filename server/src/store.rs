@@ -12,6 +12,7 @@ pub mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod conversation;
+mod keeping;
 pub mod mysql;
 mod operator;
 pub mod sqlite;
@@ -21,6 +22,7 @@ pub use attachment::*;
 pub use backup::*;
 pub use cluster::*;
 pub use conversation::*;
+pub use keeping::*;
 pub use operator::*;
 
 use async_trait::async_trait;
@@ -60,7 +62,7 @@ pub const LAST_RESORT_MS: u64 = 60 * 24 * 60 * 60 * 1000;
 
 /// A store. All methods are safe to call from many tasks at once.
 #[async_trait]
-pub trait Store: AttachmentStore {
+pub trait Store: AttachmentStore + KeepingStore {
     /// Which life of the database this is.
     fn incarnation(&self) -> Incarnation;
 
@@ -175,7 +177,7 @@ pub trait Store: AttachmentStore {
     async fn is_invited(&self, code_hash: [u8; 32], now_ms: u64) -> Result<bool, StoreError>;
     /// Stores an invite.
     async fn create_invite(&self, invite: NewInvite) -> Result<(), StoreError>;
-    /// Deletes entries and inbox items stored before this moment, whoever has them; returns how many entries went.
+    /// Deletes entries stored before this moment, whoever has them; returns how many.
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError>;
     /// Deletes key packages that are older than [`KEY_PACKAGE_MS`]: they are about to lose their validity.
     async fn expire_key_packages(&self, now_ms: u64) -> Result<(), StoreError>;

@@ -254,6 +254,14 @@ impl Server {
         self.place.path().to_owned()
     }
 
+    /// Its process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn id(&self) -> Result<i32> {
+        self.running.as_ref().context("it does not run")?.id()
+    }
+
     /// SIGHUP, and does not wait.
     ///
     /// # Errors

@@ -62,6 +62,7 @@ fn a_server_in_memory_writes_no_database_at_all() -> Result<()> {
     assert_eq!(texts(&bob.receive()?), ["hello"]);
     bob.send("alice", "hello yourself")?;
     assert_eq!(texts(&alice.receive()?), ["hello yourself"]);
+    assert_eq!(server.operate(&["stats"])?.expect_code(0)?.json()?["database"], "memory");
     let users = server.operate(&["user", "list"])?.expect_code(0)?.stdout;
     ensure!(users.contains("alice") && users.contains("bob"), "{users}");
     let backup = server.beside("backup.tar");

@@ -53,7 +53,7 @@ use tokio::{
 };
 use waxwing_e2ee::account::{AccountKeys, AuthenticationKey};
 use waxwing_protocol::{
-    Bytes, ConversationId, DeviceId, Event as WireEvent, Link, Request, authentication_message, limits,
+    Bytes, ConversationId, DeviceId, DeviceSeen, Event as WireEvent, Link, Request, authentication_message, limits,
 };
 use zeroize::Zeroizing;
 
@@ -93,6 +93,8 @@ pub(crate) enum Command {
     Backup(BackupCommand),
     /// Something about groups and rooms.
     Group(GroupCommand),
+    /// When the server saw each device of the account; it knows of no others.
+    DevicesSeen(Reply<Vec<DeviceSeen>>),
     /// A new listener.
     Listen(mpsc::UnboundedSender<Event>),
     /// This account as a revision of ours left it.
@@ -459,6 +461,7 @@ impl Engine {
             }
             Command::Backup(command) => self.handle_backup(command),
             Command::Group(command) => self.handle_group(command).await,
+            Command::DevicesSeen(reply) => drop(reply.send(self.devices_seen().await)),
             Command::Listen(listener) => self.listeners.push(listener),
             Command::MarkRead { name, reply } => drop(reply.send(self.mark_read(&name))),
             Command::SetVerified { username, fingerprint, verified, reply } => {

@@ -81,6 +81,14 @@ pub enum Error {
     /// Nobody was there to take the message, and the server keeps none.
     #[error("nobody it is for is connected, and this server keeps nothing for later: it was not delivered")]
     NobodyThere,
+    /// Too much of what this account has sent waits at the server.
+    #[error(
+        "{limit} bytes that this account has sent wait at the server for others to fetch them, as much as it allows: it was not delivered"
+    )]
+    WaitingFull {
+        /// How many that are.
+        limit: u64,
+    },
     /// A one-time code was sent by e-mail: the same again with it.
     #[error("a code of {digits} digits was sent to the account's e-mail address, and is needed to go on")]
     CodeNeeded {
@@ -343,7 +351,7 @@ impl Error {
             Self::IdentityChanged(_) | Self::Untrusted { .. } | Self::OtherIdentity(_) | Self::VerifiedContact(_) => {
                 ErrorKind::Untrusted
             }
-            Self::RateLimited { .. } => ErrorKind::RateLimited,
+            Self::RateLimited { .. } | Self::WaitingFull { .. } => ErrorKind::RateLimited,
             Self::OldCopy | Self::Storage(_) | Self::Damaged(_) | Self::Closed => ErrorKind::Unexpected,
         }
     }
@@ -369,6 +377,9 @@ impl Error {
             Self::Locked => "give the password with --password-file, WAXWING_PASSWORD_FILE, or in a terminal",
             Self::AccountDisabled => "ask the server's operator; the local history stays readable",
             Self::NobodyThere => "send it again when they are there",
+            Self::WaitingFull { .. } => {
+                "send it again when others have fetched what waits for them, or ask the server's operator for more"
+            }
             Self::CodeNeeded { .. } => "look into the mailbox, then run the same again with --otp CODE",
             Self::BadCode { left: 0 } => "run the same again without --otp: another code is sent",
             Self::BadCode { .. } => "compare it with the e-mail; the newest one counts",

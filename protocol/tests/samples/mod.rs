@@ -186,6 +186,7 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::AttachmentStatus(attachment(0xa7)),
         Request::FetchChunk { id: attachment(0xa7), index: 3 },
         Request::DeleteAttachment(attachment(0xa7)),
+        Request::Devices,
     ]
 }
 
@@ -214,6 +215,10 @@ pub(crate) fn responses() -> Vec<Response> {
         Response::Segment(bytes(4, 0x5f)),
         Response::AttachmentStatus(AttachmentStatus { size: 4096, finished: true, chunks: bytes(1, 0x01) }),
         Response::Chunk(bytes(4, 0xc4)),
+        Response::Devices(vec![
+            DeviceSeen { device: device(2), day: Some(20_000) },
+            DeviceSeen { device: device(3), day: None },
+        ]),
         Response::Manifest(Manifest { version: 2, manifest: Some(bytes(4, 0x3a)), used: 4096, quota: 1 << 30 }),
         Response::Rooms(Rooms {
             rooms: vec![RoomInfo { name: room("birds"), members: 3 }],
@@ -279,6 +284,7 @@ pub(crate) fn refusals() -> Vec<Refusal> {
             | ErrorCode::TooManyMembers => {
                 refusal.number = Some(4);
             }
+            ErrorCode::WaitingFull => (refusal.number, refusal.retry_after_ms) = (Some(4), Some(1000)),
             ErrorCode::Busy | ErrorCode::RateLimited => refusal.retry_after_ms = Some(1000),
             ErrorCode::ConversationExists => refusal.conversation = Some(conversation(0xcc)),
             _ => {}
@@ -371,6 +377,7 @@ pub(crate) fn request_name(request: &Request) -> &'static str {
         Request::AttachmentStatus(_) => "AttachmentStatus",
         Request::FetchChunk { .. } => "FetchChunk",
         Request::DeleteAttachment(_) => "DeleteAttachment",
+        Request::Devices => "Devices",
     }
 }
 
@@ -394,6 +401,7 @@ pub(crate) fn response_name(response: &Response) -> &'static str {
         Response::Room(_) => "Room",
         Response::AttachmentStatus(_) => "AttachmentStatus",
         Response::Chunk(_) => "Chunk",
+        Response::Devices(_) => "Devices",
     }
 }
 

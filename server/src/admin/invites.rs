@@ -57,7 +57,7 @@ impl Operator {
             let message = format!("a note is one line of {} bytes at most", limits::SHORT_TEXT);
             return Err(Problem::user("wrong-value", message, "say it in fewer words"));
         }
-        let link = create_invite(&*self.store, self.link.clone(), uses, days, note).await;
+        let link = create_invite(&*self.store, self.link(), uses, days, note).await;
         let link = link.map_err(|failure| Problem::unexpected(failure.message))?;
         Ok(Answer::Invite { code: link.invite.clone().unwrap_or_default(), link: link.to_string() })
     }

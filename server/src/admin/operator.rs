@@ -4,28 +4,26 @@
 //! must not know where a request came from.
 
 use super::{
-    Answer, Device, Disclosure, Garbage, Hidden, Problem, Request, Room, Session, Stats, User, UserDetails,
+    Answer, Device, Disclosure, Hidden, Problem, Request, Room, Session, User, UserDetails,
     disclosure::{hex, readable},
 };
 use crate::{
-    attachments::Attachments,
     cluster::Cluster,
     connection::outbox::End,
     hub::Hub,
     install::{Config, Folder},
     relay::now_ms,
-    retention::sweep_once,
     sealing::{DataKey, Purpose},
-    store::{AccountSummary, DeviceSummary, SharedOperatorStore, SharedStore, StoreError},
+    store::{AccountSummary, DeviceSummary, SharedOperatorStore, StoreError},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Instant,
 };
-use waxwing_protocol::{DeviceId, Link, RoomInfo, RoomName, Username, limits};
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+use waxwing_protocol::{DeviceId, Link, Pin, RoomInfo, RoomName, Username, limits};
+use zeroize::Zeroizing;
 
 /// What only a running server has.
 #[derive(Clone)]
@@ -47,6 +45,10 @@ pub trait Reload: Send + Sync {
     async fn reload(&self) -> Result<(Config, Answer), Problem>;
     /// Takes another secret for sign-ups.
     fn sign_up_secret(&self, secret: Hidden) -> Result<(), Problem>;
+    /// Shows another certificate from now on, with its key; whoever is connected connects anew.
+    fn identity(&self, certificate_der: Vec<u8>, private_key_der: Zeroizing<Vec<u8>>) -> Result<(), Problem>;
+    /// The pin of the certificate that is shown now.
+    fn pin(&self) -> Pin;
 }
 
 /// Whoever does what the operator asks.
@@ -57,7 +59,7 @@ pub struct Operator {
     pub data_key: DataKey,
     /// The configuration.
     pub config: RwLock<Config>,
-    /// The server's link.
+    /// The server's link when it was started.
     pub link: Link,
     /// The server's folder.
     pub folder: Folder,
@@ -90,6 +92,13 @@ impl Operator {
             Request::Invite { uses, days, note } => self.invite(uses, days, &note).await,
             Request::ListInvites => self.invites().await,
             Request::RevokeInvite { invite } => self.revoke_invite(&invite).await,
+            Request::Attachments => self.files().await,
+            Request::Identity { certificate, key } => {
+                let decode = |text: &str| BASE64_STANDARD.decode(text).map_err(Problem::unexpected);
+                let (certificate, key) = (decode(&certificate)?, Zeroizing::new(decode(&key.0)?));
+                self.live()?.reload.identity(certificate, key)?;
+                Ok(Answer::Done { devices: 0, connections: self.live()?.hub.count() })
+            }
             Request::Reload => self.reload().await,
             Request::SignUpSecret { secret } => {
                 self.live()?.reload.sign_up_secret(secret)?;
@@ -104,6 +113,12 @@ impl Operator {
     /// The configuration that counts now.
     pub fn config(&self) -> Config {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The server's link now.
+    pub fn link(&self) -> Link {
+        let pin = self.live.as_ref().map_or(self.link.pin, |live| live.reload.pin());
+        Link { pin, ..self.link.clone() }
     }
 
     pub(super) fn live(&self) -> Result<&Live, Problem> {
@@ -207,7 +222,8 @@ impl Operator {
         };
         let sessions: Vec<Device> = self.store.devices(account.account).await?.into_iter().map(device).collect();
         let connections = sessions.iter().map(|one| one.connections.len()).sum();
-        Ok(Answer::User(Box::new(UserDetails { user: self.summary(&account, connections)?, email, sessions })))
+        let (user, usage) = (self.summary(&account, connections)?, self.usage(&account).await?);
+        Ok(Answer::User(Box::new(UserDetails { user, email, usage, sessions })))
     }
 
     /// Ends connections of a running server.
@@ -266,29 +282,6 @@ impl Operator {
         }
     }
 
-    async fn stats(&self) -> Result<Answer, Problem> {
-        let all = self.store.statistics().await?;
-        let (attachments, attachment_bytes) = self.store.count_attachments(u64::MAX, u64::MAX).await?;
-        Ok(Answer::Stats(Stats {
-            version: env!("CARGO_PKG_VERSION").into(),
-            database: self.config().database.to_string(),
-            running: self.live.is_some(),
-            uptime_seconds: self.live.as_ref().map(|live| live.started.elapsed().as_secs()),
-            connections: self.live.as_ref().map(|live| live.hub.count()),
-            accounts: all.accounts,
-            disabled: all.disabled,
-            devices: all.devices,
-            conversations: all.conversations,
-            entries: all.entries,
-            entry_bytes: all.entry_bytes,
-            inbox_items: all.inbox_items,
-            attachments,
-            attachment_bytes,
-            key_packages: all.key_packages,
-            database_bytes: all.database_bytes,
-        }))
-    }
-
     fn announce(&self, text: &str) -> Result<Answer, Problem> {
         let text = text.trim();
         if text.is_empty() || text.len() > limits::ANNOUNCEMENT {
@@ -305,42 +298,6 @@ impl Operator {
         let tables = known.map(|one| readable(&self.data_key, &account.username, one)).collect::<Result<_, _>>()?;
         let connections = self.connections(&account).await?;
         Ok(Answer::Disclosure(Disclosure { username: account.username.to_string(), connections, tables }))
-    }
-
-    /// Deletes the files whose time is over, and what is left of others; or only counts them.
-    async fn collect_attachments(&self, dry_run: bool) -> Result<u64, Problem> {
-        let (now_ms, days) = (now_ms(), self.config().attachments.days);
-        let finished_ms = if days > 0 { now_ms.saturating_sub(u64::from(days) * DAY_MS) } else { 0 };
-        let begun_ms = now_ms.saturating_sub(DAY_MS);
-        if dry_run {
-            return Ok(self.store.count_attachments(finished_ms, begun_ms).await?.0);
-        }
-        let failed = |error: String| {
-            let next = format!("check {}", self.folder.attachments().display());
-            Problem::user("attachments", format!("cannot delete old files: {error}"), next)
-        };
-        let attachments =
-            Attachments::in_folder(&self.folder.attachments()).map_err(|error| failed(error.to_string()))?;
-        let store = Arc::clone(&self.store) as SharedStore;
-        let swept = sweep_once(&store, &attachments, finished_ms, begun_ms).await;
-        let (expired, orphans) = swept.map_err(|error| failed(error.to_string()))?;
-        Ok(expired + orphans)
-    }
-
-    async fn collect_garbage(&self, dry_run: bool) -> Result<Answer, Problem> {
-        let retention_days = self.config().retention_days;
-        let attachments = self.collect_attachments(dry_run).await?;
-        let mut garbage = Garbage { attachments, dry_run, retention_days, entries: 0, bytes: 0, inbox_items: 0 };
-        if retention_days > 0 {
-            let before_ms = now_ms().saturating_sub(u64::from(retention_days) * DAY_MS);
-            let expirable = self.store.expirable(before_ms).await?;
-            (garbage.entries, garbage.bytes) = (expirable.entries, expirable.bytes);
-            garbage.inbox_items = expirable.inbox_items;
-            if !dry_run {
-                garbage.entries = self.store.expire(before_ms).await?;
-            }
-        }
-        Ok(Answer::Garbage(garbage))
     }
 }
 

@@ -90,6 +90,15 @@ pub enum Request {
         /// Its code, a link with it, or how its id begins.
         invite: String,
     },
+    /// Compares the files with what the database knows of them.
+    Attachments,
+    /// Shows another identity from now on.
+    Identity {
+        /// Its certificate (DER), in base64.
+        certificate: String,
+        /// Its private key (PKCS#8, DER), in base64.
+        key: Hidden,
+    },
     /// Reads configuration and certificate anew.
     Reload,
     /// Takes another shared secret for sign-ups.
@@ -199,6 +208,8 @@ pub enum Answer {
     },
     /// Invites, the newest first.
     Invites(Vec<Invite>),
+    /// Files.
+    Attachments(Files),
     /// What a reload has changed.
     Reloaded {
         /// The settings that count from now on.
@@ -263,8 +274,27 @@ pub struct UserDetails {
     pub user: User,
     /// The e-mail address that was given.
     pub email: Option<String>,
+    /// What it takes, and may take.
+    pub usage: Usage,
     /// Its devices, oldest first.
     pub sessions: Vec<Device>,
+}
+
+/// What an account takes, in bytes, and how much it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// What it has sent and others have not fetched.
+    pub waiting_bytes: u64,
+    /// The most of that.
+    pub waiting_quota: u64,
+    /// Its files.
+    pub attachment_bytes: u64,
+    /// The most of those.
+    pub attachment_quota: u64,
+    /// Its backup.
+    pub backup_bytes: u64,
+    /// The most of that.
+    pub backup_quota: u64,
 }
 
 /// A device.
@@ -292,7 +322,7 @@ pub struct Session {
 pub struct Stats {
     /// The program's version.
     pub version: String,
-    /// `sqlite` or `mysql`.
+    /// `sqlite`, `mysql` or `memory`.
     pub database: String,
     /// Whether the server runs.
     pub running: bool,
@@ -320,10 +350,35 @@ pub struct Stats {
     /// Their sealed bytes.
     #[serde(default)]
     pub attachment_bytes: u64,
+    /// Accounts with a backup.
+    pub backups: u64,
+    /// What is in those.
+    pub backup_bytes: u64,
     /// One-time key packages.
     pub key_packages: u64,
-    /// What the database takes on disk.
+    /// What the database takes on disk, or in memory.
     pub database_bytes: u64,
+    /// The most that may wait of one account, in bytes.
+    pub waiting_quota: u64,
+    /// The most that its files may take.
+    pub attachment_quota: u64,
+    /// The most that its backup may take.
+    pub backup_quota: u64,
+}
+
+/// The files that people have left here, compared with what the database knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// Where they lie.
+    pub place: String,
+    /// How many there are.
+    pub present: u64,
+    /// Those of them that the database does not know.
+    pub orphans: u64,
+    /// Those that the database knows, and of which nothing is there.
+    pub missing: u64,
+    /// Whether the place belongs to another database.
+    pub foreign: bool,
 }
 
 /// All that the server knows of an account.
@@ -349,19 +404,33 @@ pub struct DisclosedTable {
 }
 
 /// What went, or would go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Garbage {
-    /// Files whose own time is over, or that were never finished.
-    #[serde(default)]
-    pub attachments: u64,
     /// Whether nothing was deleted.
     pub dry_run: bool,
-    /// Days that things are kept; 0: for ever.
+    /// Days that messages are kept; 0: until they are fetched.
     pub retention_days: u32,
     /// Entries of logs.
     pub entries: u64,
     /// Their payloads.
     pub bytes: u64,
+    /// Days that items in inboxes are kept; 0: until they are fetched.
+    pub inbox_days: u32,
     /// Items in inboxes.
     pub inbox_items: u64,
+    /// Days that files are kept; 0: until they are deleted.
+    pub attachment_days: u32,
+    /// Files whose own time is over, or that were never finished.
+    pub attachments: u64,
+    /// Days that invites are kept which let nobody in any more; 0: until they are revoked.
+    pub invite_days: u32,
+    /// Such invites.
+    pub invites: u64,
+    /// One-time key packages that are about to lose their validity.
+    pub key_packages: u64,
+    /// Days of silence after which devices are signed out; 0: never.
+    pub idle_days: u32,
+    /// Devices that were silent for longer, or signed in for too long. None while the server is stopped: then it cannot know
+    /// who would have come.
+    pub devices: Option<u64>,
 }

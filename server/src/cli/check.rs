@@ -4,7 +4,9 @@ use super::{
     Failure, block_on,
     run::{bind, refuse_oversight, secret_missing},
 };
-use crate::install::{Database, Installation, SignUp, Web, YesNo, database, web_certificate};
+use crate::install::{
+    Config, Database, Folder, Installation, SignUp, Web, YesNo, database, examine_attachments, web_certificate,
+};
 use serde_json::json;
 use std::{process::ExitCode, sync::Arc};
 
@@ -81,6 +83,7 @@ fn examine(command: &super::Check, report: &mut Report) -> Result<(), Failure> {
         report.note("web", certificate.map(|detail| ((), detail)));
     }
 
+    report.note("attachments", block_on(attachments(&folder, &config))?);
     let lock = folder.lock();
     match (&lock, config.database) {
         _ if config.in_memory == YesNo::Yes => report.skip("database", "it is made in memory at each start"),
@@ -115,4 +118,12 @@ pub(super) async fn reach_database(installation: &Installation) -> Result<((), S
     let answers = store.ping().await.map_err(Failure::unexpected);
     store.close().await;
     answers.map(|()| ((), database::place(folder, config)))
+}
+
+/// Whether the place of the attachments can be used, and where it is.
+async fn attachments(folder: &Folder, config: &Config) -> Result<((), String), Failure> {
+    if config.kept_attachments().quota == 0 {
+        return Ok(((), "this server keeps no files".into()));
+    }
+    examine_attachments(folder, config, super::environment).await.map(|place| ((), place)).map_err(Failure::from)
 }

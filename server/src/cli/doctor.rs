@@ -5,8 +5,8 @@
 
 use super::{Common, Failure, block_on, check::reach_database, print, reach, run::bind};
 use crate::{
-    admin::{self, Answer, Reply, Request, Stats},
-    install::{Config, Database, Folder, Installation, Web, password, web_certificate},
+    admin::{self, Answer, Files, Reply, Request, Stats},
+    install::{Config, Database, Folder, Installation, Web, examine_attachments, password, web_certificate},
 };
 use rustix::fs::statvfs;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
@@ -104,6 +104,7 @@ fn examine(common: &Common) -> Result<Vec<Finding>, Failure> {
     };
     findings.push(ok("configuration", folder.config().display().to_string()));
     findings.extend(web(&config.web));
+    findings.extend(block_on(attachments(&folder, &config))?);
     let stats = running(&folder);
     findings.push(match &stats {
         Ok(Some(stats)) => ok("server", format!("version {} is running", stats.version)),
@@ -128,6 +129,44 @@ fn examine(common: &Common) -> Result<Vec<Finding>, Failure> {
     }
     findings.extend(block_on(link(&folder, matches!(stats, Ok(Some(_)))))?);
     Ok(findings)
+}
+
+/// Where the files of people lie; where a server runs, also whether all that it knows of are there.
+async fn attachments(folder: &Folder, config: &Config) -> Option<Finding> {
+    const NAME: &str = "attachments";
+    if config.kept_attachments().quota == 0 {
+        return None;
+    }
+    let place = match examine_attachments(folder, config, super::environment).await {
+        Ok(place) => place,
+        Err(error) => return Some(failed(NAME, error.into())),
+    };
+    let asked = admin::connect(folder).ok().flatten().map(|server| server.ask(&Request::Attachments));
+    Some(match asked {
+        None => ok(NAME, place),
+        Some(Ok(Reply::Ok(Answer::Attachments(files)))) => {
+            let told = format!(
+                "{place}; {} files, {} of them unknown, {} missing",
+                files.present, files.orphans, files.missing
+            );
+            match files {
+                Files { foreign: true, .. } => warn(
+                    NAME,
+                    format!("{place}: another server uses the same place, or this one was restored from a backup"),
+                    "if no other server uses it, delete the object waxwing-incarnation there; else choose another prefix",
+                ),
+                Files { missing: 1.., .. } => {
+                    warn(NAME, told, "restore them from a backup; people who fetch them are told that they are gone")
+                }
+                // Those that come while we look are among them.
+                Files { orphans: 1.., .. } => warn(NAME, told, "waxwing-server gc deletes what is unknown"),
+                _ => ok(NAME, told),
+            }
+        }
+        Some(Ok(Reply::Error(problem))) => failed(NAME, problem.into()),
+        Some(Ok(Reply::Ok(_))) => failed(NAME, Failure::unexpected("the server answered something else")),
+        Some(Err(error)) => failed(NAME, super::operate::lost(error)),
+    })
 }
 
 /// What the running server says of itself; none if no server runs.

@@ -15,10 +15,21 @@ use std::{
     process::ExitCode,
     sync::{Mutex, PoisonError},
 };
+use waxwing_protocol::Pin;
 use zeroize::Zeroizing;
 
 /// What is made once: sockets, the database, the link, the log.
-const AFTER_RESTART: [&str; 7] = ["listen", "public", "health.", "http.listen", "database.", "in_memory", "cluster."];
+const AFTER_RESTART: [&str; 9] = [
+    "listen",
+    "public",
+    "health.",
+    "http.listen",
+    "database.",
+    "in_memory",
+    "cluster.",
+    "attachments.store",
+    "attachments.s3_",
+];
 
 pub(super) fn reload(common: &Common) -> Result<ExitCode, Failure> {
     let Answer::Reloaded { changed, after_restart, secrets } = operate_live(common, &Request::Reload)? else {
@@ -102,6 +113,7 @@ impl Source {
             mysql: now.config.mysql.clone(),
             in_memory: now.config.in_memory,
             cluster: now.config.cluster.clone(),
+            attachment_place: now.config.attachment_place.clone(),
             ..config
         };
         now.config = kept.clone();
@@ -112,6 +124,19 @@ impl Source {
             kept,
             Answer::Reloaded { changed: named(changed), after_restart: named(after_restart), secrets: read_secrets },
         ))
+    }
+}
+
+impl Source {
+    /// Takes another identity, which is sealed already.
+    fn take_identity(&self, certificate_der: Vec<u8>, private_key_der: &[u8]) -> Result<(), Failure> {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut secrets = now.secrets.clone();
+        secrets.certificate_der = certificate_der;
+        secrets.private_key_der = private_key_der.to_vec();
+        self.reloader.reload(&identity(&secrets), self.reloader.rules()).map_err(Failure::unexpected)?;
+        now.secrets = secrets;
+        Ok(())
     }
 }
 
@@ -154,5 +179,15 @@ impl Reload for Reloading {
         }
         tracing::info!("the secret for sign-ups was replaced");
         Ok(())
+    }
+
+    fn identity(&self, certificate_der: Vec<u8>, private_key_der: Zeroizing<Vec<u8>>) -> Result<(), Problem> {
+        self.0.take_identity(certificate_der, &private_key_der)?;
+        tracing::info!("the server has a new key; connections under the old one end");
+        Ok(())
+    }
+
+    fn pin(&self) -> Pin {
+        self.0.reloader.pin()
     }
 }

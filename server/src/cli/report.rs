@@ -5,7 +5,7 @@ use super::{
     operate::{operate, operate_live},
     print::{line, print_json, size},
 };
-use crate::admin::{Answer, Disclosure, Garbage, Request, Stats};
+use crate::admin::{Answer, Disclosure, Request, Stats};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -30,9 +30,13 @@ fn print_stats(stats: &Stats) -> Result<(), Failure> {
         }
         _ => "stopped".to_owned(),
     };
+    let database = match stats.database.as_str() {
+        "memory" => "in memory, gone when the server ends",
+        kind => kind,
+    };
     let facts = [
         ("server", format!("Waxwing {}, {running}", stats.version)),
-        ("database", format!("{}, {}", stats.database, size(stats.database_bytes))),
+        ("database", format!("{database}, {}", size(stats.database_bytes))),
         ("accounts", format!("{} ({} disabled), {} devices", stats.accounts, stats.disabled, stats.devices)),
         ("chats", stats.conversations.to_string()),
         (
@@ -40,6 +44,16 @@ fn print_stats(stats: &Stats) -> Result<(), Failure> {
             format!("{} entries ({}), {} in inboxes", stats.entries, size(stats.entry_bytes), stats.inbox_items),
         ),
         ("files", format!("{} ({})", stats.attachments, size(stats.attachment_bytes))),
+        ("backups", format!("{} ({})", stats.backups, size(stats.backup_bytes))),
+        (
+            "each account",
+            format!(
+                "at most {} waiting, {} of files, {} of backup",
+                size(stats.waiting_quota),
+                size(stats.attachment_quota),
+                size(stats.backup_quota)
+            ),
+        ),
         ("key packages", stats.key_packages.to_string()),
     ];
     facts.iter().try_for_each(|(name, value)| line(&format!("{name:<14}{value}")))
@@ -62,23 +76,42 @@ pub(super) fn gc(command: &Gc) -> Result<ExitCode, Failure> {
         print_json(&garbage)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Garbage { attachments, dry_run, retention_days, entries, bytes, inbox_items } = garbage;
-    match (retention_days, dry_run) {
-        (0, _) => line("retention_days is 0: everything is kept until it is fetched")?,
-        (days, true) => line(&format!(
-            "older than {days} days: {entries} entries ({}), {inbox_items} in inboxes; nothing was deleted",
-            size(bytes)
-        ))?,
-        (days, false) => {
-            line(&format!("deleted what was older than {days} days: {entries} entries, {inbox_items} in inboxes"))?
-        }
-    }
-    match dry_run {
-        true => {
-            line(&format!("files whose time is over, or that were never finished: {attachments}; nothing was deleted"))?
-        }
-        false => line(&format!("deleted files whose time was over, or that were never finished: {attachments}"))?,
-    }
+    line(match garbage.dry_run {
+        true => "Nothing was deleted. This is what would be:",
+        false => "Deleted:",
+    })?;
+    let for_days = |days: u32, kept: &str| match days {
+        0 => format!("kept {kept}"),
+        1 => "after 1 day".to_owned(),
+        days => format!("after {days} days"),
+    };
+    let bytes = if garbage.dry_run { format!(" ({})", size(garbage.bytes)) } else { String::new() };
+    let devices = garbage.devices.map_or_else(|| "–".to_owned(), |count| count.to_string());
+    let kinds = [
+        ("messages", format!("{}{bytes}", garbage.entries), for_days(garbage.retention_days, "until they are fetched")),
+        ("notices", garbage.inbox_items.to_string(), for_days(garbage.inbox_days, "until they are fetched")),
+        (
+            "files",
+            garbage.attachments.to_string(),
+            format!("{}, or never finished", for_days(garbage.attachment_days, "until they are deleted")),
+        ),
+        (
+            "invites",
+            garbage.invites.to_string(),
+            format!("used up or ended, {}", for_days(garbage.invite_days, "until they are revoked")),
+        ),
+        ("key packages", garbage.key_packages.to_string(), "about to lose their validity".to_owned()),
+        (
+            "devices",
+            devices,
+            match (garbage.devices, garbage.idle_days) {
+                (None, _) => "looked at by the running server only".to_owned(),
+                (_, 0) => "signed in for too long".to_owned(),
+                (_, days) => format!("silent for more than {days} days, or signed in for too long"),
+            },
+        ),
+    ];
+    kinds.iter().try_for_each(|(kind, count, when)| line(&format!("  {kind:<14}{count:<16}{when}")))?;
     Ok(ExitCode::SUCCESS)
 }
 

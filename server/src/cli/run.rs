@@ -1,21 +1,21 @@
 //! `waxwing-server run`.
 
 use super::{
-    Failure, block_on, notify,
+    Failure, block_on, environment, notify,
     reload::{Reloading, Source, identity},
 };
 use crate::{
     admin::{Door, Live, Operator},
-    attachments::Attachments,
     cluster::{Cluster, ClusterError, ClusterRules},
     health,
     install::{
-        Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, YesNo, database, web_certificate,
+        Config, Folder, Installation, LogFormat, Secrets, SignUp, Status, Tickets, YesNo, database, open_attachments,
+        web_certificate,
     },
     log,
     relay::{DataKey, Hub, Relay, RelayConfig, SignUpRule},
     retention,
-    rules::{AttachmentRules, HttpRules, RoomRule, Rules},
+    rules::{HttpRules, RoomRule, Rules},
     store::{SharedOperatorStore, SharedStore},
 };
 use std::{
@@ -89,7 +89,7 @@ async fn serve(
     };
     let (cluster, among_others) = joined.unzip();
     let door = Door::open(&installation.folder)?;
-    let attachments = attachments(&installation.folder)?;
+    let attachments = open_attachments(&installation.folder, config, environment, true)?;
     let relay = RelayConfig {
         attachments,
         identity: identity(&installation.secrets),
@@ -189,19 +189,6 @@ fn no_cluster(error: ClusterError) -> Failure {
     Failure::user("cluster", error.to_string(), "check the section [cluster] in config.toml")
 }
 
-/// Where the chunks of attachments go.
-fn attachments(folder: &Folder) -> Result<Attachments, Failure> {
-    let path = folder.attachments();
-    Attachments::take_over(&path).map_err(|error| {
-        let message = format!("cannot use {}: {error}", path.display());
-        Failure::user(
-            "attachments-folder",
-            message,
-            "give the server's user this folder, or move away what is in its place",
-        )
-    })
-}
-
 /// What a configuration and the secrets allow.
 pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Result<Rules, Failure> {
     refuse_oversight(config)?;
@@ -212,7 +199,6 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         (SignUp::Secret, Some(secret)) => SignUpRule::Secret(Zeroizing::new(secret.clone())),
         (SignUp::Secret, None) => return Err(secret_missing(config)),
     };
-    let keeps_nothing = config.relay_only == YesNo::Yes || config.in_memory == YesNo::Yes;
     Ok(Rules {
         sign_up,
         usernames: config.policy.usernames.clone(),
@@ -222,15 +208,12 @@ pub(super) fn rules(folder: &Folder, config: &Config, secrets: &Secrets) -> Resu
         mailer: super::smtp::mailer(folder, config)?.map(Arc::new),
         email_domains: config.mail.domains.clone(),
         room: config.policy.room(folder.path()),
-        retention_days: config.retention_days,
+        retention: config.retention,
         relay_only: config.relay_only == YesNo::Yes,
+        waiting_quota: u64::from(config.waiting_quota_mib) * 1024 * 1024,
         backup_quota: u64::from(config.backup_quota_mib) * 1024 * 1024,
         rooms: RoomRule { members: config.members_limit, default: config.default_room.clone() },
-        // Files wait for those who are away, and they wait on the disk.
-        attachments: match keeps_nothing {
-            true => AttachmentRules { quota: 0, ..config.attachments },
-            false => config.attachments,
-        },
+        attachments: config.kept_attachments(),
         max_connections: config.max_connections,
         http: HttpRules {
             certificate: web_certificate(&config.web)?.map(Arc::new),

@@ -3,7 +3,7 @@
 use super::{
     Common, Failure,
     operate::operate,
-    print::{line, or_dash, print_json, table},
+    print::{line, or_dash, print_json, size, table},
 };
 use crate::admin::{Answer, Device, Request, User, UserDetails};
 use clap::{Args, Subcommand};
@@ -136,12 +136,20 @@ fn show(details: &UserDetails, json: bool) -> Result<(), Failure> {
         ("locked", user.disabled_at.as_ref().map_or("no".to_owned(), |since| format!("since {since}"))),
         ("devices", user.devices.to_string()),
         ("online", user.connections.to_string()),
+        ("waiting", taken(details.usage.waiting_bytes, details.usage.waiting_quota)),
+        ("files", taken(details.usage.attachment_bytes, details.usage.attachment_quota)),
+        ("backup", taken(details.usage.backup_bytes, details.usage.backup_quota)),
     ];
     facts.iter().try_for_each(|(name, value)| line(&format!("{name:<11}{value}")))?;
     match details.sessions.is_empty() {
         true => Ok(()),
         false => line("").and_then(|()| sessions(&details.sessions, false)),
     }
+}
+
+/// How much of its quota something takes.
+fn taken(bytes: u64, quota: u64) -> String {
+    format!("{} of {}", size(bytes), size(quota))
 }
 
 fn sessions(devices: &[Device], json: bool) -> Result<(), Failure> {

@@ -9,13 +9,13 @@ use crate::{
     sealing::{DataKey, Purpose, SealingError},
     session::{AccountProven, Device, Peer, SignedIn},
     store::{
-        AccountId, AccountRevision, EnrolOutcome, Enrolment, NewAccount, ReviseOutcome, RevisedCredentials,
-        SealedEmail, SealedVault, SignUpOutcome, Store, StoreError,
+        AccountId, AccountRevision, DeviceSummary, EnrolOutcome, Enrolment, NewAccount, ReviseOutcome,
+        RevisedCredentials, SealedEmail, SealedVault, SignUpOutcome, Store, StoreError,
     },
 };
 use waxwing_protocol::{
-    Authenticator, Bytes, DeviceProof, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response, ReviseAccount,
-    Secret, SignUp, Username, Vault,
+    Authenticator, Bytes, DeviceProof, DeviceSeen, EnrolDevice, ErrorCode, KdfParameters, LoginParameters, Response,
+    ReviseAccount, Secret, SignUp, Username, Vault,
 };
 
 /// What a client of today chooses; unknown usernames are answered with it.
@@ -309,6 +309,13 @@ pub(crate) async fn delete(context: &Context, proven: AccountProven) -> Result<R
     }
     tracing::info!("an account was deleted by its owner");
     Ok(Response::Done)
+}
+
+/// The account's own devices.
+pub(super) async fn devices(store: &dyn Store, device: Device) -> Result<Response, Failure> {
+    let devices = store.devices(device.account).await?;
+    let seen = |one: DeviceSummary| DeviceSeen { device: one.device, day: one.seen_day };
+    Ok(Response::Devices(devices.into_iter().map(seen).collect()))
 }
 
 /// An account's public record.

@@ -3,18 +3,20 @@
 //! Invariant: whatever the source, a value goes through [`Config::set`], so all sources accept and refuse the same. It
 //! holds no secret and must not know where it is stored.
 
+mod attachments;
 mod cluster;
 mod mail;
 mod policy;
 mod web;
 
+pub use attachments::AttachmentPlace;
 pub use cluster::{ClusterSettings, parse_nats};
 pub use mail::{CodesFor, Mail, MailTls};
 pub use policy::Policy;
 pub use web::Web;
 
 use super::InstallError;
-use crate::rules::AttachmentRules;
+use crate::rules::{AttachmentRules, Retention};
 use std::{
     collections::HashMap,
     fmt,
@@ -34,13 +36,20 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("retention_days", "WAXWING_RETENTION_DAYS"),
     ("relay_only", "WAXWING_RELAY_ONLY"),
     ("in_memory", "WAXWING_IN_MEMORY"),
+    ("waiting_quota_mib", "WAXWING_WAITING_QUOTA_MIB"),
     ("backup_quota_mib", "WAXWING_BACKUP_QUOTA_MIB"),
     ("members_limit", "WAXWING_MEMBERS_LIMIT"),
     ("default_room", "WAXWING_DEFAULT_ROOM"),
     ("max_connections", "WAXWING_MAX_CONNECTIONS"),
+    ("retention.inbox_days", "WAXWING_RETENTION_INBOX_DAYS"),
+    ("retention.invites_days", "WAXWING_RETENTION_INVITES_DAYS"),
     ("attachments.quota_mib", "WAXWING_ATTACHMENTS_QUOTA_MIB"),
     ("attachments.largest_mib", "WAXWING_ATTACHMENTS_LARGEST_MIB"),
     ("attachments.days", "WAXWING_ATTACHMENTS_DAYS"),
+    ("attachments.store", "WAXWING_ATTACHMENTS_STORE"),
+    ("attachments.s3_endpoint", "WAXWING_ATTACHMENTS_S3_ENDPOINT"),
+    ("attachments.s3_region", "WAXWING_ATTACHMENTS_S3_REGION"),
+    ("attachments.s3_ca_file", "WAXWING_ATTACHMENTS_S3_CA_FILE"),
     ("health.listen", "WAXWING_HEALTH_LISTEN"),
     ("health.beyond_loopback", "WAXWING_HEALTH_BEYOND_LOOPBACK"),
     ("http.certificate", "WAXWING_HTTP_CERTIFICATE"),
@@ -238,12 +247,14 @@ pub struct Config {
     pub sign_up: SignUp,
     /// Whether that may be anyone although other networks reach the server.
     pub open_to_the_world: YesNo,
-    /// Days that undelivered entries are kept.
-    pub retention_days: u32,
+    /// Days that things are kept which nobody fetches or uses.
+    pub retention: Retention,
     /// Whether messages are kept for nobody who is not connected.
     pub relay_only: YesNo,
     /// Whether there is no database but one in memory, which is gone with the server.
     pub in_memory: YesNo,
+    /// Mebibytes of what one account has sent that may wait to be fetched.
+    pub waiting_quota_mib: u32,
     /// Mebibytes that the backup of one account may take.
     pub backup_quota_mib: u32,
     /// Accounts that one group or room may have.
@@ -252,6 +263,8 @@ pub struct Config {
     pub default_room: Option<RoomName>,
     /// What accounts may leave for others to fetch.
     pub attachments: AttachmentRules,
+    /// Where they lie.
+    pub attachment_place: AttachmentPlace,
     /// Connections at one time.
     pub max_connections: usize,
     /// Where health and metrics are told; nowhere if there is none.
@@ -283,13 +296,15 @@ impl Default for Config {
             public: Vec::new(),
             sign_up: SignUp::Invite,
             open_to_the_world: YesNo::No,
-            retention_days: 30,
+            retention: Retention::default(),
             relay_only: YesNo::No,
             in_memory: YesNo::No,
+            waiting_quota_mib: 1024,
             backup_quota_mib: 1024,
             members_limit: 250,
             default_room: None,
             attachments: AttachmentRules::default(),
+            attachment_place: AttachmentPlace::default(),
             max_connections: 10_000,
             health: None,
             health_beyond_loopback: YesNo::No,
@@ -383,9 +398,12 @@ impl Config {
             "public" => self.public = parse_public(value)?,
             "sign_up" => self.sign_up = value.parse()?,
             "yes_open_to_the_world" => self.open_to_the_world = parse_yes(value)?,
-            "retention_days" => self.retention_days = number(value, 0, 3650)?,
+            "retention_days" => self.retention.messages = number(value, 0, 3650)?,
+            "retention.inbox_days" => self.retention.inbox = number(value, 0, 3650)?,
+            "retention.invites_days" => self.retention.invites = number(value, 0, 3650)?,
             "relay_only" => self.relay_only = parse_yes(value)?,
             "in_memory" => self.in_memory = parse_yes(value)?,
+            "waiting_quota_mib" => self.waiting_quota_mib = number(value, 1, 1024 * 1024)?,
             "backup_quota_mib" => self.backup_quota_mib = number(value, 0, 1024 * 1024)?,
             "members_limit" => self.members_limit = number(value, 2, 1000)?,
             "default_room" => self.default_room = parse_room(value)?,
@@ -409,6 +427,7 @@ impl Config {
                 }
                 let set = self.policy.set(setting, value).or_else(|| self.web.set(setting, value));
                 let set = set.or_else(|| self.cluster.set(setting, value));
+                let set = set.or_else(|| self.attachment_place.set(setting, value));
                 return set.unwrap_or_else(|| {
                     let known: Vec<&str> = SETTINGS.iter().map(|(setting, _)| *setting).collect();
                     Err(format!("there is no setting {setting:?}; the settings are: {}", known.join(", ")))
@@ -448,6 +467,14 @@ impl Config {
                 self.listen
             )),
             false => Ok(()),
+        }
+    }
+
+    /// What holds for files: they wait for those who are away, and they wait on the disk.
+    pub fn kept_attachments(&self) -> AttachmentRules {
+        match self.relay_only == YesNo::Yes || self.in_memory == YesNo::Yes {
+            true => AttachmentRules { quota: 0, ..self.attachments },
+            false => self.attachments,
         }
     }
 
@@ -503,21 +530,29 @@ impl Config {
         let quoted = toml_text;
         let public: Vec<String> = self.public.iter().map(|address| quoted(&address.to_string())).collect();
         let mysql = if self.database == Database::Mysql { "" } else { "# " };
+        let [store, s3_endpoint, s3_region, s3_ca_file] = self.attachment_place.rendered();
         let mut text = format!(
             include_str!("config.toml.in"),
             listen = self.listen,
             public = public.join(", "),
             sign_up = self.sign_up,
             yes_open_to_the_world = self.open_to_the_world,
-            retention_days = self.retention_days,
+            retention_days = self.retention.messages,
             relay_only = self.relay_only,
             in_memory = self.in_memory,
+            waiting_quota_mib = self.waiting_quota_mib,
             backup_quota_mib = self.backup_quota_mib,
             members_limit = self.members_limit,
             default_room = self.default_room.as_ref().map_or("off", RoomName::as_str),
+            inbox_days = self.retention.inbox,
+            invites_days = self.retention.invites,
             attachments_quota_mib = self.attachments.quota >> 20,
             attachments_largest_mib = self.attachments.largest >> 20,
             attachments_days = self.attachments.days,
+            store = store,
+            s3_endpoint = s3_endpoint,
+            s3_region = s3_region,
+            s3_ca_file = s3_ca_file,
             max_connections = self.max_connections,
             health = self.health.map_or_else(|| "off".to_owned(), |health| health.to_string()),
             health_beyond_loopback = self.health_beyond_loopback,

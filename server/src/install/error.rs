@@ -108,6 +108,16 @@ pub enum InstallError {
         /// Why.
         reason: String,
     },
+    /// The place of the attachments cannot be used.
+    #[error("cannot use {place} for attachments: {reason}")]
+    Attachments {
+        /// Where they should be.
+        place: String,
+        /// Why not.
+        reason: String,
+        /// What to do.
+        next: String,
+    },
     /// The database does not serve.
     #[error("{reason}")]
     Database {
@@ -189,6 +199,7 @@ impl InstallError {
             Self::Sealed { reason: SealError::Newer(_), .. } => "newer-version",
             Self::Sealed { .. } | Self::Damaged { .. } => "damaged",
             Self::PasswordFile { .. } => "password-file",
+            Self::Attachments { .. } => "attachments",
             Self::PasswordNeeded => "password-needed",
             Self::Database { fault, .. } => match fault {
                 DatabaseFault::Unreachable => "database-unreachable",
@@ -235,7 +246,7 @@ impl InstallError {
                 super::password::FILE_VARIABLE,
                 super::password::CREDENTIAL
             ),
-            Self::Database { next, .. } => next.clone(),
+            Self::Database { next, .. } | Self::Attachments { next, .. } => next.clone(),
             Self::Identity(_) => "try again, and report it if it stays".into(),
             Self::Certificate { .. } => {
                 "name readable PEM files in http.certificate and http.key, or leave both empty".into()

@@ -225,7 +225,7 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn private(path: &Path, mode: u32, wanted: u32) -> Result<(), InstallError> {
+pub(super) fn private(path: &Path, mode: u32, wanted: u32) -> Result<(), InstallError> {
     match mode & 0o077 {
         0 => Ok(()),
         _ => Err(InstallError::Exposed { path: path.to_owned(), mode: mode & 0o777, wanted }),

@@ -8,7 +8,7 @@ use waxwing_protocol::Link;
 use zeroize::Zeroizing;
 
 impl Installation {
-    /// Replaces the server's key. The caller holds the folder's lock, so that no server uses the old one meanwhile.
+    /// Replaces the server's key. The caller holds the lock of the secrets, and tells a server that runs.
     pub fn rotate_key(&mut self, password: &Zeroizing<String>) -> Result<(), InstallError> {
         let path = self.folder.sealed();
         let old = Identity {

@@ -135,7 +135,7 @@ pub enum ReviseOutcome {
     Revised,
     /// Not the next version of the device list (or the account is gone).
     Conflict,
-    /// A device to remove is none of the account's.
+    /// A device to remove is another account's. Those that are gone already are passed over.
     UnknownDevice,
 }
 
@@ -201,7 +201,7 @@ pub enum EnrolOutcome {
     Enrolled,
     /// Not the next version of the device list (or the device id exists, or the account is full).
     Conflict,
-    /// The device to replace is none of the account's.
+    /// The device to replace is another account's. One that is gone already is passed over.
     UnknownDevice,
 }
 

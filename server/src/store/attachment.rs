@@ -67,9 +67,13 @@ pub trait AttachmentStore: Send + Sync + 'static {
     async fn dropped_attachments(&self) -> Result<Vec<AttachmentId>, StoreError>;
     /// The chunks of a dropped one are deleted.
     async fn forget_attachment(&self, id: AttachmentId) -> Result<(), StoreError>;
+    /// Some of those that are finished and not dropped, by id, after `after`; none means the end.
+    async fn finished_attachments(&self, after: Option<AttachmentId>) -> Result<Vec<AttachmentId>, StoreError>;
     /// Whether there is a row for it, dropped or not.
     async fn knows_attachment(&self, id: AttachmentId) -> Result<bool, StoreError>;
 }
 
 /// How many dropped ones are told at a time.
 pub(super) const DROPPED_AT_ONCE: u32 = 64;
+/// How many finished ones are told at a time.
+pub(super) const FINISHED_AT_ONCE: u32 = 1024;

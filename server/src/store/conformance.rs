@@ -17,6 +17,7 @@ pub mod backups;
 pub mod conversations;
 pub mod deletion;
 pub mod joining;
+pub mod keeping;
 pub mod key_packages;
 pub mod log;
 pub mod members;
@@ -133,7 +134,9 @@ macro_rules! store_conformance {
             log::what_only_passes_through_is_not_kept
             operator::a_disclosure_is_whole
             operator::invites_are_listed_and_revoked
-            operator::what_would_expire_is_counted
+            keeping::what_waits_counts_for_its_sender
+            keeping::each_kind_has_its_time
+            keeping::silence_counts_while_the_server_is_there
             rooms::commits_change_who_takes_part
             rooms::bad_rosters_change_nothing
             rooms::rooms_are_found_by_name

@@ -18,6 +18,7 @@ mod dump;
 mod error;
 mod inbox;
 mod joining;
+mod keeping;
 mod key_package;
 mod log;
 mod migrate;

@@ -3,7 +3,7 @@
 //! Invariant: nothing here reads a payload; it counts, lists, locks out and deletes. It must not know the data key: what is
 //! sealed is handed on sealed.
 
-use super::{AccountId, Store, StoreError};
+use super::{AccountId, Cutoffs, Expirable, Store, StoreError, Usage};
 use async_trait::async_trait;
 use std::{path::Path, sync::Arc};
 use waxwing_protocol::{DeviceId, Username};
@@ -26,17 +26,6 @@ pub struct AccountSummary {
     /// Its devices.
     pub devices: u64,
     /// The last day on which one of them signed in, counted from 1970.
-    pub seen_day: Option<u32>,
-}
-
-/// A device in the operator's list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceSummary {
-    /// Its id.
-    pub device: DeviceId,
-    /// When it was enrolled, milliseconds since 1970.
-    pub created_ms: u64,
-    /// The last day on which it signed in, counted from 1970.
     pub seen_day: Option<u32>,
 }
 
@@ -74,19 +63,12 @@ pub struct Statistics {
     pub inbox_items: u64,
     /// One-time key packages.
     pub key_packages: u64,
+    /// Accounts with a backup.
+    pub backups: u64,
+    /// What is in those, in bytes.
+    pub backup_bytes: u64,
     /// What the database takes on disk, in bytes.
     pub database_bytes: u64,
-}
-
-/// What [`Store::expire`] would delete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expirable {
-    /// Entries of logs.
-    pub entries: u64,
-    /// Their payloads, in bytes.
-    pub bytes: u64,
-    /// Items in inboxes.
-    pub inbox_items: u64,
 }
 
 /// A stored value.
@@ -118,8 +100,6 @@ pub trait OperatorStore: Store {
     async fn accounts(&self) -> Result<Vec<AccountSummary>, StoreError>;
     /// One of them.
     async fn account_summary(&self, username: &Username) -> Result<Option<AccountSummary>, StoreError>;
-    /// The devices of an account, oldest first.
-    async fn devices(&self, account: AccountId) -> Result<Vec<DeviceSummary>, StoreError>;
     /// Locks an account (since when), or lets it in again.
     async fn set_disabled(&self, account: AccountId, since_ms: Option<u64>) -> Result<(), StoreError>;
     /// Signs devices of an account out for good, all of them if none is named: they go with their key packages, inboxes
@@ -132,8 +112,10 @@ pub trait OperatorStore: Store {
     async fn revoke_invite(&self, code_hash: [u8; 32]) -> Result<bool, StoreError>;
     /// How much there is.
     async fn statistics(&self) -> Result<Statistics, StoreError>;
-    /// What [`Store::expire`] would delete now.
-    async fn expirable(&self, before_ms: u64) -> Result<Expirable, StoreError>;
+    /// What an account takes.
+    async fn usage(&self, account: AccountId) -> Result<Usage, StoreError>;
+    /// What is older than that.
+    async fn expirable(&self, cutoffs: Cutoffs) -> Result<Expirable, StoreError>;
     /// Everything that the tables hold about an account.
     async fn disclose(&self, account: AccountId) -> Result<Vec<Disclosed>, StoreError>;
     /// Writes one moment of the whole database into a new file, for a backup. The store goes on meanwhile.

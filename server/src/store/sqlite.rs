@@ -13,6 +13,7 @@ mod devices;
 mod disclosure;
 mod inbox;
 mod joining;
+mod keeping;
 mod key_packages;
 mod log;
 mod operator;
@@ -306,7 +307,6 @@ impl Store for SqliteStore {
             let part = part.to_vec();
             gone += self.write(move |batch| batch.delete_entries(&part)).await?;
         }
-        self.write(move |batch| batch.expire_inbox(before_ms)).await?;
         self.delete_payloads().await?;
         Ok(gone)
     }

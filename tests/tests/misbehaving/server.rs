@@ -23,12 +23,12 @@ use waxwing_server::{
     attachments::Attachments,
     install::Identity,
     relay::{DataKey, Hub, Relay, RelayConfig, ServerIdentity, SignUpRule},
-    rules::{Limits, Rules},
+    rules::{Limits, Retention, Rules},
     store::{
         AccountId, AccountRevision, Append, AppendOutcome, AttachmentOutcome, AttachmentRow, AttachmentStore, Audience,
-        BackupRecord, CreateOutcome, DeviceRow, EnrolOutcome, Enrolment, JoinRoomOutcome, LoginRecord, ManifestOutcome,
-        NewAccount, NewAttachment, NewConversation, NewInvite, NewManifest, NewSegment, Publish, ReviseOutcome,
-        SegmentOutcome, SignUpOutcome, Store, StoreError,
+        BackupRecord, CreateOutcome, DeviceRow, DeviceSummary, EnrolOutcome, Enrolment, JoinRoomOutcome, KeepingStore,
+        LoginRecord, ManifestOutcome, NewAccount, NewAttachment, NewConversation, NewInvite, NewManifest, NewSegment,
+        Publish, ReviseOutcome, SegmentOutcome, SignUpOutcome, Store, StoreError,
         sqlite::{SqliteStore, migrate},
     },
 };
@@ -124,7 +124,7 @@ impl Server {
             data_key,
             rules: Rules {
                 sign_up: SignUpRule::Open,
-                retention_days: 0,
+                retention: Retention { messages: 0, inbox: 0, invites: 0 },
                 backup_quota: 1 << 20,
                 max_connections: 100,
                 // A liar does not spare itself: how fast this machine is must not decide what a client meets.
@@ -260,8 +260,39 @@ impl AttachmentStore for Lying {
         self.honest.forget_attachment(id).await
     }
 
+    async fn finished_attachments(&self, after: Option<AttachmentId>) -> Result<Vec<AttachmentId>, StoreError> {
+        self.honest.finished_attachments(after).await
+    }
+
     async fn knows_attachment(&self, id: AttachmentId) -> Result<bool, StoreError> {
         self.honest.knows_attachment(id).await
+    }
+}
+
+#[async_trait]
+impl KeepingStore for Lying {
+    async fn devices(&self, account: AccountId) -> Result<Vec<DeviceSummary>, StoreError> {
+        self.honest.devices(account).await
+    }
+
+    async fn waiting(&self) -> Result<Vec<(AccountId, u64)>, StoreError> {
+        self.honest.waiting().await
+    }
+
+    async fn forget_former_devices(&self) -> Result<(), StoreError> {
+        self.honest.forget_former_devices().await
+    }
+
+    async fn note_alive(&self, day: u32) -> Result<u32, StoreError> {
+        self.honest.note_alive(day).await
+    }
+
+    async fn expire_inbox(&self, before_ms: u64) -> Result<u64, StoreError> {
+        self.honest.expire_inbox(before_ms).await
+    }
+
+    async fn expire_invites(&self, before_ms: u64) -> Result<u64, StoreError> {
+        self.honest.expire_invites(before_ms).await
     }
 }
 

@@ -29,6 +29,11 @@ pub struct Device {
     pub since: u64,
     /// Whether it is this one.
     pub this: bool,
+    /// Whether the server knows it. It signs devices out that were silent for long: those come back by logging in again. None
+    /// where the server was not asked.
+    pub signed_in: Option<bool>,
+    /// The last day on which it was connected, counted from 1970, if the server was asked and knows.
+    pub seen_day: Option<u32>,
 }
 
 /// What became of revoking.
@@ -43,9 +48,18 @@ pub struct Revoked {
 type OnStep<'a> = &'a (dyn Fn(Step) + Send + Sync);
 
 impl Client {
-    /// The account's devices as the newest list that is known here has them, oldest first.
+    /// The account's devices as the newest list that is known here has them, oldest first; with what the server says of them,
+    /// if it is connected.
     pub async fn devices(&self) -> Result<Vec<Device>, Error> {
-        self.database(|db| devices(&load(db)?)).await
+        let mut devices = self.database(|db| devices(&load(db)?)).await?;
+        // Without the server, or with an older one, the list is as good.
+        if let Ok(seen) = self.ask(Command::DevicesSeen).await {
+            for device in &mut devices {
+                let known = seen.iter().find(|one| hex(&one.device.0) == device.id);
+                (device.signed_in, device.seen_day) = (Some(known.is_some()), known.and_then(|one| one.day));
+            }
+        }
+        Ok(devices)
     }
 
     /// Gives a device another name.
@@ -217,6 +231,8 @@ fn removed(revised: &Revised) -> Vec<Device> {
         name: name.clone(),
         since: device.since_ms,
         this: false,
+        signed_in: Some(false),
+        seen_day: None,
     };
     revised.removed.iter().map(shown).collect()
 }
@@ -229,6 +245,8 @@ fn devices(own: &Own) -> Result<Vec<Device>, Error> {
         name: key.as_ref().and_then(|key| key.open_device_name(&device.id, &device.sealed_name)),
         since: device.since_ms,
         this: device.id == own.device,
+        signed_in: None,
+        seen_day: None,
     };
     Ok(list.list.devices.iter().map(shown).collect())
 }

@@ -121,6 +121,9 @@ impl Engine {
         })?;
         match refusal.code {
             ErrorCode::Stale => self.wishes.again(chat),
+            ErrorCode::WaitingFull => {
+                self.wishes.fail(chat, &Error::WaitingFull { limit: refusal.number.unwrap_or(0) });
+            }
             _ => self.wishes.fail(chat, &Error::Refused(refusal.to_string())),
         }
         let State::Online(online) = &mut self.reach else { return Ok(()) };

@@ -74,7 +74,10 @@ impl Engine {
                     chats::forget_unused(tx, &row.name)
                 })?;
                 self.dirty.remove(&row.chat);
-                Err(Error::Refused(refusal.to_string()))
+                Err(match refusal.code {
+                    ErrorCode::WaitingFull => Error::WaitingFull { limit: refusal.number.unwrap_or(0) },
+                    _ => Error::Refused(refusal.to_string()),
+                })
             }
             Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::ConversationExists => {
                 self.lose_creation(row, &id, refusal.conversation)
@@ -86,6 +89,10 @@ impl Engine {
                 // A device came or went meanwhile: begin anew.
                 self.discard_creation(row, &id)?;
                 Err(Error::Refused(refusal.to_string()))
+            }
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::WaitingFull => {
+                self.discard_creation(row, &id)?;
+                Err(Error::WaitingFull { limit: refusal.number.unwrap_or(0) })
             }
             Err(error) => Err(error.into_error()),
         }

@@ -17,7 +17,7 @@ use waxwing_e2ee::{
     content::Sync,
     mls::{Identities, SignedList},
 };
-use waxwing_protocol::{ErrorCode, Request, Response};
+use waxwing_protocol::{DeviceSeen, ErrorCode, Request, Response};
 
 /// The identity keys that this device has pinned, and its own.
 pub(super) struct Pinned<'a> {
@@ -68,6 +68,15 @@ impl Identities for Entering<'_> {
 }
 
 impl Engine {
+    /// The account's own devices as the server knows them.
+    pub(super) async fn devices_seen(&mut self) -> Result<Vec<DeviceSeen>, Error> {
+        let State::Online(online) = &self.reach else { return Err(self.offline()) };
+        match online.connection.call(Request::Devices).await.map_err(CallError::into_error)? {
+            Response::Devices(devices) => Ok(devices),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Whether a user exists whom we may write to.
     pub(super) async fn find(&mut self, name: &str) -> Result<(), Error> {
         let name = username(name)?;

@@ -38,6 +38,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// So many milliseconds apart the members of a group repeat commits that have to wait.
 const COMMIT_JITTER: u64 = 700;
 pub(super) const STILL_STALE: Duration = Duration::from_secs(2);
+/// How long to wait where too much waits at the server.
+const STILL_FULL: Duration = Duration::from_secs(10);
 
 /// One chat on one connection.
 #[derive(Default)]
@@ -72,6 +74,8 @@ pub(super) struct Lane {
     pub(super) setback: Option<Setback>,
     /// The lowest number that the server still expects, as far as refusals have said.
     refused: Option<u64>,
+    /// It expects it no more: so many bytes of this account wait there already.
+    full: Option<u64>,
     pub(super) retry_at: Option<Instant>,
 }
 
@@ -226,6 +230,7 @@ impl Engine {
                     self.give_up(chat, &error)?;
                     self.forget_creation(&row)?;
                 }
+                Err(error @ Error::WaitingFull { .. }) => self.give_up(chat, &error)?,
                 Err(error) if error.kind() == ErrorKind::Untrusted => self.hold(&row.name, error)?,
                 Err(error @ (Error::Refused(_) | Error::RateLimited { .. } | Error::UnknownUser(_))) => {
                     let State::Online(online) = &mut self.reach else { return Ok(()) };
@@ -272,14 +277,25 @@ impl Engine {
                 return Ok(());
             }
             let lane = online.lane(chat);
+            let full = lane.full.take().map(|limit| Error::WaitingFull { limit });
+            let mut failed = Vec::new();
             if let (Setback::Reseal, Some(refused)) = (setback, lane.refused) {
-                store::step("unseal", &mut self.db, |tx| {
+                failed = store::step("unseal", &mut self.db, |tx| {
                     outbox::unseal(tx, chat, refused)?;
-                    chats::set_number(tx, chat, refused.saturating_sub(1))
+                    chats::set_number(tx, chat, refused.saturating_sub(1))?;
+                    let Some(error) = &full else { return Ok(Vec::new()) };
+                    // What shows as no message has nobody to send it again: it stays.
+                    let positions = outbox::take_messages(tx, chat)?.into_iter();
+                    positions.map(|position| fail(tx, position, error)).collect::<Result<_, Error>>()
                 })?;
             }
             let again = lane.stale_at.replace(row.commits) == Some(row.commits);
             (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
+            if let Some(error) = full {
+                lane.retry_at = Some(Instant::now() + STILL_FULL);
+                failed.into_iter().for_each(|message| self.note_failed(message, &error));
+                return Ok(());
+            }
             if setback == Setback::Reseal && again {
                 // Caught up, and still refused: do not try as fast as the server answers.
                 lane.retry_at = Some(Instant::now() + STILL_STALE);
@@ -445,6 +461,10 @@ impl Engine {
                     let jitter = Duration::from_millis(random().next_u64() % COMMIT_JITTER);
                     lane.retry_at = lane.retry_at.map(|at| at + jitter);
                 }
+            }
+            ErrorCode::WaitingFull if !is_commit => {
+                lane.reseal(number);
+                lane.full = Some(refusal.number.unwrap_or(0));
             }
             ErrorCode::UnknownConversation => {
                 // This device was put out, or the conversation is gone: the list says which.

@@ -137,6 +137,15 @@ pub(crate) fn take(db: &Connection, chat: ChatId, number: u64) -> Result<Option<
     Ok(message.flatten())
 }
 
+/// Removes what shows as a message and has no seal; returns the messages.
+pub(crate) fn take_messages(db: &Connection, chat: ChatId) -> Result<Vec<i64>, Error> {
+    let mut query = db.prepare_cached(
+        "DELETE FROM outbox WHERE chat = ?1 AND message IS NOT NULL AND number IS NULL RETURNING message",
+    )?;
+    let rows = query.query_map([chat], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Removes a message that never left; false if it may have.
 pub(crate) fn withdraw(db: &Connection, message: i64) -> Result<bool, Error> {
     let waited = db.execute("DELETE FROM outbox WHERE message = ?1 AND number IS NULL", [message])? > 0;

@@ -55,7 +55,12 @@ fn table(devices: &[DeviceObject]) -> String {
         let id = device.id.get(..8).unwrap_or(&device.id);
         let since = shown_time(&device.since);
         let this = if device.this { "  (this device)" } else { "" };
-        let _ = writeln!(text, "{id}  {:width$}  since {since}{this}", name(device));
+        let seen = match (device.signed_in, &device.seen_on) {
+            (Some(false), _) => "  signed out by the server".to_owned(),
+            (_, Some(day)) => format!("  last seen {}", sanitise(day, Breaks::Spaces)),
+            (_, None) => String::new(),
+        };
+        let _ = writeln!(text, "{id}  {:width$}  since {since}{seen}{this}", name(device));
     }
     text.trim_end().to_owned()
 }
@@ -130,8 +135,11 @@ mod tests {
             name: Some(name.into()),
             since: "2026-11-21T14:02:00Z".into(),
             this,
+            signed_in: Some(this),
+            seen_on: this.then(|| "2026-11-20".into()),
         };
         let text = table(&[device("laptop", true), device("a\u{1b}[2Jb", false)]);
+        assert!(text.contains("last seen 2026-11-20") && text.contains("signed out by the server"), "{text}");
         assert!(text.starts_with("01234567  laptop"), "{text}");
         assert!(text.contains("(this device)"), "{text}");
         assert!(text.contains("since 2026-11-2") && !text.contains("14:02:00Z"), "{text}");

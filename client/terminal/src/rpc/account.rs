@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waxwing_core::{Device, Error, Step};
 
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// A device of this account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct DeviceObject {
@@ -18,11 +20,19 @@ pub(crate) struct DeviceObject {
     pub(crate) since: String,
     /// Whether it is the one that answers.
     pub(crate) this: bool,
+    /// Whether the server knows it; null if it was not asked. It signs devices out that were silent for long.
+    #[serde(default)]
+    pub(crate) signed_in: Option<bool>,
+    /// The last day on which it was connected, such as 2026-11-20 (UTC); null if that is not known.
+    #[serde(default)]
+    pub(crate) seen_on: Option<String>,
 }
 
 impl From<Device> for DeviceObject {
     fn from(device: Device) -> Self {
-        Self { id: device.id, name: device.name, since: rfc3339(device.since), this: device.this }
+        let Device { id, name, since, this, signed_in, seen_day } = device;
+        let day = |day: u32| rfc3339(u64::from(day) * DAY_MS).get(..10).map(str::to_owned);
+        Self { id, name, since: rfc3339(since), this, signed_in, seen_on: seen_day.and_then(day) }
     }
 }
 
@@ -44,7 +54,7 @@ pub(crate) struct Devices;
 
 impl Method for Devices {
     const NAME: &'static str = "devices";
-    const SUMMARY: &'static str = "The account's devices, as far as this one knows";
+    const SUMMARY: &'static str = "The account's devices, and when the server saw each";
     type Params = Nothing;
     type Result = DevicesObject;
 

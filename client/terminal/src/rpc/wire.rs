@@ -299,6 +299,7 @@ mod tests {
             Error::TooManySessions { limit: 1 },
             Error::CodeNeeded { digits: 6 },
             Error::NobodyThere,
+            Error::WaitingFull { limit: 1024 },
             Error::BadCode { left: 2 },
             Error::EmailRefused("no".into()),
             Error::Unreachable { address: "a:1".into(), reason: "refused".into() },

@@ -89,11 +89,11 @@ fn parse_networks(text: &str) -> Result<Vec<IpNet>, String> {
 }
 
 /// Nothing for an empty value, or `off`.
-fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+pub(super) fn optional<T>(text: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if matches!(text.trim(), "" | "off") { Ok(None) } else { parse(text).map(Some) }
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     match Path::new(text).is_absolute() {
         true => Ok(text.into()),
         false => Err(format!("{text:?} is not an absolute path")),

@@ -46,7 +46,7 @@ pub async fn inbox_seqs_are_never_used_again(database: &dyn FreshDatabase) {
     assert_eq!(stage.store.fetch_inbox(bob.device, 0).await.unwrap(), items);
     assert_eq!(stage.store.fetch_inbox(bob.device, 2).await.unwrap(), []);
     assert_eq!(stage.store.fetch_inbox(bob.device, u64::MAX).await.unwrap(), []);
-    stage.store.expire(START_MS + 1).await.unwrap();
+    stage.store.expire_inbox(START_MS + 1).await.unwrap();
     assert_eq!(stage.store.fetch_inbox(bob.device, 0).await.unwrap(), []);
 }
 

@@ -87,7 +87,7 @@ pub async fn a_revision_takes_the_next_version_only(database: &dyn FreshDatabase
     }
     let foreign = stage.person("bob", 5).await;
     assert_eq!(stage.remove(&alice, 4, &[foreign.device]).await, ReviseOutcome::UnknownDevice);
-    assert_eq!(stage.remove(&alice, 4, &[alice.device, device_id(99)]).await, ReviseOutcome::UnknownDevice);
+    assert_eq!(stage.remove(&alice, 4, &[alice.device, foreign.device]).await, ReviseOutcome::UnknownDevice);
     assert!(stage.store.device(foreign.device).await.unwrap().is_some());
     assert!(stage.store.device(alice.device).await.unwrap().is_some());
     assert_eq!(stage.store.account(&alice.name).await.unwrap().unwrap().device_list.0, b"list 3");

@@ -5,7 +5,7 @@ use super::row::{bytes, signed, unsigned};
 use super::{Database, MysqlStore, error};
 use crate::store::{
     AccountId, AttachmentOutcome, AttachmentRow, AttachmentStore, NewAttachment, StoreError,
-    attachment::DROPPED_AT_ONCE,
+    attachment::{DROPPED_AT_ONCE, FINISHED_AT_ONCE},
 };
 use async_trait::async_trait;
 use waxwing_protocol::AttachmentId;
@@ -116,6 +116,17 @@ impl AttachmentStore for MysqlStore {
         let forget = "DELETE FROM attachment WHERE id = ? AND dropped = 1";
         sqlx::query(forget).bind(&id.0[..]).execute(&self.database.pool).await?;
         Ok(())
+    }
+
+    async fn finished_attachments(&self, after: Option<AttachmentId>) -> Result<Vec<AttachmentId>, StoreError> {
+        let ids: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT id FROM attachment WHERE finished_ms IS NOT NULL AND dropped = 0 AND id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(after.map(|id| id.0.to_vec()).unwrap_or_default())
+        .bind(i64::from(FINISHED_AT_ONCE))
+        .fetch_all(&self.database.pool)
+        .await?;
+        ids.iter().map(|id| Ok(AttachmentId(bytes(id, "attachment")?))).collect()
     }
 
     async fn knows_attachment(&self, id: AttachmentId) -> Result<bool, StoreError> {

@@ -303,7 +303,8 @@ impl<'a> Batch<'a> {
             if let Some(welcome) = handshake.welcome.as_ref().filter(|_| !added.is_empty()) {
                 let (commits, payload) = (conversation.commits, welcome.payload.clone());
                 let notice = InboxNotice::Welcome { conversation: id, seq, commits, payload };
-                self.notices.push(Notice { devices: added.into_iter().collect(), notice, now_ms: time_ms });
+                let (devices, sender) = (added.into_iter().collect(), Some(append.device));
+                self.notices.push(Notice { devices, notice, sender, now_ms: time_ms });
             }
         }
         AppendOutcome::Accepted { seq, time_ms }

@@ -62,6 +62,7 @@ impl Database {
                     commits: seq,
                     payload: welcome.payload.clone(),
                 },
+                sender: Some(new.creator),
                 now_ms: new.now_ms,
             })
             .into_iter()
@@ -206,7 +207,7 @@ async fn insert(
         .bind(handshake.commit.as_ref())
         .execute(&mut **transaction)
         .await?;
-        set_group_info(transaction, new.id, handshake.group_info.as_ref()).await?;
+        set_group_info(transaction, new.id, handshake.group_info.as_ref(), &new.creator).await?;
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ impl Database {
         let _order = self.inbox_order.lock().await;
         lock_devices(&mut transaction, &devices).await?;
         delete_devices(&mut transaction, &devices).await?;
+        sqlx::query("DELETE FROM former_device WHERE account = ?").bind(account.0).execute(&mut *transaction).await?;
         transaction.commit().await?;
         Ok(Some(devices.into_iter().collect()))
     }

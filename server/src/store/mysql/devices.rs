@@ -29,12 +29,13 @@ impl Database {
         let Some(current) = listed(&mut transaction, account).await? else { return Ok(EnrolOutcome::Conflict) };
         let devices = devices_of(&mut transaction, account).await?;
         let replaced: BTreeSet<DeviceId> = new.replaces.into_iter().collect();
+        if any_foreign(&mut transaction, &(&replaced - &devices)).await? {
+            return Ok(EnrolOutcome::UnknownDevice);
+        }
+        let replaced = &replaced & &devices;
         let full = devices.len() >= limits::DEVICES_PER_ACCOUNT + replaced.len();
         if full || !may_follow(current.version, new.follows, version) {
             return Ok(EnrolOutcome::Conflict);
-        }
-        if !replaced.is_subset(&devices) {
-            return Ok(EnrolOutcome::UnknownDevice);
         }
         set_list(&mut transaction, account, version, &new.device_list).await?;
         match insert_device(&mut transaction, account, &new.device, new.now_ms).await {
@@ -65,9 +66,12 @@ impl Database {
             return Ok(ReviseOutcome::Conflict);
         }
         let removed: BTreeSet<DeviceId> = revision.removed.iter().copied().collect();
-        if !removed.is_subset(&devices_of(&mut transaction, account).await?) {
+        let devices = devices_of(&mut transaction, account).await?;
+        if any_foreign(&mut transaction, &(&removed - &devices)).await? {
             return Ok(ReviseOutcome::UnknownDevice);
         }
+        // The operator has signed others out, or their silence: what is left of them is the owner's list.
+        let removed = &removed & &devices;
         set_list(&mut transaction, account, revision.version, &revision.device_list).await?;
         if let Some(credentials) = &revision.credentials {
             set_credentials(&mut transaction, account, credentials).await?;
@@ -206,6 +210,20 @@ pub(super) async fn devices_of(
     ids.iter().map(|id| Ok(DeviceId(bytes(id, "device")?))).collect()
 }
 
+/// Whether one of these devices, which are not the account's, is another's.
+async fn any_foreign(
+    transaction: &mut Transaction<'_, MySql>,
+    devices: &BTreeSet<DeviceId>,
+) -> Result<bool, StoreError> {
+    if devices.is_empty() {
+        return Ok(false);
+    }
+    let mut select = QueryBuilder::<MySql>::new("SELECT COUNT(*) FROM device WHERE id IN ");
+    push_list(&mut select, devices.iter().map(|device| &device.0[..]));
+    let count: i64 = select.build_query_scalar().fetch_one(&mut **transaction).await?;
+    Ok(count > 0)
+}
+
 /// The account's devices and all that share a conversation with it.
 async fn concerned(
     transaction: &mut Transaction<'_, MySql>,
@@ -225,7 +243,7 @@ async fn concerned(
 
 fn list_notice(username: Username, version: u64, devices: BTreeSet<DeviceId>, now_ms: u64) -> Notice {
     let notice = InboxNotice::DeviceListChanged { username, version };
-    Notice { devices: devices.into_iter().collect(), notice, now_ms }
+    Notice { devices: devices.into_iter().collect(), notice, sender: None, now_ms }
 }
 
 /// Takes devices out of all conversations of their account, which is locked; entries that waited for them alone go.
@@ -300,6 +318,8 @@ pub(super) async fn delete_devices(
     }
     empty_inboxes(transaction, devices).await?;
     for statement in [
+        // What they have sent and others have not fetched goes on counting for their account.
+        "INSERT IGNORE INTO former_device (id, account) SELECT id, account FROM device WHERE id IN ",
         "DELETE FROM inbox WHERE asker IN ",
         "DELETE FROM key_package WHERE device IN ",
         "DELETE FROM device WHERE id IN ",

@@ -19,6 +19,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
         "conversation",
         "SELECT c.* FROM conversation c JOIN participant p ON p.conversation = c.id WHERE p.account = ? ORDER BY c.id",
     ),
+    ("former_device", "SELECT id, account FROM former_device WHERE account = ? ORDER BY id"),
     (
         "direct_conversation",
         "SELECT l.username AS low_account, h.username AS high_account, c.conversation FROM direct_conversation c \

@@ -17,6 +17,8 @@ const LEFT: i64 = 3;
 pub(super) struct Notice {
     pub(super) devices: Vec<DeviceId>,
     pub(super) notice: InboxNotice,
+    /// The device whose welcome it is.
+    pub(super) sender: Option<DeviceId>,
     pub(super) now_ms: u64,
 }
 
@@ -76,17 +78,18 @@ async fn insert_welcomes(
         .iter()
         .filter_map(|notice| match &notice.notice {
             InboxNotice::Welcome { conversation, seq, commits, payload } => {
-                Some((conversation, *seq, *commits, payload.as_ref(), notice.now_ms))
+                let sender = notice.sender.as_ref().map(|device| &device.0[..]);
+                Some((conversation, *seq, *commits, payload.as_ref(), notice.now_ms, sender))
             }
             InboxNotice::DeviceListChanged { .. } | InboxNotice::JoinAsked { .. } | InboxNotice::Left { .. } => None,
         })
         .collect();
-    for part in super::row::parts(&welcomes, statement_bytes, |(_, _, _, payload, _)| payload.len()) {
+    for part in super::row::parts(&welcomes, statement_bytes, |(_, _, _, payload, ..)| payload.len()) {
         let mut insert =
-            QueryBuilder::<MySql>::new("INSERT INTO welcome (conversation, seq, commits, time_ms, payload) ");
-        insert.push_values(part, |mut row, (conversation, seq, commits, payload, now_ms)| {
+            QueryBuilder::<MySql>::new("INSERT INTO welcome (conversation, seq, commits, time_ms, payload, sender) ");
+        insert.push_values(part, |mut row, (conversation, seq, commits, payload, now_ms, sender)| {
             row.push_bind(&conversation.0[..]).push_bind(signed(*seq)).push_bind(signed(*commits));
-            row.push_bind(signed(*now_ms)).push_bind(*payload);
+            row.push_bind(signed(*now_ms)).push_bind(*payload).push_bind(*sender);
         });
         insert.build().execute(&mut **transaction).await?;
     }
@@ -193,19 +196,21 @@ impl Database {
         Ok(transaction.commit().await?)
     }
 
-    /// Deletes inbox items and welcomes stored before this moment, in parts.
-    pub(super) async fn expire_inbox(&self, before_ms: u64) -> Result<(), StoreError> {
-        for statement in [
-            "DELETE FROM inbox WHERE time_ms < ? LIMIT 1000",
-            // A welcome has its notices' time, so none of them is left now.
-            "DELETE FROM welcome WHERE time_ms < ? LIMIT 100",
-        ] {
+    /// Deletes inbox items and welcomes stored before this moment, in parts; returns how many items.
+    pub(super) async fn expire_inbox(&self, before_ms: u64) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        let part = |statement: &'static str| async move {
             let part = || async {
                 Ok(sqlx::query(statement).bind(signed(before_ms)).execute(&self.pool).await?.rows_affected())
             };
-            while super::error::retried(part).await? > 0 {}
+            super::error::retried(part).await
+        };
+        while let count @ 1.. = part("DELETE FROM inbox WHERE time_ms < ? LIMIT 1000").await? {
+            gone += count;
         }
-        Ok(())
+        // A welcome has its notices' time, so none of them is left now.
+        while part("DELETE FROM welcome WHERE time_ms < ? LIMIT 100").await? > 0 {}
+        Ok(gone)
     }
 }
 

@@ -83,7 +83,8 @@ impl Database {
         .await?;
         let devices = untold.iter().map(|id| Ok(DeviceId(bytes(id, "membership")?)));
         let devices = devices.collect::<Result<_, StoreError>>()?;
-        let notices = [Notice { devices, notice: InboxNotice::JoinAsked { conversation, username, device }, now_ms }];
+        let notice = InboxNotice::JoinAsked { conversation, username, device };
+        let notices = [Notice { devices, notice, sender: None, now_ms }];
         let posted = match post(&mut transaction, &notices, self.statement_bytes).await {
             // Another node was faster.
             Err(error) if is_duplicate(&error) => return Ok(true),
@@ -113,18 +114,21 @@ impl Database {
     }
 }
 
-/// Keeps the group after the newest commit of a locked conversation, or forgets the one before it.
+/// Keeps the group after the newest commit of a locked conversation, which `sender` made, or forgets the one before it.
 pub(super) async fn set_group_info(
     transaction: &mut Transaction<'_, MySql>,
     conversation: ConversationId,
     sealed: Option<&Bytes>,
+    sender: &DeviceId,
 ) -> Result<(), StoreError> {
     let query = match sealed {
         Some(sealed) => sqlx::query(
-            "INSERT INTO group_info (conversation, sealed) VALUES (?, ?) ON DUPLICATE KEY UPDATE sealed = VALUES(sealed)",
+            "INSERT INTO group_info (conversation, sealed, sender) VALUES (?, ?, ?) \
+             ON DUPLICATE KEY UPDATE sealed = VALUES(sealed), sender = VALUES(sender)",
         )
         .bind(&conversation.0[..])
-        .bind(sealed.as_ref()),
+        .bind(sealed.as_ref())
+        .bind(&sender.0[..]),
         None => sqlx::query("DELETE FROM group_info WHERE conversation = ?").bind(&conversation.0[..]),
     };
     query.execute(&mut **transaction).await?;

@@ -147,7 +147,6 @@ impl Database {
                 }
             }
         }
-        self.expire_inbox(before_ms).await?;
         Ok(gone)
     }
 

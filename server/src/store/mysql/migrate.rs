@@ -15,7 +15,7 @@ macro_rules! steps {
 }
 
 /// In order; the version of a step is its place, counted from 1.
-const STEPS: [(&str, &str); 27] = steps![
+const STEPS: [(&str, &str); 31] = steps![
     "0001_server_state",
     "0002_account",
     "0003_device",
@@ -42,7 +42,11 @@ const STEPS: [(&str, &str); 27] = steps![
     "0024_room",
     "0025_inbox_wish",
     "0026_attachment",
-    "0027_node",
+    "0027_former_device",
+    "0028_welcome_sender",
+    "0029_group_info_sender",
+    "0030_server_days",
+    "0031_node",
 ];
 
 /// The schema version of this program.

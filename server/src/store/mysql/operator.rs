@@ -3,11 +3,11 @@
 //! Invariant: it takes locks in the order of all others. It must not know what the counted things mean.
 
 use super::devices::{delete_devices, devices_of, leave_conversations, lock_devices};
-use super::row::{bytes, signed, unsigned};
+use super::row::{signed, unsigned};
 use super::{Database, MysqlStore, error};
 use crate::store::{
-    AccountId, AccountSummary, DeviceSummary, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics,
-    StoreError,
+    AccountId, AccountSummary, Cutoffs, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics, StoreError,
+    Usage,
 };
 use async_trait::async_trait;
 use std::path::Path;
@@ -32,10 +32,6 @@ impl OperatorStore for MysqlStore {
         Ok(self.database.accounts(Some(username)).await?.pop())
     }
 
-    async fn devices(&self, account: AccountId) -> Result<Vec<DeviceSummary>, StoreError> {
-        self.database.devices(account).await
-    }
-
     async fn set_disabled(&self, account: AccountId, since_ms: Option<u64>) -> Result<(), StoreError> {
         error::retried(|| self.database.set_disabled(account, since_ms)).await
     }
@@ -56,8 +52,12 @@ impl OperatorStore for MysqlStore {
         self.database.statistics().await
     }
 
-    async fn expirable(&self, before_ms: u64) -> Result<Expirable, StoreError> {
-        self.database.expirable(before_ms).await
+    async fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        self.database.usage(account).await
+    }
+
+    async fn expirable(&self, cutoffs: Cutoffs) -> Result<Expirable, StoreError> {
+        self.database.expirable(cutoffs).await
     }
 
     async fn disclose(&self, account: AccountId) -> Result<Vec<Disclosed>, StoreError> {
@@ -83,22 +83,6 @@ impl Database {
                 created_ms: unsigned(created_ms, "account")?,
                 disabled_ms: disabled_ms.map(|since| unsigned(since, "account")).transpose()?,
                 devices: unsigned(devices, "device")?,
-                seen_day: seen_day.and_then(|day| u32::try_from(day).ok()),
-            })
-        };
-        rows.into_iter().map(summary).collect()
-    }
-
-    async fn devices(&self, account: AccountId) -> Result<Vec<DeviceSummary>, StoreError> {
-        let rows: Vec<(Vec<u8>, i64, Option<i64>)> =
-            sqlx::query_as("SELECT id, enrolled_ms, seen_day FROM device WHERE account = ? ORDER BY enrolled_ms, id")
-                .bind(account.0)
-                .fetch_all(&self.pool)
-                .await?;
-        let summary = |(id, enrolled_ms, seen_day): (Vec<u8>, i64, Option<i64>)| {
-            Ok(DeviceSummary {
-                device: DeviceId(bytes(&id, "device")?),
-                created_ms: unsigned(enrolled_ms, "device")?,
                 seen_day: seen_day.and_then(|day| u32::try_from(day).ok()),
             })
         };
@@ -153,6 +137,8 @@ impl Database {
             entry_bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS SIGNED) FROM entry").await?,
             inbox_items: count("SELECT COUNT(*) FROM inbox").await?,
             key_packages: count("SELECT COUNT(*) FROM key_package").await?,
+            backups: count("SELECT COUNT(*) FROM manifest WHERE payload IS NOT NULL").await?,
+            backup_bytes: count("SELECT CAST(COALESCE(SUM(size), 0) AS SIGNED) FROM segment").await?,
             database_bytes: count(
                 "SELECT CAST(COALESCE(SUM(data_length + index_length), 0) AS SIGNED) FROM information_schema.tables \
                  WHERE table_schema = DATABASE()",
@@ -161,24 +147,35 @@ impl Database {
         })
     }
 
-    async fn expirable(&self, before_ms: u64) -> Result<Expirable, StoreError> {
+    async fn expirable(&self, cutoffs: Cutoffs) -> Result<Expirable, StoreError> {
         // Only a prefix of each log expires: up to the entry before the first that is young enough.
         let (entries, bytes): (i64, i64) = sqlx::query_as(
             "SELECT COUNT(*), CAST(COALESCE(SUM(e.size), 0) AS SIGNED) FROM entry e \
              LEFT JOIN (SELECT conversation, MIN(seq) AS seq FROM entry WHERE time_ms >= ? GROUP BY conversation) kept \
              ON kept.conversation = e.conversation WHERE kept.seq IS NULL OR e.seq < kept.seq",
         )
-        .bind(signed(before_ms))
+        .bind(signed(cutoffs.entries_ms))
         .fetch_one(&self.pool)
         .await?;
-        let inbox_items: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM inbox WHERE time_ms < ?")
-            .bind(signed(before_ms))
-            .fetch_one(&self.pool)
-            .await?;
+        let count = |sql: &'static str, before_ms: u64| async move {
+            let mut query = sqlx::query_scalar(sql);
+            for _ in 0..sql.matches('?').count() {
+                query = query.bind(signed(before_ms));
+            }
+            let count: i64 = query.fetch_one(&self.pool).await?;
+            unsigned(count, "a count")
+        };
         Ok(Expirable {
             entries: unsigned(entries, "entry")?,
             bytes: unsigned(bytes, "entry")?,
-            inbox_items: unsigned(inbox_items, "inbox")?,
+            inbox_items: count("SELECT COUNT(*) FROM inbox WHERE time_ms < ?", cutoffs.inbox_ms).await?,
+            invites: count(
+                "SELECT COUNT(*) FROM invite WHERE expires_ms < ? OR (uses_left = 0 AND created_ms < ?)",
+                cutoffs.invites_ms,
+            )
+            .await?,
+            key_packages: count("SELECT COUNT(*) FROM key_package WHERE stored_ms < ?", cutoffs.key_packages_ms)
+                .await?,
         })
     }
 }

@@ -149,7 +149,7 @@ impl Database {
         let staying = staying.iter().map(|id| Ok(DeviceId(bytes(id, "membership")?)));
         let devices = staying.collect::<Result<_, StoreError>>()?;
         let notice = InboxNotice::Left { conversation, username, wish: wish.clone() };
-        let notices = [Notice { devices, notice, now_ms }];
+        let notices = [Notice { devices, notice, sender: None, now_ms }];
         let _order = self.inbox_order.lock().await;
         let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
         transaction.commit().await?;

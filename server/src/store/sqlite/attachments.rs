@@ -3,7 +3,7 @@
 use super::{SqliteStore, batch::Batch};
 use crate::store::{
     AccountId, AttachmentOutcome, AttachmentRow, AttachmentStore, NewAttachment, StoreError,
-    attachment::DROPPED_AT_ONCE,
+    attachment::{DROPPED_AT_ONCE, FINISHED_AT_ONCE},
 };
 use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
@@ -101,6 +101,19 @@ impl AttachmentStore for SqliteStore {
     async fn forget_attachment(&self, id: AttachmentId) -> Result<(), StoreError> {
         let forget = "DELETE FROM attachment WHERE id = ?1 AND dropped";
         self.write(move |batch| Ok(batch.statement(forget)?.execute([id.0]).map(|_| ())?)).await
+    }
+
+    async fn finished_attachments(&self, after: Option<AttachmentId>) -> Result<Vec<AttachmentId>, StoreError> {
+        let read = move |connection: &rusqlite::Connection| {
+            let mut find = connection.prepare_cached(
+                "SELECT id FROM attachment WHERE finished_ms IS NOT NULL AND NOT dropped AND (?1 IS NULL OR id > ?1)
+                 ORDER BY id LIMIT ?2",
+            )?;
+            let ids =
+                find.query_map(params![after.map(|id| id.0), FINISHED_AT_ONCE], |row| Ok(AttachmentId(row.get(0)?)))?;
+            Ok(ids.collect::<Result<_, _>>()?)
+        };
+        self.readers.read(read).await
     }
 
     async fn knows_attachment(&self, id: AttachmentId) -> Result<bool, StoreError> {

@@ -82,12 +82,12 @@ impl Batch<'_> {
         self.insert_member(row, creator, (0, 0), None)?;
         if let Some(handshake) = &new.handshake {
             self.insert_entry(row, seq, new.now_ms, true, (creator, 0), &handshake.commit)?;
-            self.set_group_info(row, handshake.group_info.as_ref())?;
+            self.set_group_info(row, handshake.group_info.as_ref(), creator)?;
             let body = EntryBody::Commit(handshake.commit.clone());
             let entry = Entry { seq, time_ms: new.now_ms, body };
             // Nobody else is in it yet: who comes in by this entry starts after it.
             self.announcements.push(Announcement::Entry { recipients: Vec::new(), conversation: new.id, entry });
-            self.add_members(new.id, (row, seq, 1), joiners, handshake, new.now_ms)?;
+            self.add_members(new.id, (row, seq, 1), joiners, (handshake, creator), new.now_ms)?;
         }
         Ok(row)
     }
@@ -144,12 +144,14 @@ impl Batch<'_> {
         id: ConversationId,
         (conversation, seq, commits): (i64, u64, u64),
         joiners: &[Joiner],
-        handshake: &Handshake,
+        (handshake, sender): (&Handshake, i64),
         now_ms: u64,
     ) -> Result<(), StoreError> {
         let Some(welcome) = handshake.welcome.as_ref().filter(|_| !joiners.is_empty()) else { return Ok(()) };
-        self.statement("INSERT INTO welcome (conversation, seq, commits, payload) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![id.0, seq, commits, welcome.payload.0])?;
+        self.statement(
+            "INSERT INTO welcome (conversation, seq, commits, payload, sender) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![id.0, seq, commits, welcome.payload.0, sender])?;
         let welcome_row = self.connection.last_insert_rowid();
         for (row, device) in joiners {
             let sent = self.insert_member(conversation, *row, (seq, seq), None)?;

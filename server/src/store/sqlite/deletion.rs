@@ -29,6 +29,7 @@ impl Batch<'_> {
         for (row, device) in &devices {
             self.remove_device(*row, *device)?;
         }
+        self.statement("DELETE FROM former_device WHERE account = ?1")?.execute([account.0])?;
         let conversations: Vec<(i64, ConversationId)> = self
             .statement(
                 "SELECT c.id, c.public_id FROM roster r JOIN conversation c ON c.id = r.conversation

@@ -28,13 +28,19 @@ impl Batch<'_> {
         let devices: usize = self
             .statement("SELECT count(*) FROM device WHERE account = ?1")?
             .query_row([account.0], |row| row.get(0))?;
-        let full = devices >= DEVICES_PER_ACCOUNT + usize::from(new.replaces.is_some());
+        let mut replaced = None;
+        if let Some(device) = new.replaces {
+            replaced = self.device_of(account, device)?.map(|row| (row, device));
+            if replaced.is_none() && self.device_exists(device)? {
+                return Ok(EnrolOutcome::UnknownDevice);
+            }
+        }
+        let full = devices >= DEVICES_PER_ACCOUNT + usize::from(replaced.is_some());
         if full || !may_follow(current.version, new.follows, version) || self.device_exists(new.device.id)? {
             return Ok(EnrolOutcome::Conflict);
         }
-        if let Some(replaced) = new.replaces {
-            let Some(row) = self.device_of(account, replaced)? else { return Ok(EnrolOutcome::UnknownDevice) };
-            self.remove_device(row, replaced)?;
+        if let Some((row, device)) = replaced {
+            self.remove_device(row, device)?;
         }
         self.set_list(account, version, &new.device_list)?;
         let enrolled = self.insert_device(account.0, &new.device, new.now_ms)?;
@@ -51,8 +57,12 @@ impl Batch<'_> {
         }
         let mut removed = BTreeMap::new();
         for device in &revision.removed {
-            let Some(row) = self.device_of(account, *device)? else { return Ok(ReviseOutcome::UnknownDevice) };
-            removed.insert(row, *device);
+            match self.device_of(account, *device)? {
+                Some(row) => drop(removed.insert(row, *device)),
+                None if self.device_exists(*device)? => return Ok(ReviseOutcome::UnknownDevice),
+                // The operator has signed it out, or its silence: what is left is the owner's list.
+                None => {}
+            }
         }
         self.set_list(account, revision.version, &revision.device_list)?;
         if let Some(credentials) = &revision.credentials {
@@ -161,6 +171,8 @@ impl Batch<'_> {
         }
         self.acknowledge_inbox(device, u64::MAX)?;
         for delete in [
+            // What it has sent and others have not fetched goes on counting for its account.
+            "INSERT INTO former_device (id, account) SELECT id, account FROM device WHERE id = ?1",
             "DELETE FROM member WHERE device = ?1",
             "DELETE FROM sent WHERE device = ?1 AND conversation IN (
                  SELECT r.conversation FROM roster r JOIN device d ON d.account = r.account WHERE d.id = ?1)",

@@ -10,6 +10,7 @@ use rusqlite::{Connection, types::ValueRef};
 pub(super) const TABLES: &[(&str, &str)] = &[
     ("account", "SELECT * FROM account WHERE id = ?1"),
     ("device", "SELECT * FROM device WHERE account = ?1 ORDER BY id"),
+    ("former_device", "SELECT id, account FROM former_device WHERE account = ?1 ORDER BY id"),
     (
         "key_package",
         "SELECT d.public_id AS device, k.last_resort, count(*) AS number, sum(length(k.payload)) AS bytes

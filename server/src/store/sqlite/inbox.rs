@@ -78,13 +78,14 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Deletes items that were stored before this moment.
-    pub(super) fn expire_inbox(&mut self, before_ms: u64) -> Result<(), StoreError> {
+    /// Deletes items that were stored before this moment; returns how many.
+    pub(super) fn expire_inbox(&mut self, before_ms: u64) -> Result<u64, StoreError> {
         let before = i64::try_from(before_ms).unwrap_or(i64::MAX);
-        if self.statement("DELETE FROM inbox WHERE time_ms < ?1")?.execute([before])? > 0 {
+        let gone = self.statement("DELETE FROM inbox WHERE time_ms < ?1")?.execute([before])?;
+        if gone > 0 {
             self.statement(DELETE_ORPHANED_WELCOMES)?.execute([])?;
         }
-        Ok(())
+        Ok(u64::try_from(gone).unwrap_or(u64::MAX))
     }
 }
 

@@ -45,7 +45,7 @@ impl Batch<'_> {
 
         let (seq, time_ms) = (head + 1, append.now_ms);
         self.insert_entry(conversation, seq, time_ms, true, (device, 0), &join.commit)?;
-        self.set_group_info(conversation, join.group_info.as_ref())?;
+        self.set_group_info(conversation, join.group_info.as_ref(), device)?;
         let sent = self.insert_member(conversation, device, (seq - 1, seq), Some((digest, time_ms)))?;
         let log = self.logs.change(self.connection, append.conversation)?;
         let log = log.ok_or(StoreError::Inconsistent("conversation"))?;
@@ -107,12 +107,17 @@ impl Batch<'_> {
         Ok(find.query_row(params![conversation, device.0], |row| row.get(0)).optional()?)
     }
 
-    /// Keeps the group after the newest commit, or forgets the one before it.
-    pub(super) fn set_group_info(&self, conversation: i64, sealed: Option<&Bytes>) -> Result<(), StoreError> {
+    /// Keeps the group after the newest commit, which `sender` made, or forgets the one before it.
+    pub(super) fn set_group_info(
+        &self,
+        conversation: i64,
+        sealed: Option<&Bytes>,
+        sender: i64,
+    ) -> Result<(), StoreError> {
         match sealed {
             Some(sealed) => self
-                .statement("INSERT OR REPLACE INTO group_info (conversation, sealed) VALUES (?1, ?2)")?
-                .execute(params![conversation, sealed.0])?,
+                .statement("INSERT OR REPLACE INTO group_info (conversation, sealed, sender) VALUES (?1, ?2, ?3)")?
+                .execute(params![conversation, sealed.0, sender])?,
             None => self.statement("DELETE FROM group_info WHERE conversation = ?1")?.execute([conversation])?,
         };
         Ok(())

@@ -72,7 +72,7 @@ impl Batch<'_> {
         .execute(params![conversation, sender, append.number % SEND_WINDOW, append.number, seq, time_ms])?;
 
         if let Some(group_info) = append.body.group_info() {
-            self.set_group_info(conversation, group_info)?;
+            self.set_group_info(conversation, group_info, sender)?;
         }
 
         let log = self.logs.change(self.connection, append.conversation)?;
@@ -96,7 +96,8 @@ impl Batch<'_> {
             self.remove_members(append.conversation, removed, seq)?;
             self.let_go(append.conversation, conversation, &roster.left, seq)?;
             self.enter(conversation, &roster.entered)?;
-            self.add_members(append.conversation, (conversation, seq, commits), &added, handshake, time_ms)?;
+            let at = (conversation, seq, commits);
+            self.add_members(append.conversation, at, &added, (handshake, sender), time_ms)?;
         }
         Ok(AppendOutcome::Accepted { seq, time_ms })
     }
@@ -211,7 +212,6 @@ pub(super) fn expired(connection: &Connection, before_ms: u64) -> Result<Vec<Exp
     Ok(all)
 }
 
-/// See [`crate::store::Store::fetch`].
 /// See [`crate::store::Store::others`].
 pub(super) fn others(
     connection: &Connection,
@@ -228,6 +228,7 @@ pub(super) fn others(
     Ok(is_member.then(|| members.into_iter().filter(|member| *member != device).collect()))
 }
 
+/// See [`crate::store::Store::fetch`].
 pub(super) fn fetch(
     connection: &Connection,
     device: DeviceId,

@@ -5,10 +5,10 @@
 use super::accounts::stored_name;
 use super::batch::{Batch, place};
 use super::log::Expired;
-use super::{SqliteStore, disclosure, log};
+use super::{SqliteStore, disclosure, keeping, log};
 use crate::store::{
-    AccountId, AccountSummary, DeviceSummary, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics,
-    StoreError,
+    AccountId, AccountSummary, Cutoffs, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics, StoreError,
+    Usage,
 };
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -31,10 +31,6 @@ impl OperatorStore for SqliteStore {
         self.readers.read(move |connection| Ok(accounts(connection, Some(&username))?.pop())).await
     }
 
-    async fn devices(&self, account: AccountId) -> Result<Vec<DeviceSummary>, StoreError> {
-        self.readers.read(move |connection| devices(connection, account)).await
-    }
-
     async fn set_disabled(&self, account: AccountId, since_ms: Option<u64>) -> Result<(), StoreError> {
         self.write(move |batch| batch.set_disabled(account, since_ms)).await
     }
@@ -55,8 +51,12 @@ impl OperatorStore for SqliteStore {
         self.readers.read(statistics).await
     }
 
-    async fn expirable(&self, before_ms: u64) -> Result<Expirable, StoreError> {
-        self.readers.read(move |connection| expirable(connection, before_ms)).await
+    async fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
+        self.readers.read(move |connection| keeping::usage(connection, account)).await
+    }
+
+    async fn expirable(&self, cutoffs: Cutoffs) -> Result<Expirable, StoreError> {
+        self.readers.read(move |connection| expirable(connection, cutoffs)).await
     }
 
     async fn disclose(&self, account: AccountId) -> Result<Vec<Disclosed>, StoreError> {
@@ -115,21 +115,13 @@ fn accounts(connection: &Connection, username: Option<&Username>) -> Result<Vec<
     Ok(all)
 }
 
-fn devices(connection: &Connection, account: AccountId) -> Result<Vec<DeviceSummary>, StoreError> {
-    let mut select = connection
-        .prepare_cached("SELECT public_id, created_ms, seen_day FROM device WHERE account = ?1 ORDER BY id")?;
-    let devices = select.query_map([account.0], |row| {
-        Ok(DeviceSummary { device: DeviceId(row.get(0)?), created_ms: row.get(1)?, seen_day: row.get(2)? })
-    })?;
-    Ok(devices.collect::<Result<_, _>>()?)
-}
-
 fn statistics(connection: &Connection) -> Result<Statistics, StoreError> {
     let row = connection.query_row(
         "SELECT (SELECT count(*) FROM account WHERE deleted_ms IS NULL), (SELECT count(*) FROM account WHERE disabled_ms IS NOT NULL),
          (SELECT count(*) FROM device), (SELECT count(*) FROM conversation),
          (SELECT count(*) FROM entry), (SELECT coalesce(sum(length(payload)), 0) FROM entry),
          (SELECT count(*) FROM inbox), (SELECT count(*) FROM key_package WHERE last_resort = 0),
+         (SELECT count(*) FROM manifest WHERE payload IS NOT NULL), (SELECT coalesce(sum(size), 0) FROM segment),
          (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size)",
         [],
         |row| {
@@ -142,24 +134,35 @@ fn statistics(connection: &Connection) -> Result<Statistics, StoreError> {
                 entry_bytes: row.get(5)?,
                 inbox_items: row.get(6)?,
                 key_packages: row.get(7)?,
-                database_bytes: row.get(8)?,
+                backups: row.get(8)?,
+                backup_bytes: row.get(9)?,
+                database_bytes: row.get(10)?,
             })
         },
     );
     Ok(row?)
 }
 
-fn expirable(connection: &Connection, before_ms: u64) -> Result<Expirable, StoreError> {
-    let before = i64::try_from(before_ms).unwrap_or(i64::MAX);
+fn expirable(connection: &Connection, cutoffs: Cutoffs) -> Result<Expirable, StoreError> {
+    let count = |sql, before_ms: u64| {
+        connection.query_row(sql, [i64::try_from(before_ms).unwrap_or(i64::MAX)], |row| row.get(0))
+    };
     let mut all = Expirable {
-        inbox_items: connection
-            .query_row("SELECT count(*) FROM inbox WHERE time_ms < ?1", [before], |row| row.get(0))?,
+        inbox_items: count("SELECT count(*) FROM inbox WHERE time_ms < ?1", cutoffs.inbox_ms)?,
+        invites: count(
+            "SELECT count(*) FROM invite WHERE expires_ms < ?1 OR (uses_left = 0 AND created_ms < ?1)",
+            cutoffs.invites_ms,
+        )?,
+        key_packages: count(
+            "SELECT count(*) FROM key_package WHERE stored_ms < ?1 AND last_resort = 0",
+            cutoffs.key_packages_ms,
+        )?,
         ..Expirable::default()
     };
     let mut measure = connection.prepare_cached(
         "SELECT count(*), coalesce(sum(length(payload)), 0) FROM entry WHERE place > ?1 AND place <= ?2",
     )?;
-    for Expired { conversation, last } in log::expired(connection, before_ms)? {
+    for Expired { conversation, last } in log::expired(connection, cutoffs.entries_ms)? {
         let range = [place(conversation, 0), place(conversation, last)];
         let (entries, bytes): (u64, u64) = measure.query_row(range, |row| Ok((row.get(0)?, row.get(1)?)))?;
         all.entries += entries;

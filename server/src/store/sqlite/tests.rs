@@ -21,7 +21,7 @@ use tokio::task::{Unconstrained, unconstrained};
 use waxwing_protocol::{ConversationId, DeviceId};
 
 /// The schema's version.
-const NEWEST: usize = 5;
+const NEWEST: usize = 6;
 
 struct Folder(tempfile::TempDir);
 

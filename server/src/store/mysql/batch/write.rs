@@ -92,10 +92,10 @@ impl Batch<'_> {
         // The newest commit of each conversation counts.
         let commits = self.accepted.iter().filter_map(|accepted| {
             let group_info = accepted.append.body.group_info()?;
-            Some((accepted.append.conversation, group_info))
+            Some((accepted.append.conversation, (group_info, &accepted.append.device)))
         });
-        for (conversation, group_info) in commits.collect::<BTreeMap<_, _>>() {
-            set_group_info(transaction, conversation, group_info).await?;
+        for (conversation, (group_info, sender)) in commits.collect::<BTreeMap<_, _>>() {
+            set_group_info(transaction, conversation, group_info, sender).await?;
         }
         Ok(())
     }

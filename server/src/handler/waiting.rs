@@ -1,0 +1,42 @@
+//! The quota of what waits to be fetched, around what appends to conversations. It must not know how it is counted.
+
+use super::Failure;
+use crate::{relay::Context, session::Device};
+use waxwing_protocol::{Handshake, Response};
+
+/// By what a conversation grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grown {
+    Message,
+    /// What conversations cannot go on without, such as taking somebody out.
+    Handshake,
+}
+
+/// What a handshake leaves.
+pub(super) fn handshake(handshake: &Handshake) -> usize {
+    let welcome = handshake.welcome.as_ref().map_or(0, |welcome| welcome.payload.0.len());
+    handshake.commit.0.len() + welcome + handshake.group_info.as_ref().map_or(0, |info| info.0.len())
+}
+
+/// Does it, if the account may leave so many bytes more. Nothing waits here before `work` is polled, so that a connection's
+/// appends stay in order.
+pub(super) async fn within(
+    context: &Context,
+    device: Device,
+    size: usize,
+    grown: Grown,
+    work: impl Future<Output = Result<Response, Failure>>,
+) -> Result<Response, Failure> {
+    let quota = context.current().rules.waiting_quota;
+    let limit = match grown {
+        Grown::Message => quota,
+        Grown::Handshake => quota.saturating_add(quota / 4),
+    };
+    let size = u64::try_from(size).unwrap_or(u64::MAX);
+    context.waiting.take(device.account, size, limit)?;
+    let done = work.await;
+    if done.is_err() {
+        context.waiting.give_back(device.account, size);
+    }
+    done
+}
