@@ -83,7 +83,7 @@ async fn answer(context: &Context, device: Device, request: Request) -> Answer {
         Request::CreateConversation(request) => {
             conversation::create(store, device, *request, context.current().rules.rooms.members).await
         }
-        Request::Send { conversation, number, commits, payload } if context.current().rules.relay_only => {
+        Request::Send { conversation, number, commits, payload } if context.hub.passing.is_on() => {
             passing::send(context, device, conversation, number, commits, payload).await
         }
         Request::Send { conversation, number, commits, payload } => {
