@@ -21,8 +21,14 @@ macro_rules! steps {
 }
 
 /// In their order; the first makes version 1.
-const MIGRATIONS: &[(&str, &str)] =
-    &steps!["0001_initial", "0002_devices_and_backups", "0003_operation", "0004_rooms", "0005_attachments"];
+const MIGRATIONS: &[(&str, &str)] = &steps![
+    "0001_initial",
+    "0002_devices_and_backups",
+    "0003_operation",
+    "0004_rooms",
+    "0005_attachments",
+    "0006_entries_in_order"
+];
 
 /// "Waxw", in the file's header.
 const APPLICATION_ID: i64 = 0x5761_7877;
