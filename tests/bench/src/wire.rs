@@ -93,7 +93,7 @@ impl Endpoint {
             ServerHello::Accepted { .. } => {}
             ServerHello::Refused(refusal) => return Err(Failure::refused("the connection", &refusal)),
         }
-        Ok(Peer { connection, pin: self.pin.unwrap_or(Pin([0; 32])), next: 0, heard: Vec::new() })
+        Ok(Peer { connection, pin: self.pin.unwrap_or(Pin([0; 32])), next: 0 })
     }
 }
 
@@ -185,8 +185,6 @@ pub(crate) struct Peer {
     pub(crate) connection: Connection,
     pin: Pin,
     next: u32,
-    /// Events that came before an answer.
-    pub(crate) heard: Vec<waxwing_protocol::Event>,
 }
 
 impl Peer {
@@ -198,15 +196,14 @@ impl Peer {
         Ok(self.next)
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer; events that come before it are passed over.
     pub(crate) async fn ask(&mut self, request: Request) -> Result<Result<Response, Refusal>> {
         let asked = self.send(request).await?;
         loop {
             match decode_server_frame(self.connection.wait().await?)? {
-                ServerFrame::Event(event) => self.heard.push(event),
                 ServerFrame::Response { id, response } if id == asked => return Ok(Ok(response)),
                 ServerFrame::Refusal { id, refusal } if id == asked => return Ok(Err(refusal)),
-                ServerFrame::Response { .. } | ServerFrame::Refusal { .. } => {}
+                ServerFrame::Event(_) | ServerFrame::Response { .. } | ServerFrame::Refusal { .. } => {}
             }
         }
     }

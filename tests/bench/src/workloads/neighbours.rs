@@ -15,6 +15,8 @@ use waxwing_protocol::{ClientFrame, ConversationId, Request};
 const PAIRS: usize = 4;
 /// Members of the busy room.
 const MEMBERS: usize = 200;
+/// Messages a second for the slow reader: more than all buffers hold, soon.
+const POURING: u16 = 1000;
 
 /// See the module.
 #[derive(Debug, clap::Args)]
@@ -22,8 +24,7 @@ pub(crate) struct Neighbours {
     /// How long each part is measured.
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
     seconds: u16,
-    /// How many messages a second the others are sent: those of the slow reader, and those of the room, whose every message is
-    /// 200 deliveries.
+    /// How many messages a second the room gets; each is 200 deliveries.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rate: u16,
     /// Opaque payloads: this workload knows no others.
@@ -44,7 +45,7 @@ impl Neighbours {
             let conversation = open_chat(&mut sender, &to).await?;
             receiver.insist("the events", Request::Subscribe).await?;
             // It is held open and not read.
-            let measured = self.beside(&place, sender, conversation, (0, 1)).await?;
+            let measured = self.beside(&place, sender, conversation, (0, 1), POURING).await?;
             drop(receiver);
             measured
         };
@@ -66,7 +67,7 @@ impl Neighbours {
             }
             let mut sender = place.endpoint.greet().await?;
             sender.authenticate(&first.device).await?;
-            self.beside(&place, sender, conversation, so_far).await?
+            self.beside(&place, sender, conversation, so_far, self.rate).await?
         };
         let p99 = |measured: &Measured| measured.quantiles.as_ref().map_or(f64::NAN, |quantiles| quantiles.p99);
         let p50 = |measured: &Measured| measured.quantiles.as_ref().map_or(f64::NAN, |quantiles| quantiles.p50);
@@ -96,9 +97,10 @@ impl Neighbours {
         sender: Peer,
         conversation: ConversationId,
         so_far: (u64, u64),
+        rate: u16,
     ) -> Result<Measured> {
         let (stop, stopped) = watch::channel(false);
-        let pause = Duration::from_secs(1) / u32::from(self.rate);
+        let pause = Duration::from_secs(1) / u32::from(rate);
         let loud = tokio::spawn(shout(sender, conversation, so_far, pause, stopped));
         let measured = self.measure(place).await;
         stop.send_replace(true);
