@@ -10,7 +10,7 @@ pub(crate) mod outbox;
 use crate::{
     handler,
     limits::{Account, Origin},
-    relay::Context,
+    relay::{Context, Following},
     session::{Greeting, Peer, Session, SignedIn},
 };
 use frames::Frames;
@@ -70,7 +70,7 @@ pub(crate) struct Arrival {
 }
 
 /// Opens TLS inside a tunnel, then serves the connection to its end.
-pub(crate) async fn serve_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn serve_tunnel<S: AsyncRead + AsyncWrite + Unpin + Send>(
     context: &Context,
     stream: S,
     arrival: Arrival,
@@ -91,7 +91,7 @@ pub(crate) async fn serve_tunnel<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Serves one connection, to which the key with this pin was shown, to its end. `draining` turns true when the relay shuts
 /// down.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     context: &Context,
     tls: Tls<S>,
     pin: waxwing_protocol::Pin,
@@ -103,25 +103,48 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         Err(end) => end,
         Ok(exporter) => {
             let (read, write) = tokio::io::split(tls);
-            let mut writing = pin!(write_out(write, &outbox, WRITE));
             let Arrival { origin, ticket, login } = arrival;
             let peer = Peer { exporter, pin, origin, ticket };
             let conversing = converse(context, Frames::new(read, login), &outbox, peer, draining);
-            tokio::select! {
-                // Before the writer, so that the answers of one round leave in one write.
-                biased;
-                end = outbox.when_cut() => end,
-                end = conversing => {
-                    outbox.close(end);
-                    let _ = timeout(CLOSING, writing).await;
-                    end
-                }
-                end = &mut writing => end,
-            }
+            let writing = write_out(write, &outbox, WRITE);
+            attend(&outbox, conversing, writing).await
         }
     };
     let (answered, refused) = outbox.counts();
     Summary { end, answered, refused }
+}
+
+/// A half of a connection that has ended.
+enum Half {
+    Reading(End),
+    Writing(End),
+}
+
+/// Lets both halves of a connection run to their end. Each has a waker of its own, so that an event that is to be written does
+/// not wake the reading, and all that hangs on it.
+async fn attend(
+    outbox: &Outbox,
+    conversing: impl Future<Output = End> + Send,
+    writing: impl Future<Output = End> + Send,
+) -> End {
+    let mut halves = FuturesUnordered::<Pin<Box<dyn Future<Output = Half> + Send + '_>>>::new();
+    halves.push(Box::pin(async { Half::Reading(conversing.await) }));
+    halves.push(Box::pin(async { Half::Writing(writing.await) }));
+    let first = tokio::select! {
+        biased;
+        end = outbox.when_cut() => return end,
+        first = halves.next() => first,
+    };
+    match first {
+        Some(Half::Reading(end)) => {
+            outbox.close(end);
+            let _ = timeout(CLOSING, halves.next()).await;
+            end
+        }
+        Some(Half::Writing(end)) => end,
+        // There are two.
+        None => End::Lost,
+    }
 }
 
 /// What ties an authentication to this connection.
@@ -141,7 +164,8 @@ async fn converse<R: AsyncRead + Unpin>(
     peer: Peer,
     mut draining: watch::Receiver<bool>,
 ) -> End {
-    match sign_in(context, &mut frames, outbox, peer, &mut draining).await {
+    // Boxed: what signing in needs, which is much, is given back after it.
+    match Box::pin(sign_in(context, &mut frames, outbox, peer, &mut draining)).await {
         Err(end) => end,
         Ok(signed_in) => {
             frames.signed_in();
@@ -203,10 +227,11 @@ async fn serve_device<R: AsyncRead + Unpin>(
 ) -> End {
     let SignedIn { device, seat: _seat } = signed_in;
     let account = context.limiter.account(device.account);
+    let mut rules = context.following();
     // First counted, then looked up again: whoever removes the device or locks its account meanwhile ends a connection
     // that is counted.
     let _presence = context.hub.connect(device.id, outbox);
-    if let Err(end) = handler::authentication::admit(context, device).await {
+    if let Err(end) = Box::pin(handler::authentication::admit(context, device)).await {
         return end;
     }
     // Its first polls happen in the order of pushing, which is what brings appends to the store in order.
@@ -236,7 +261,7 @@ async fn serve_device<R: AsyncRead + Unpin>(
             // Reading first gathers what has arrived, so that the store commits it together.
             biased;
             body = frames.next(), if reading => {
-                match body.and_then(|body| read_admitted(context, &account, body, outbox)) {
+                match body.and_then(|body| read_admitted(context, &mut rules, &account, body, outbox)) {
                     Err(end) => ending = Some(end),
                     Ok(None) => {}
                     Ok(Some(ClientFrame { id, request })) => match request {
@@ -306,12 +331,13 @@ fn read_request(body: &[u8], outbox: &Outbox) -> Result<Option<ClientFrame>, End
 /// Reads a request of a signed-in device; refuses it if its account has done too much lately.
 fn read_admitted(
     context: &Context,
+    rules: &mut Following,
     account: &Account,
     body: &[u8],
     outbox: &Outbox,
 ) -> Result<Option<ClientFrame>, End> {
     let Some(frame) = read_request(body, outbox)? else { return Ok(None) };
-    match account.admit(&context.limiter, &context.current().rules.limits, &frame.request, body.len()) {
+    match account.admit(&context.limiter, &rules.current(context).rules.limits, &frame.request, body.len()) {
         Ok(()) => Ok(Some(frame)),
         Err(refusal) => {
             outbox.answer(frame.id, Err(refusal));

@@ -19,7 +19,10 @@ use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
-use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, Event, InboxItem, ServerFrame};
+use waxwing_protocol::{Bytes, ConversationId, DeviceId, Entry, EntryBody, Event, InboxItem, ServerFrame};
+
+/// More than an event takes beside its payload.
+const HEAD: usize = 64;
 
 /// See the module. Made before the store, which publishes to it.
 #[derive(Debug, Default)]
@@ -161,21 +164,33 @@ impl Hub {
     /// Hands a signal to those of these devices that listen.
     pub(crate) fn signal(&self, recipients: &[DeviceId], conversation: ConversationId, payload: Bytes) {
         let event = ServerFrame::Event(Event::Signal { conversation, payload });
-        self.publish(recipients, |e| event.encode(e, &mut ()));
+        self.publish(recipients, HEAD, |e| event.encode(e, &mut ()));
     }
 
-    fn publish(&self, recipients: &[DeviceId], encode: impl FnOnce(&mut Encoder<Vec<u8>>) -> Encoded<()>) {
+    /// Hands what `encode` writes, of about `length` bytes, to those of these devices that listen.
+    fn publish(
+        &self,
+        recipients: &[DeviceId],
+        length: usize,
+        encode: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Encoded<()>,
+    ) {
+        let write = |bytes: &mut Vec<u8>| {
+            // Writing to a Vec cannot fail.
+            let _ = encode(&mut Encoder::new(bytes));
+        };
         let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
-        let mut listening = recipients.iter().filter_map(|device| listeners.get(device)).peekable();
         let elsewhere = self.elsewhere.get().filter(|_| !recipients.is_empty());
-        if listening.peek().is_none() && elsewhere.is_none() {
-            return;
+        let mut listening = recipients.iter().filter_map(|device| listeners.get(device));
+        let (first, second) = (listening.next(), listening.next());
+        match (first, second, elsewhere) {
+            (None, _, None) => return,
+            // Most events: written where they are needed, without a copy.
+            (Some(only), None, None) => return only.push_event_with(length, write),
+            _ => {}
         }
-        let mut encoder = Encoder::new(Vec::new());
-        // Writing to a Vec cannot fail.
-        let _ = encode(&mut encoder);
-        let frame = encoder.into_writer();
-        listening.for_each(|outbox| outbox.push_event(&frame));
+        let mut frame = Vec::with_capacity(length);
+        write(&mut frame);
+        first.into_iter().chain(second).chain(listening).for_each(|outbox| outbox.push_event(&frame));
         if let Some(elsewhere) = elsewhere {
             elsewhere.tell(News::Event { devices: recipients, frame: &frame });
         }
@@ -197,7 +212,11 @@ type Encoded<T> = Result<T, minicbor::encode::Error<Infallible>>;
 
 /// Begins `ServerFrame::Event` (variant 2, one field) of an event variant with so many fields. Written by hand, so that
 /// an entry is encoded from a reference; a test compares it with what the protocol crate writes.
-fn event(e: &mut Encoder<Vec<u8>>, variant: u32, fields: u64) -> Encoded<&mut Encoder<Vec<u8>>> {
+fn event<'e, 'v>(
+    e: &'e mut Encoder<&'v mut Vec<u8>>,
+    variant: u32,
+    fields: u64,
+) -> Encoded<&'e mut Encoder<&'v mut Vec<u8>>> {
     e.array(2)?.u32(2)?.array(1)?.array(2)?.u32(variant)?.array(fields)
 }
 
@@ -205,7 +224,11 @@ impl Publish for Hub {
     fn entry(&self, recipients: &[DeviceId], conversation: ConversationId, entry: &Entry) {
         // First: whoever is told of it may ask for it at once.
         self.passing.hold(conversation, entry);
-        self.publish(recipients, |e| {
+        let length = match &entry.body {
+            EntryBody::Application(payload) | EntryBody::Commit(payload) => HEAD + payload.0.len(),
+            EntryBody::Own { .. } => HEAD,
+        };
+        self.publish(recipients, length, |e| {
             let e = event(e, 0, 2)?;
             conversation.encode(e, &mut ())?;
             entry.encode(e, &mut ())
@@ -213,7 +236,7 @@ impl Publish for Hub {
     }
 
     fn inbox(&self, device: DeviceId, item: &InboxItem) {
-        self.publish(&[device], |e| item.encode(event(e, 1, 1)?, &mut ()));
+        self.publish(&[device], HEAD, |e| item.encode(event(e, 1, 1)?, &mut ()));
     }
 }
 
@@ -241,7 +264,7 @@ impl Drop for Subscription {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use waxwing_protocol::{EntryBody, Event, InboxNotice, ServerFrame};
+    use waxwing_protocol::{Event, InboxNotice, ServerFrame};
 
     async fn next(outbox: &Outbox) -> Result<Vec<u8>, End> {
         outbox.take(Vec::new()).await.map(|bytes| bytes[4..].to_vec())

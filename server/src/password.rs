@@ -1,6 +1,7 @@
 //! Hashing and checking auth secrets with Argon2id, a bounded number at a time.
 //!
-//! Invariant: at most one hash per core is computed at once and a bounded number waits. It must not know accounts.
+//! Invariants: at most one hash per core is computed at once and a bounded number waits; the threads that compute yield to those
+//! that carry messages. It must not know accounts.
 
 use crate::metrics::METRICS;
 use argon2::{
@@ -9,10 +10,11 @@ use argon2::{
 };
 use std::{
     num::NonZero,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
 };
 use subtle::ConstantTimeEq;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use waxwing_protocol::Secret;
 
 /// How many checks may wait for a core.
@@ -31,26 +33,42 @@ pub(crate) enum PasswordError {
     Failed(&'static str),
 }
 
-/// The cores' worth of Argon2id, shared by all connections.
+/// By how much the threads that hash are nicer than others: whoever logs in can wait, and a message should not.
+const NICE: i32 = 10;
+
+/// The cores' worth of Argon2id, shared by all connections: a thread per core, which work in the order of asking.
 #[derive(Debug)]
 pub(crate) struct PasswordPool {
     /// Places, waiting or computing.
     places: Arc<Semaphore>,
-    /// The right to compute, one per core, given in the order of asking.
-    cores: Arc<Semaphore>,
-    /// Memory to use again while others wait.
-    memory: Arc<Mutex<Vec<Vec<Block>>>>,
+    jobs: mpsc::Sender<Job>,
+}
+
+/// A hash to be computed.
+#[derive(Debug)]
+struct Job {
+    secret: Secret,
+    salt: Vec<u8>,
+    parameters: Params,
+    answer: oneshot::Sender<Result<[u8; 32], PasswordError>>,
+    /// Given back when it is computed, even if whoever asked has gone away.
+    _place: OwnedSemaphorePermit,
 }
 
 impl PasswordPool {
-    /// A pool with a worker per core.
+    /// A pool with a thread per core. They end with it.
     pub(crate) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self {
-            places: Arc::new(Semaphore::new(cores + QUEUE)),
-            cores: Arc::new(Semaphore::new(cores)),
-            memory: Arc::default(),
+        let (jobs, waiting) = mpsc::channel();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..cores {
+            let waiting = Arc::clone(&waiting);
+            let started = thread::Builder::new().name("password".to_owned()).spawn(move || work(&waiting));
+            if let Err(error) = started {
+                tracing::error!(%error, "a thread for password checks did not start");
+            }
         }
+        Self { places: Arc::new(Semaphore::new(cores + QUEUE)), jobs }
     }
 
     /// The PHC string of a secret (Argon2id v1.3, 19 MiB, 2 passes, 1 lane, random salt).
@@ -78,25 +96,49 @@ impl PasswordPool {
         let place = self.places.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
         METRICS.passwords.inc();
         let _counted = Counted;
-        let core = self.cores.clone().acquire_owned().await.map_err(|_| PasswordError::Failed("closed"))?;
-        let (pool, places) = (self.memory.clone(), self.places.clone());
-        let work =
-            move || {
-                // Moved in, so that a caller who goes away does not free a core that is still computing.
-                let (_core, _place) = (core, place);
-                let mut memory = pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-                memory.resize(parameters.block_count(), Block::new());
-                let mut output = [0; 32];
-                let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters)
-                    .hash_password_into_with_memory(&secret.0, &salt, &mut output, memory.as_mut_slice());
-                if places.available_permits() < QUEUE {
-                    pool.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
-                } else {
-                    pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let stopped = PasswordError::Failed("no thread computes it");
+        let (answer, computed) = oneshot::channel();
+        let job = Job { secret, salt, parameters, answer, _place: place };
+        self.jobs.send(job).map_err(|_| stopped)?;
+        computed.await.map_err(|_| stopped)?
+    }
+}
+
+/// One thread of the pool.
+fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
+    // Where that is not allowed, it works as everybody does. Linux counts niceness by thread.
+    let _ = rustix::process::nice(NICE);
+    let mut memory: Vec<Block> = Vec::new();
+    loop {
+        let next = {
+            let waiting = match waiting.try_lock() {
+                Ok(waiting) => waiting,
+                Err(_) => {
+                    // Another thread waits for work, so there is none.
+                    memory = Vec::new();
+                    waiting.lock().unwrap_or_else(PoisonError::into_inner)
                 }
-                result.map(|()| output).map_err(|_| PasswordError::Failed("Argon2id refused its input"))
             };
-        tokio::task::spawn_blocking(work).await.map_err(|_| PasswordError::Failed("the worker was stopped"))?
+            match waiting.try_recv() {
+                Err(mpsc::TryRecvError::Empty) => {
+                    // Kept only while others wait.
+                    memory = Vec::new();
+                    waiting.recv().ok()
+                }
+                next => next.ok(),
+            }
+        };
+        let Some(Job { secret, salt, parameters, answer, _place }) = next else { return };
+        memory.resize(parameters.block_count(), Block::new());
+        let mut output = [0; 32];
+        let result = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters).hash_password_into_with_memory(
+            &secret.0,
+            &salt,
+            &mut output,
+            memory.as_mut_slice(),
+        );
+        // Whoever asked may be gone.
+        let _ = answer.send(result.map(|()| output).map_err(|_| PasswordError::Failed("Argon2id refused its input")));
     }
 }
 

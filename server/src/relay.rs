@@ -29,7 +29,10 @@ use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -99,6 +102,8 @@ pub enum RelayError {
 /// What all connections share.
 pub(crate) struct Context {
     current: RwLock<Arc<Current>>,
+    /// How often it was replaced.
+    replaced: AtomicU64,
     pub(crate) limiter: Limiter,
     /// What waits to be fetched.
     pub(crate) waiting: Waiting,
@@ -155,6 +160,28 @@ impl Context {
         let former = std::mem::replace(&mut *self.drain.write().unwrap_or_else(PoisonError::into_inner), next);
         former.send_replace(true);
     }
+
+    /// What counts now, for whoever asks often.
+    pub(crate) fn following(&self) -> Following {
+        // Counted before it is read, so that a replacement in between is noticed the next time.
+        Following { replaced: self.replaced.load(Ordering::Acquire), current: self.current() }
+    }
+}
+
+/// What counted when somebody last asked: asking again costs no lock that all connections share, unless it was replaced.
+pub(crate) struct Following {
+    replaced: u64,
+    current: Arc<Current>,
+}
+
+impl Following {
+    /// What counts now.
+    pub(crate) fn current(&mut self, context: &Context) -> &Current {
+        if context.replaced.load(Ordering::Acquire) != self.replaced {
+            *self = context.following();
+        }
+        &self.current
+    }
 }
 
 /// A relay that is ready to serve.
@@ -178,6 +205,7 @@ impl Reloader {
         let current = Arc::new(Current::new(identity, rules)?);
         let (limits, relay_only, pin) = (current.rules.limits, current.rules.relay_only, current.pin);
         let former = std::mem::replace(&mut *self.0.current.write().unwrap_or_else(PoisonError::into_inner), current);
+        self.0.replaced.fetch_add(1, Ordering::Release);
         if former.rules.relay_only != relay_only {
             self.0.hub.passing.switch(relay_only);
         }
@@ -230,6 +258,7 @@ impl Relay {
             tickets: Tickets::new(&config.identity.pin()?, &config.data_key).map_err(|_| RelayError::Tickets)?,
             visits: web::Visits::default(),
             current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
+            replaced: AtomicU64::new(0),
             limiter: Limiter::new(&config.data_key),
             waiting: Waiting::default(),
             turns: Turns::default(),

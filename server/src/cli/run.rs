@@ -18,6 +18,7 @@ use crate::{
     rules::{HttpRules, RoomRule, Rules},
     store::{SharedOperatorStore, SharedStore},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
     convert::Infallible,
     io,
@@ -66,6 +67,7 @@ async fn serve(
     };
     // A process that embeds the server may log already.
     let _ = log::init(format, &config.log_level.to_string());
+    raise_file_limit();
     let listener = bind(config.listen).await?;
     let health_listener = match config.health {
         Some(address) => Some(bind(address).await?),
@@ -160,6 +162,17 @@ async fn serve(
         never = among_others => match never {},
     };
     served.map(|()| ExitCode::SUCCESS).map_err(Failure::unexpected)
+}
+
+/// Lets this process have as many sockets as the system allows: shells usually begin with 1024, fewer than the connections of
+/// the usual configuration.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, current = limit.current, "could not raise the limit of open files");
+    }
 }
 
 /// Reads the configuration anew with every SIGHUP. One that does not serve changes nothing.

@@ -1,7 +1,7 @@
 //! Reading frames: lengths are checked before memory is taken for them, and nothing may take for ever.
 //!
-//! The buffer grows with what has arrived, not with what was announced, and shrinks when it is empty. It must not know
-//! what frames mean.
+//! The buffer grows with what has arrived, not with what was announced, and shrinks to what arrived last when it is empty: a
+//! connection that only pings keeps next to nothing. It must not know what frames mean.
 
 use super::outbox::End;
 use std::{pin::Pin, time::Duration};
@@ -15,7 +15,7 @@ use zeroize::Zeroize as _;
 /// How long one frame may take from its first byte to its last.
 const FRAME_SECONDS: u64 = 30;
 /// What an idle connection keeps.
-const SMALL: usize = 2 * 1024;
+const SMALL: usize = 256;
 /// What a busy connection reads at once; more only where one frame is longer.
 const CHUNK: usize = 16 * 1024;
 
@@ -25,6 +25,8 @@ pub(crate) struct Frames<R> {
     buffer: Vec<u8>,
     /// Where the next frame begins in the buffer.
     start: usize,
+    /// How much there was at most since something came into the empty buffer.
+    filled: usize,
     /// The longest frame body that is taken.
     limit: usize,
     /// When something arrived last.
@@ -43,6 +45,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             read,
             buffer: Vec::new(),
             start: 0,
+            filled: 0,
             limit: limits::FRAME_BEFORE_LOGIN,
             heard: Instant::now(),
             begun: None,
@@ -100,8 +103,10 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             self.begun.get_or_insert(self.heard);
         } else {
             self.begun = None;
-            if capacity > CHUNK {
-                self.buffer = Vec::new();
+            // Twice what there was, so that the next of the same size shows by its end that there is no more.
+            let usual = (2 * self.filled).clamp(SMALL, CHUNK);
+            if capacity > 2 * usual || capacity > CHUNK {
+                self.buffer = Vec::with_capacity(usual);
             }
         }
         // A buffer that was filled to the brim shows that there is more to come.
@@ -120,6 +125,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Ok(0) => Err(End::Closed),
                 Ok(_) => {
                     self.heard = Instant::now();
+                    self.filled = if rest == 0 { self.buffer.len() } else { self.filled.max(self.buffer.len()) };
                     Ok(())
                 }
                 // Without close_notify: indistinguishable from a cut line, so nothing is made of it.
@@ -182,6 +188,24 @@ mod tests {
         drop(peer);
         assert_eq!(frames.next().await.unwrap_err(), End::Closed);
         assert!(frames.buffer.capacity() <= 2 * SMALL);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_falls_silent_keeps_little() {
+        let (mut peer, read) = tokio::io::duplex(64 * 1024);
+        let mut frames = Frames::new(read, soon());
+        let mut kept = Vec::new();
+        for length in [10_000_u32, 1, 1000, 1] {
+            peer.write_all(&length.to_be_bytes()).await.unwrap();
+            peer.write_all(&vec![7; length as usize]).await.unwrap();
+            assert_eq!(frames.next().await.unwrap().len(), length as usize);
+            // Waiting for the next one, more than once, as a busy connection does.
+            for _ in 0..2 {
+                tokio::select! { biased; _ = frames.next() => unreachable!(), () = std::future::ready(()) => {} }
+            }
+            kept.push(frames.buffer.capacity());
+        }
+        assert!(kept[0] > 10_000 && kept[1] <= 2 * SMALL && kept[2] >= 1000 && kept[3] <= 2 * SMALL, "{kept:?}");
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ use waxwing_protocol::{Event, Refusal, Response, ServerFrame};
 
 /// The bytes that may wait before events are left out and no further request is begun.
 pub(crate) const BACKLOG: usize = 1024 * 1024;
+/// The most room that is made before it is needed.
+const USUAL: usize = 64 * 1024;
 /// A drained buffer larger than this is given back to the allocator.
 const KEEP: usize = 8 * 1024;
 
@@ -57,6 +59,8 @@ pub(crate) enum End {
 #[derive(Debug, Default)]
 struct Pending {
     bytes: Vec<u8>,
+    /// How much the last take took, up to [`USUAL`].
+    usual: usize,
     /// Whether events were left out since the last take.
     behind: bool,
     closed: Option<End>,
@@ -80,6 +84,7 @@ impl Outbox {
     /// Queues the answer to a request. It always fits, since no request is begun without room.
     pub(crate) fn answer(&self, id: u32, answer: Result<Response, Refusal>) {
         let mut pending = self.lock();
+        let first = pending.bytes.is_empty();
         let frame = match answer {
             Ok(response) => {
                 pending.counts.0 += 1;
@@ -93,7 +98,14 @@ impl Outbox {
         };
         append(&mut pending.bytes, &frame);
         drop(pending);
-        self.filled.notify_one();
+        self.tell(first);
+    }
+
+    /// Wakes the writer, if these were the first bytes since it took all that there were: else it was woken already.
+    fn tell(&self, first: bool) {
+        if first {
+            self.filled.notify_one();
+        }
     }
 
     /// How many requests were answered and how many refused.
@@ -103,23 +115,36 @@ impl Outbox {
 
     /// Queues one frame.
     pub(crate) fn push(&self, frame: &impl Encode<()>) {
-        append(&mut self.lock().bytes, frame);
-        self.filled.notify_one();
+        let mut pending = self.lock();
+        let first = pending.bytes.is_empty();
+        append(&mut pending.bytes, frame);
+        drop(pending);
+        self.tell(first);
     }
 
     /// Queues an event that is encoded already, or leaves it out.
     pub(crate) fn push_event(&self, encoded: &[u8]) {
+        self.push_event_with(encoded.len(), |bytes| bytes.extend_from_slice(encoded));
+    }
+
+    /// Queues an event of about `length` bytes that `encode` appends, or leaves it out.
+    pub(crate) fn push_event_with(&self, length: usize, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut pending = self.lock();
-        if pending.behind || (!pending.bytes.is_empty() && pending.bytes.len() + 4 + encoded.len() > BACKLOG) {
+        let first = pending.bytes.is_empty();
+        if pending.behind || (!first && pending.bytes.len() + 4 + length > BACKLOG) {
             pending.behind = true;
             METRICS.left_out.inc();
         } else {
             METRICS.events.inc();
-            pending.bytes.extend_from_slice(&(encoded.len() as u32).to_be_bytes());
-            pending.bytes.extend_from_slice(encoded);
+            if first {
+                // As much as went out the last time, so that it grows once and not step by step.
+                let usual = pending.usual;
+                pending.bytes.reserve(usual);
+            }
+            append_with(&mut pending.bytes, encode);
         }
         drop(pending);
-        self.filled.notify_one();
+        self.tell(first);
     }
 
     /// Ends the connection once everything queued is written.
@@ -156,6 +181,7 @@ impl Outbox {
                 }
                 if !pending.bytes.is_empty() {
                     self.emptied.notify_one();
+                    pending.usual = pending.bytes.len().min(USUAL);
                     return Ok(std::mem::replace(&mut pending.bytes, spare));
                 }
                 if let Some(reason) = pending.closed {
@@ -185,10 +211,17 @@ impl Outbox {
 
 /// Appends a frame with its length before it.
 fn append(bytes: &mut Vec<u8>, frame: &impl Encode<()>) {
+    append_with(bytes, |bytes| {
+        // Writing to a Vec cannot fail, and no `Encode` of ours fails by itself.
+        let _ = minicbor::encode(frame, bytes);
+    });
+}
+
+/// Appends what this appends, with its length before it.
+fn append_with(bytes: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let start = bytes.len();
     bytes.extend_from_slice(&[0; 4]);
-    // Writing to a Vec cannot fail, and no `Encode` of ours fails by itself.
-    let _ = minicbor::encode(frame, &mut *bytes);
+    body(bytes);
     let length = (bytes.len() - start - 4) as u32;
     if let Some(head) = bytes.get_mut(start..start + 4) {
         head.copy_from_slice(&length.to_be_bytes());

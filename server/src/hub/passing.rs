@@ -58,6 +58,11 @@ impl Passing {
         }
     }
 
+    /// Whether it holds messages.
+    pub(crate) fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
     /// Holds a message that was handed out.
     pub(super) fn hold(&self, conversation: ConversationId, entry: &Entry) {
         let (true, EntryBody::Application(payload)) = (self.on.load(Relaxed), &entry.body) else { return };

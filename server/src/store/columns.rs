@@ -190,6 +190,7 @@ pub const COLUMNS: &[Column] = &[
         "if it let itself in: the SHA-256 of that entry",
     ),
     twin(("member", "join_ms"), ("membership", "join_ms"), Clear, "and when"),
+    sqlite("entry", "id", Clear, "in which order all entries came"),
     sqlite("entry", "place", Clear, "conversation and place in it"),
     both("entry", "conversation", Clear, "where"),
     both("entry", "seq", Clear, "its place there"),

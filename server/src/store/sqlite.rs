@@ -85,7 +85,7 @@ impl SqliteStore {
         work: impl Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.writer.submit(Box::new(Task::new(work, reply))).await?;
+        self.writer.submit(Box::new(Task::new(work, reply)))?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 

@@ -54,6 +54,53 @@ async fn three_hundred_pipelined_sends_arrive_in_order() {
     assert!(alice.events.is_empty(), "a sender hears nothing of its own");
 }
 
+/// Under load a task is made to pause in the midst of what it does; the order must not depend on where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_many_send_without_waiting_stays_in_order() {
+    const PAIRS: u8 = 8;
+    let server = Server::start().await;
+    let mut pairs = tokio::task::JoinSet::new();
+    for pair in 0..PAIRS {
+        let names = [format!("alice{pair}"), format!("bob{pair}")];
+        let mut alice = server.signed_up(&names[0], 1 + 2 * pair).await;
+        let _bob = server.signed_up(&names[1], 2 + 2 * pair).await;
+        let conversation = ConversationId([pair; 16]);
+        let welcome = Welcome { recipients: vec![device(2 + 2 * pair)], payload: b"welcome".to_vec().into() };
+        let handshake = Handshake {
+            commit: b"commit".to_vec().into(),
+            welcome: Some(welcome),
+            removed: vec![],
+            group_info: None,
+            roster: None,
+        };
+        let kind = ConversationKind::Direct(name(&names[1]));
+        let create = CreateConversation { id: conversation, kind, handshake: Some(handshake), replaces: None };
+        alice.ask(Request::CreateConversation(Box::new(create))).await.unwrap();
+        pairs.spawn(async move {
+            let mut next = 1;
+            for _ in 0..4 {
+                let mut bytes = Vec::new();
+                for _ in 0..200 {
+                    let payload = vec![7; 1024].into();
+                    let request = Request::Send { conversation, number: next, commits: 1, payload };
+                    let body = encode(&ClientFrame { id: 1000 + next as u32, request }).0;
+                    bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
+                    bytes.extend_from_slice(&body);
+                    next += 1;
+                }
+                tokio::io::AsyncWriteExt::write_all(&mut alice.stream, &bytes).await.unwrap();
+                for _ in 0..200 {
+                    let (id, answer) = alice.answer().await;
+                    assert!(matches!(answer, Ok(Response::Accepted { .. })), "{id}: {answer:?}");
+                }
+            }
+        });
+    }
+    while let Some(pair) = pairs.join_next().await {
+        pair.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn outcomes_of_the_store_have_names_on_the_wire() {
     let server = Server::start().await;

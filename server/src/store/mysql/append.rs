@@ -21,8 +21,6 @@ use waxwing_protocol::ConversationId;
 
 /// How many jobs one transaction takes.
 const BATCH: usize = 256;
-/// How many jobs may wait at one task before submitting waits too.
-const QUEUE: usize = 1024;
 
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -33,7 +31,7 @@ enum Job {
 
 /// The handle of the tasks. They end, after their last jobs, when it is closed or dropped.
 pub(super) struct Writers {
-    queues: RwLock<Vec<mpsc::Sender<Job>>>,
+    queues: RwLock<Vec<mpsc::UnboundedSender<Job>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -41,7 +39,7 @@ impl Writers {
     pub(super) fn start(database: &Arc<Database>, count: u32) -> Self {
         let (queues, tasks) = (0..count)
             .map(|_| {
-                let (queue, jobs) = mpsc::channel(QUEUE);
+                let (queue, jobs) = mpsc::unbounded_channel();
                 (queue, tokio::spawn(run(database.clone(), jobs)))
             })
             .unzip();
@@ -50,24 +48,24 @@ impl Writers {
 
     pub(super) async fn append(&self, append: Append) -> Result<AppendOutcome, StoreError> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(append.conversation, Job::Append(append, answer)).await?;
+        self.submit(append.conversation, Job::Append(append, answer))?;
         outcome.await.map_err(|_| StoreError::Closed)?
     }
 
     pub(super) async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<(), StoreError> {
         let (answer, outcome) = oneshot::channel();
-        self.submit(acknowledgement.conversation, Job::Acknowledge(acknowledgement, answer)).await?;
+        self.submit(acknowledgement.conversation, Job::Acknowledge(acknowledgement, answer))?;
         outcome.await.map_err(|_| StoreError::Closed)?
     }
 
-    async fn submit(&self, conversation: ConversationId, job: Job) -> Result<(), StoreError> {
+    /// Puts a job into its task's queue, without waiting: appends are stored in the order in which this is called. The queue is
+    /// bounded by what each connection may have unanswered.
+    fn submit(&self, conversation: ConversationId, job: Job) -> Result<(), StoreError> {
         let shard = conversation.0.iter().fold(0_usize, |hash, byte| hash.wrapping_mul(31) + usize::from(*byte));
-        let queue = {
-            let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
-            let place = shard.checked_rem(queues.len()).ok_or(StoreError::Closed)?;
-            queues.get(place).cloned().ok_or(StoreError::Closed)?
-        };
-        queue.send(job).await.map_err(|_| StoreError::Closed)
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        let place = shard.checked_rem(queues.len()).ok_or(StoreError::Closed)?;
+        let queue = queues.get(place).ok_or(StoreError::Closed)?;
+        queue.send(job).map_err(|_| StoreError::Closed)
     }
 
     /// Returns when everything submitted before is answered.
@@ -81,7 +79,7 @@ impl Writers {
     }
 }
 
-async fn run(database: Arc<Database>, mut queue: mpsc::Receiver<Job>) {
+async fn run(database: Arc<Database>, mut queue: mpsc::UnboundedReceiver<Job>) {
     let mut jobs = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut jobs, BATCH).await > 0 {
         METRICS.queued.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));

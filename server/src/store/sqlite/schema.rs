@@ -27,7 +27,8 @@ const MIGRATIONS: &[(&str, &str)] = &steps![
     "0003_operation",
     "0004_rooms",
     "0005_attachments",
-    "0006_waiting"
+    "0006_waiting",
+    "0007_entries_in_order"
 ];
 
 /// "Waxw", in the file's header.

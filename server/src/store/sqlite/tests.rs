@@ -450,7 +450,10 @@ fn a_migration_killed_between_its_steps_is_completed() {
          PRAGMA user_version = 2";
     connection.execute_batch(undo).unwrap();
     drop(connection);
-    assert_eq!(super::pending(&path).unwrap(), (2, vec!["0003_operation", "0004_rooms", "0005_attachments"]));
+    assert_eq!(
+        super::pending(&path).unwrap(),
+        (2, vec!["0003_operation", "0004_rooms", "0005_attachments", "0006_waiting", "0007_entries_in_order"])
+    );
     assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 2, .. })));
     assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 2, to: NEWEST });
     assert_eq!(super::pending(&path).unwrap(), (NEWEST, Vec::new()));

@@ -16,8 +16,6 @@ use std::{io, sync::Arc, thread, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use waxwing_crash::crash_point;
 
-/// How many jobs may wait before submitting waits too.
-const QUEUE: usize = 4096;
 /// How many jobs one transaction takes.
 const BATCH: usize = 256;
 /// The same when more than this are waiting: throughput then counts for more than the first job's delay.
@@ -73,14 +71,14 @@ enum Message {
 /// The handle of the writing thread. The thread ends, after its last job, when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::UnboundedSender<Message>,
     running: watch::Receiver<()>,
 }
 
 impl Writer {
     /// Starts the thread; it keeps `lock` as long as the connection.
     pub(super) fn start(connection: Connection, lock: Option<Lock>, publish: Arc<dyn Publish>) -> io::Result<Self> {
-        let (queue, jobs) = mpsc::channel(QUEUE);
+        let (queue, jobs) = mpsc::unbounded_channel();
         let (alive, running) = watch::channel(());
         thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
             Thread { connection, logs: Logs::default(), publish }.run(jobs);
@@ -90,15 +88,16 @@ impl Writer {
         Ok(Self { queue, running })
     }
 
-    /// Puts a job into the queue; waits while that is full.
-    pub(super) async fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
-        self.queue.send(Message::Job(job)).await.map_err(|_| StoreError::Closed)
+    /// Puts a job into the queue, without waiting: jobs run in the order in which this is called. The queue is bounded by what
+    /// each connection may have unanswered.
+    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.queue.send(Message::Job(job)).map_err(|_| StoreError::Closed)
     }
 
     /// Returns when everything submitted before is answered and the file is closed.
     pub(super) async fn close(&self) {
         // An error means that it is closing or closed already.
-        let _ = self.queue.send(Message::Close).await;
+        let _ = self.queue.send(Message::Close);
         let mut running = self.running.clone();
         while running.changed().await.is_ok() {}
     }
@@ -111,7 +110,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+    fn run(mut self, mut queue: mpsc::UnboundedReceiver<Message>) {
         let mut messages = Vec::with_capacity(LARGE_BATCH);
         loop {
             METRICS.queued.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));

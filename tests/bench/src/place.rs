@@ -1,0 +1,278 @@
+//! Where a load goes: a private server that this program sets up and starts, or one that a link names.
+//!
+//! A private server is set up as `waxwing-setup init` does it, in a folder that goes with it; what its users may do is not
+//! limited, and nothing else differs from the usual configuration.
+
+use crate::{
+    failure::{Failure, Kind},
+    floor,
+    process::Process,
+    progress,
+    wire::{Account, Device, Endpoint},
+};
+use anyhow::{Context as _, Result};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    task::JoinSet,
+};
+use waxwing_protocol::{KdfParameters, Link};
+use waxwing_server::{
+    install::{
+        Config, Folder, Installation, SignUp,
+        database::{self as server_database, NobodyListens},
+    },
+    store::{NewAccount, SealedVault, SignUpOutcome},
+};
+use waxwing_setup::{
+    apply::{Applying, Step},
+    plan::{Answers, Plan, database},
+};
+use zeroize::Zeroizing;
+
+/// What is said of the server in a command.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Where {
+    /// Measure this server instead of a private one. Accounts are made there; its limits hold.
+    #[arg(long, value_name = "LINK", conflicts_with_all = ["database", "server_program"])]
+    pub(crate) server: Option<String>,
+    /// The private server's database: `sqlite`, or `mysql://user:password@host:port/schema` with a schema that is empty.
+    #[arg(long, value_name = "URL", default_value = "sqlite", hide_default_value = false)]
+    pub(crate) database: String,
+    /// The program of the private server [default: waxwing-server beside this program].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server_program: Option<PathBuf>,
+    /// Where databases go while it is measured: the disk of this folder counts [default: the system's temporary folder].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// A server that is ready for a load.
+pub(crate) struct Place {
+    pub(crate) link: Link,
+    pub(crate) endpoint: Endpoint,
+    /// Accounts that were there before it began.
+    pub(crate) accounts: Vec<Account>,
+    private: Option<Private>,
+}
+
+/// A server of our own. Dropping it kills it and deletes all that it has.
+struct Private {
+    child: Child,
+    _root: TempDir,
+}
+
+impl Where {
+    /// The folder for databases.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// `sqlite`, `mysql` or `unknown`, for reports.
+    pub(crate) fn database(&self) -> &'static str {
+        match (&self.server, self.database.as_str()) {
+            (Some(_), _) => "unknown",
+            (None, "sqlite") => "sqlite",
+            (None, _) => "mysql",
+        }
+    }
+
+    /// The floors of a server that is like this one; the one that counts last.
+    pub(crate) fn floors(&self) -> [floor::Kind; 2] {
+        let stored = if self.database() == "mysql" { floor::Kind::Mysql } else { floor::Kind::Sqlite };
+        [floor::Kind::Tls, stored]
+    }
+
+    /// Sets the private server up and starts it, or looks where the link leads.
+    pub(crate) async fn prepare(&self) -> Result<Place> {
+        self.prepare_with(0).await
+    }
+
+    /// The same; a private server has so many accounts from the beginning. They were not signed up,
+    /// which would take two Argon2id each, but written into the database.
+    pub(crate) async fn prepare_with(&self, accounts: usize) -> Result<Place> {
+        match &self.server {
+            Some(link) => {
+                let wrong = |error| Failure::user(format!("--server is no link: {error}"), "copy it whole, in quotes");
+                let link: Link = link.parse().map_err(wrong)?;
+                Ok(Place { endpoint: Endpoint::of(&link).await?, link, accounts: Vec::new(), private: None })
+            }
+            None => {
+                let (private, link, accounts) = self.start(accounts).await?;
+                Ok(Place { endpoint: Endpoint::of(&link).await?, link, accounts, private: Some(private) })
+            }
+        }
+    }
+
+    async fn start(&self, accounts: usize) -> Result<(Private, Link, Vec<Account>)> {
+        let program = self.program()?;
+        let folder = self.folder();
+        let made = tempfile::Builder::new().prefix("waxwing-bench-").tempdir_in(&folder);
+        let root = made.map_err(|error| {
+            let message = format!("no folder can be made in {}: {error}", folder.display());
+            Failure::user(message, "name another with --dir")
+        })?;
+        let (link, accounts) = set_up(root.path(), &self.database, accounts).await?;
+        let log = std::fs::File::create(root.path().join("server.log"))?;
+        let mut child = Command::new(&program)
+            .args(["run", "--dir"])
+            .arg(root.path().join("server"))
+            .arg("--password-file")
+            .arg(root.path().join("password"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let mut lines = BufReader::new(child.stdout.take().context("the server's output")?).lines();
+        if lines.next_line().await?.is_none() {
+            let log = std::fs::read_to_string(root.path().join("server.log")).unwrap_or_default();
+            let message = format!("the server did not start: {}", log.trim());
+            return Err(Failure::new(Kind::Unexpected, message, "try `waxwing-server check`"));
+        }
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok((Private { child, _root: root }, link, accounts))
+    }
+
+    fn program(&self) -> Result<PathBuf> {
+        let path = match &self.server_program {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("waxwing-server"),
+        };
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(Failure::user(
+                format!("there is no {}", path.display()),
+                "build it with `cargo build --release --workspace --bins`, or name it with --server-program",
+            )),
+        }
+    }
+}
+
+/// Sets a server up in `root`, with so many accounts; returns its link and them.
+async fn set_up(root: &Path, url: &str, accounts: usize) -> Result<(Link, Vec<Account>)> {
+    let wrong = |wrong: waxwing_setup::plan::WrongAnswer| Failure::user(wrong.reason, wrong.next);
+    let (mysql, database_password) = database(url).map_err(wrong)?;
+    let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
+    let sign_up = Some(SignUp::Open);
+    let answers = Answers { database: Some(mysql), listen: Some(listen), sign_up, ..Answers::default() };
+    let mut config = answers.config().map_err(wrong)?;
+    lift(&mut config);
+    let server_password = Zeroizing::new(waxwing_server::relay::new_invite_code()?);
+    std::fs::write(root.join("password"), server_password.as_bytes())?;
+    let folder = Folder::new(root.join("server"));
+    let plan = Plan {
+        folder: folder.clone(),
+        config: config.clone(),
+        config_found: false,
+        server_password: server_password.clone(),
+        database_password,
+        sign_up_secret: None,
+        secrets: None,
+    };
+    let mut applying = Applying::new(plan);
+    let failed = |failure: waxwing_server::cli::Failure| Failure::user(failure.message, failure.next);
+    for step in Step::ALL {
+        applying.step(step).await.map_err(failed)?;
+    }
+    let link = applying.finished().map_err(failed)?.link;
+    // Its lock on the folder goes with it.
+    drop(applying);
+    if accounts == 0 {
+        return Ok((link, Vec::new()));
+    }
+    let installation = Installation::open(folder, config, &server_password)?;
+    Ok((link, seed(&installation, accounts).await?))
+}
+
+/// Writes accounts with one device each into the database of a server that does not run.
+async fn seed(installation: &Installation, count: usize) -> Result<Vec<Account>> {
+    let Installation { folder, config, secrets, .. } = installation;
+    let password = secrets.database_password.as_deref();
+    let store = server_database::open(folder, config, password, Arc::new(NobodyListens)).await?;
+    let new = |index| anyhow::Ok(Account { username: format!("bench-{index}").parse()?, device: Device::random()? });
+    let accounts = (0..count).map(new).collect::<Result<Vec<_>>>()?;
+    let bar = progress::bar("making accounts", count as u64);
+    let mut writing = JoinSet::new();
+    for account in &accounts {
+        // As many as share a transaction.
+        if writing.len() >= 512 {
+            written(&mut writing, &bar).await?;
+        }
+        let account = row(account);
+        let store = Arc::clone(&store);
+        writing.spawn(async move { store.create_account(account).await });
+    }
+    while !writing.is_empty() {
+        written(&mut writing, &bar).await?;
+    }
+    store.close().await;
+    bar.finish_and_clear();
+    Ok(accounts)
+}
+
+type Writing = JoinSet<Result<SignUpOutcome, waxwing_server::store::StoreError>>;
+
+async fn written(writing: &mut Writing, bar: &indicatif::ProgressBar) -> Result<()> {
+    if let Some(one) = writing.join_next().await {
+        one??;
+        bar.inc(1);
+    }
+    Ok(())
+}
+
+/// An account that nobody can log in to by a password.
+fn row(account: &Account) -> NewAccount {
+    NewAccount {
+        username: account.username.clone(),
+        full_name: None,
+        email: None,
+        kdf: KdfParameters { salt: vec![9; 16].into(), memory_kib: 65536, iterations: 3, parallelism: 4 },
+        password_hash: vec![0; 128],
+        recovery_hash: vec![0; 128],
+        sealed: SealedVault { vault: vec![0; 428], password_wrap: vec![0; 88], recovery_wrap: vec![0; 88] },
+        identity_key: vec![0; 400],
+        backup_key: vec![0; 400],
+        device_list: vec![0; 600],
+        device: account.device.record(),
+        invite: None,
+        now_ms: 1,
+    }
+}
+
+/// Lets everybody do as much as they like.
+fn lift(config: &mut Config) {
+    let limits = &mut config.policy.limits;
+    for limit in [
+        &mut limits.sign_ups,
+        &mut limits.login_failures,
+        &mut limits.account_login_failures,
+        &mut limits.probes,
+        &mut limits.tunnels,
+        &mut limits.look_ups,
+        &mut limits.key_packages,
+        &mut limits.key_packages_of_one,
+        &mut limits.messages,
+        &mut limits.upload_kib,
+    ] {
+        *limit = None;
+    }
+    config.policy.room_disk_mib = 0;
+    config.policy.room_memory_mib = 0;
+    config.max_connections = 100_000;
+}
+
+impl Place {
+    /// The server's process, if it is ours.
+    pub(crate) fn process(&self) -> Option<Process> {
+        self.private.as_ref().and_then(|private| private.child.id()).map(Process)
+    }
+}
