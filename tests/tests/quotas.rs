@@ -51,7 +51,9 @@ fn one_account_cannot_fill_the_disk(database: Database) -> Result<()> {
     assert_eq!(history.last().context("a message")?["state"], "failed");
     let usage = show(&server, "alice")?["usage"].clone();
     assert_eq!(usage["waiting_quota"], 1 << 20, "{usage}");
-    ensure!(usage["waiting_bytes"].as_u64().is_some_and(|bytes| (700_000..=1 << 20).contains(&bytes)), "{usage}");
+    // Changes of the chat have a quarter more.
+    let within = |bytes| (700_000..=5 << 18).contains(&bytes);
+    ensure!(usage["waiting_bytes"].as_u64().is_some_and(within), "{usage}");
     let stats = server.operate(&["stats"])?.expect_code(0)?.json()?;
     assert_eq!(stats["waiting_quota"], 1 << 20, "{stats}");
     // Nobody else is concerned, and she can still be written to, sign devices in, and put them out.

@@ -34,21 +34,51 @@ pub(crate) struct Waiting {
 struct Count {
     /// In the database when it was measured.
     measured: u64,
-    /// Sent while it was, so that it may be in that or not.
+    /// Stored while it was, or before the measurement that goes on: it may be in that or not.
     meanwhile: u64,
-    /// Sent since.
+    /// Stored since.
     since: u64,
+    /// On its way.
+    begun: u64,
 }
 
 impl Count {
     fn total(self) -> u64 {
-        self.measured.saturating_add(self.meanwhile).saturating_add(self.since)
+        [self.meanwhile, self.since, self.begun].into_iter().fold(self.measured, u64::saturating_add)
+    }
+}
+
+/// Bytes on their way. They count as stored when this is dropped, unless they were [given back](Self::give_back).
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Begun<'a> {
+    waiting: &'a Waiting,
+    account: AccountId,
+    bytes: u64,
+    stored: bool,
+}
+
+impl Begun<'_> {
+    /// They were not stored after all.
+    pub(crate) fn give_back(mut self) {
+        self.stored = false;
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let mut counts = self.waiting.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(self.account).or_default();
+        count.begun = count.begun.saturating_sub(self.bytes);
+        if self.stored {
+            count.since = count.since.saturating_add(self.bytes);
+        }
     }
 }
 
 impl Waiting {
     /// The account leaves so many bytes, if that stays within `limit`.
-    pub(crate) fn take(&self, account: AccountId, bytes: u64, limit: u64) -> Result<(), Refusal> {
+    pub(crate) fn take(&self, account: AccountId, bytes: u64, limit: u64) -> Result<Begun<'_>, Refusal> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(account).or_default();
         let left = limit.saturating_sub(count.total());
@@ -60,19 +90,8 @@ impl Waiting {
             let refusal = Refusal::retry_after(ErrorCode::WaitingFull, RETRY_MS);
             return Err(Refusal { number: Some(limit), ..refusal });
         }
-        count.since += bytes;
-        Ok(())
-    }
-
-    /// So many of them were not stored after all.
-    pub(crate) fn give_back(&self, account: AccountId, bytes: u64) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&account) {
-            // What was taken before a measurement began is counted there.
-            let since = count.since.min(bytes);
-            count.since -= since;
-            count.meanwhile = count.meanwhile.saturating_sub(bytes - since);
-        }
+        count.begun += bytes;
+        Ok(Begun { waiting: self, account, bytes, stored: true })
     }
 
     /// Measures at once, then whenever it is due, until dropped.
@@ -105,9 +124,9 @@ impl Waiting {
 
     fn end(&self, measured: Vec<(AccountId, u64)>) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        // What was sent before the beginning is in the measurement. What came meanwhile may be: it stays counted until the next.
+        // What was stored before the beginning is in the measurement. What came meanwhile may be: it stays counted until the next.
         for count in counts.values_mut() {
-            *count = Count { measured: 0, meanwhile: std::mem::take(&mut count.since), since: 0 };
+            *count = Count { measured: 0, meanwhile: count.since, since: 0, begun: count.begun };
         }
         for (account, bytes) in measured {
             counts.entry(account).or_default().measured = bytes;
@@ -122,33 +141,41 @@ mod tests {
 
     const ALICE: AccountId = AccountId(1);
 
+    fn store(waiting: &Waiting, account: AccountId, bytes: u64, limit: u64) -> Result<(), Refusal> {
+        waiting.take(account, bytes, limit).map(drop)
+    }
+
     #[test]
     fn an_account_is_refused_at_its_limit_and_others_are_not() {
         let waiting = Waiting::default();
-        waiting.take(ALICE, 60, 100).unwrap();
-        let refused = waiting.take(ALICE, 41, 100).unwrap_err();
+        store(&waiting, ALICE, 60, 100).unwrap();
+        let refused = store(&waiting, ALICE, 41, 100).unwrap_err();
         assert_eq!((refused.code, refused.number), (ErrorCode::WaitingFull, Some(100)));
         assert!(refused.retry_after_ms.is_some());
-        waiting.take(ALICE, 40, 100).unwrap();
-        waiting.take(AccountId(2), 100, 100).unwrap();
+        let begun = waiting.take(ALICE, 40, 100).unwrap();
+        assert!(store(&waiting, ALICE, 1, 100).is_err(), "what is on its way counts");
+        store(&waiting, AccountId(2), 100, 100).unwrap();
         // A handshake has more room.
-        waiting.take(ALICE, 25, 125).unwrap();
-        waiting.give_back(ALICE, 30);
-        waiting.take(ALICE, 5, 100).unwrap();
-        assert!(waiting.take(ALICE, 1, 100).is_err());
+        store(&waiting, ALICE, 25, 125).unwrap();
+        begun.give_back();
+        store(&waiting, ALICE, 15, 100).unwrap();
+        assert!(store(&waiting, ALICE, 1, 100).is_err());
     }
 
     #[test]
     fn a_measurement_forgets_what_was_fetched_and_never_what_is_on_its_way() {
         let waiting = Waiting::default();
-        waiting.take(ALICE, 90, 100).unwrap();
+        store(&waiting, ALICE, 70, 100).unwrap();
+        let slow = waiting.take(ALICE, 20, 100).unwrap();
         waiting.begin();
-        waiting.take(ALICE, 10, 100).unwrap();
-        assert!(waiting.take(ALICE, 1, 100).is_err(), "while it is measured, nothing is forgotten");
+        store(&waiting, ALICE, 10, 100).unwrap();
+        assert!(store(&waiting, ALICE, 1, 100).is_err(), "while it is measured, nothing is forgotten");
         waiting.end(vec![(ALICE, 20)]);
-        // 20 were measured, and 10 may be among them or not.
-        waiting.take(ALICE, 70, 100).unwrap();
-        assert!(waiting.take(ALICE, 1, 100).is_err());
+        // 20 were measured, 10 may be among them or not, 20 are on their way still.
+        assert!(store(&waiting, ALICE, 51, 100).is_err());
+        store(&waiting, ALICE, 50, 100).unwrap();
+        drop(slow);
+        assert!(store(&waiting, ALICE, 1, 100).is_err());
         // All was fetched.
         waiting.begin();
         waiting.end(Vec::new());
@@ -158,15 +185,15 @@ mod tests {
         // After a start it is known only by measuring.
         waiting.begin();
         waiting.end(vec![(ALICE, 100)]);
-        assert!(waiting.take(ALICE, 1, 100).is_err());
+        assert!(store(&waiting, ALICE, 1, 100).is_err());
     }
 
     #[tokio::test]
     async fn whoever_comes_near_the_limit_has_it_measured() {
         let waiting = Waiting::default();
-        waiting.take(ALICE, 40, 100).unwrap();
+        store(&waiting, ALICE, 40, 100).unwrap();
         assert!(tokio::time::timeout(Duration::ZERO, waiting.due.notified()).await.is_err());
-        waiting.take(ALICE, 30, 100).unwrap();
+        store(&waiting, ALICE, 30, 100).unwrap();
         tokio::time::timeout(Duration::ZERO, waiting.due.notified()).await.unwrap();
     }
 }
