@@ -5,7 +5,11 @@ use serde_json::Value;
 use std::time::Instant;
 use waxwing_tests::{DEADLINE, Database, Server, Tty, User, on_both_databases, texts};
 
-on_both_databases!(who_is_there_is_seen_by_those_who_may, invitations_by_strangers_wait);
+on_both_databases!(
+    who_is_there_is_seen_by_those_who_may,
+    invitations_by_strangers_wait,
+    admins_take_back_and_pin_what_others_wrote
+);
 
 fn json(user: &User, arguments: &[&str]) -> Result<Value> {
     user.run(arguments)?.expect_code(0)?.json()
@@ -87,6 +91,38 @@ fn who_is_there_is_seen_by_those_who_may(database: Database) -> Result<()> {
     bob.receive_now()?;
     let chats = bob.run(&["chats"])?.expect_code(0)?.json_lines()?;
     assert_eq!(chats.iter().find(|chat| chat["chat"] == "alice").context("alice")?["full_name"], Value::Null);
+    Ok(())
+}
+
+fn admins_take_back_and_pin_what_others_wrote(database: Database) -> Result<()> {
+    let server = Server::start(database)?;
+    let user = |name| User::sign_up(server.link(), name);
+    let (alice, bob, carol) = (user("alice")?, user("bob")?, user("carol")?);
+    for one in [&alice, &bob, &carol] {
+        json(one, &["room", "join", "#birds"])?;
+    }
+    let sent = |user: &User, text: &str| -> Result<String> {
+        Ok(user.send("#birds", text)?["id"].as_str().context("an id")?.to_owned())
+    };
+    let (spam, rules) = (sent(&bob, "Buy now")?, sent(&alice, "Be kind")?);
+    alice.receive()?;
+    carol.receive()?;
+    bob.receive()?;
+    // Who is no admin does neither, and is told why.
+    for words in [["delete", spam.as_str()], ["pin", rules.as_str()], ["delete", rules.as_str()]] {
+        let refused = carol.run(&words)?.expect_code(1)?;
+        ensure!(refused.error()?.contains("admin"), "{words:?}: {}", refused.stderr);
+    }
+    bob.run(&["pin", &spam])?.expect_code(1)?;
+    alice.run(&["delete", &spam])?.expect_code(0)?;
+    alice.run(&["pin", &rules])?.expect_code(0)?;
+    for one in [&alice, &bob, &carol] {
+        one.receive_now()?;
+        let all = one.history("#birds")?;
+        let found = |id: &str| all.iter().find(|message| message["id"] == id).context("the message");
+        assert_eq!((&found(&spam)?["kind"], &found(&spam)?["deleted_by"]), (&"deleted".into(), &"alice".into()));
+        assert_eq!((&found(&rules)?["text"], &found(&rules)?["pinned"]), (&"Be kind".into(), &true.into()));
+    }
     Ok(())
 }
 

@@ -28,6 +28,7 @@ pub(crate) mod settings;
 mod signals;
 mod succession;
 mod sync;
+mod wishes;
 
 pub(crate) use backup::BackupCommand;
 pub(crate) use groups::GroupCommand;
@@ -148,7 +149,7 @@ pub(crate) struct Engine {
     expiry: Option<Instant>,
     /// Whether something was deleted that the write-ahead log may still have.
     wipe: bool,
-    wishes: groups::Wishes,
+    wishes: wishes::Wishes,
     _lock: ProfileLock,
 }
 
@@ -270,7 +271,7 @@ impl Engine {
             files: files::Files::new(),
             expiry: None,
             wipe: false,
-            wishes: groups::Wishes::default(),
+            wishes: wishes::Wishes::default(),
             _lock: lock,
         };
         let thread = std::thread::Builder::new()

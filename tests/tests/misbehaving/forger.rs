@@ -18,7 +18,7 @@ use waxwing_e2ee::{
     },
 };
 use waxwing_protocol::{AccountRecord, Bytes, ClaimedKeyPackage, DeviceId, KdfParameters, NewDevice};
-use waxwing_server::store::{NewAccount, SealedVault};
+use waxwing_server::store::{AccountId, NewAccount, SealedVault};
 
 /// The only cipher suite of Waxwing.
 pub(crate) const SUITE: Ciphersuite = Ciphersuite::MLS_128_MLKEM768X25519_AES256GCM_SHA384_Ed25519;
@@ -85,8 +85,23 @@ impl Forger {
         }
     }
 
+    /// What signs its MLS messages.
+    pub(crate) fn signer(&self) -> &SignatureKeyPair {
+        &self.signer
+    }
+
+    /// What stands on its leaves.
+    pub(crate) fn credential(&self) -> CredentialWithKey {
+        let public = self.signer.public();
+        let certified = credential::certify(&self.identity, &self.name, &self.id, public, &mut rng());
+        CredentialWithKey {
+            credential: Credential::new(CredentialType::Other(0xF001), certified),
+            signature_key: public.into(),
+        }
+    }
+
     /// Gets an account at the server, with a good key package.
-    pub(crate) fn sign_up(&self, server: &Server) -> Result<()> {
+    pub(crate) fn sign_up(&self, server: &Server) -> Result<AccountId> {
         let record = self.record(self.list(vec![self.device()]));
         let part = || vec![0; 16];
         let account = NewAccount {
@@ -112,21 +127,10 @@ impl Forger {
 
     /// A key package of this suite that is valid for this long.
     pub(crate) fn key_package(&self, suite: Ciphersuite, lifetime: Lifetime) -> Bytes {
-        let public = self.signer.public();
-        let certified = credential::certify(&self.identity, &self.name, &self.id, public, &mut rng());
-        let credential = CredentialWithKey {
-            credential: Credential::new(CredentialType::Other(0xF001), certified),
-            signature_key: public.into(),
-        };
-        let capabilities = Capabilities::builder()
-            .ciphersuites(vec![suite])
-            .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::LastResort])
-            .credentials(vec![CredentialType::Other(0xF001)])
-            .build();
         let bundle = KeyPackage::builder()
-            .leaf_node_capabilities(capabilities)
+            .leaf_node_capabilities(capabilities(suite))
             .key_package_lifetime(lifetime)
-            .build(suite, &OpenMlsRustCrypto::default(), &self.signer, credential)
+            .build(suite, &OpenMlsRustCrypto::default(), &self.signer, self.credential())
             .expect("a key package");
         let message = MlsMessageOut::from(bundle.into_key_package());
         message.tls_serialize_detached().expect("encodes").into()
@@ -187,6 +191,15 @@ impl Forger {
         let message = group.encrypt(&device, &waxwing_e2ee::content::encode(&text)?)?;
         Ok((prepared.welcome.expect("a welcome").into(), message.into()))
     }
+}
+
+/// What a leaf of ours says that it can.
+pub(crate) fn capabilities(suite: Ciphersuite) -> Capabilities {
+    Capabilities::builder()
+        .ciphersuites(vec![suite])
+        .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::LastResort])
+        .credentials(vec![CredentialType::Other(0xF001)])
+        .build()
 }
 
 struct Both(IdentityPublicKey, IdentityPublicKey);

@@ -7,6 +7,7 @@ mod forger;
 mod invitations;
 mod key_packages;
 mod log;
+mod members;
 mod numbers;
 mod order;
 mod server;

@@ -3,7 +3,7 @@
 //! Invariants: without a lie everything is as in the real server, whose code it is; a lie changes an answer and never what
 //! is stored, so that the truth comes back when the lie ends. It must not know keys or clients.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use std::{
     sync::{
@@ -74,6 +74,8 @@ pub(crate) struct Lies {
     pub(crate) key_packages: Lie<Username, Option<Vec<ClaimedKeyPackage>>>,
     /// Pages of a log, by the asking device and the seq after which it asks.
     pub(crate) page: Lie<(DeviceId, u64), Option<Page>>,
+    /// What a device lets itself in with.
+    pub(crate) group_info: Lie<DeviceId, Option<GroupInfo>>,
     /// A device's inbox after a seq.
     pub(crate) inbox: Lie<(DeviceId, u64), Vec<InboxItem>>,
     /// Heads after an id.
@@ -176,15 +178,28 @@ impl Server {
     }
 
     /// An account that no real client has made, with key packages for its one device.
-    pub(crate) fn create_account(&self, account: NewAccount, key_packages: Vec<Bytes>) -> Result<()> {
+    pub(crate) fn create_account(&self, account: NewAccount, key_packages: Vec<Bytes>) -> Result<AccountId> {
         let device = account.device.id;
         self.runtime.block_on(async {
             let outcome = self.store.create_account(account).await?;
-            ensure!(matches!(outcome, SignUpOutcome::Created(_)), "{outcome:?}");
-            let now_ms = u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?;
-            self.store.publish_key_packages(device, key_packages, None, now_ms).await?;
-            Ok(())
+            let SignUpOutcome::Created(id) = outcome else { bail!("{outcome:?}") };
+            self.store.publish_key_packages(device, key_packages, None, now_ms()?).await?;
+            Ok(id)
         })
+    }
+
+    /// A conversation that no real client has made.
+    pub(crate) fn create_conversation(&self, new: NewConversation) -> Result<()> {
+        let outcome = self.runtime.block_on(self.store.create_conversation(new))?;
+        ensure!(matches!(outcome, CreateOutcome::Created { .. }), "{outcome:?}");
+        Ok(())
+    }
+
+    /// An entry that no real client has made.
+    pub(crate) fn append(&self, append: Append) -> Result<()> {
+        let outcome = self.runtime.block_on(self.store.append(append))?;
+        ensure!(matches!(outcome, AppendOutcome::Accepted { .. }), "{outcome:?}");
+        Ok(())
     }
 
     /// A key package of a device of this account, for whoever asks.
@@ -192,6 +207,11 @@ impl Server {
         let claimed = self.runtime.block_on(self.store.claim_key_packages(&username.parse()?, DeviceId([0; 16])))?;
         claimed.and_then(|mut claimed| claimed.pop()).context("no key package")
     }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> Result<u64> {
+    Ok(u64::try_from(UNIX_EPOCH.elapsed()?.as_millis())?)
 }
 
 impl Drop for Server {
@@ -384,7 +404,7 @@ impl Store for Lying {
         device: DeviceId,
         conversation: ConversationId,
     ) -> Result<Option<GroupInfo>, StoreError> {
-        self.honest.group_info(device, conversation).await
+        Ok(self.lies.group_info.answer(&device, self.honest.group_info(device, conversation).await?))
     }
 
     async fn others(

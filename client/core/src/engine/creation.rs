@@ -57,6 +57,8 @@ impl Engine {
                 if let State::Online(online) = &mut self.reach {
                     // After a lost answer the others may have written already.
                     online.behind.insert(row.chat);
+                    // If it takes the place of a lost one, this device was on its way into it.
+                    online.entering.remove(&row.chat);
                 }
                 self.presence.enter(row.chat);
                 self.unsettle(row.chat);

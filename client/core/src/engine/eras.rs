@@ -46,19 +46,20 @@ impl Engine {
     /// Leaves a chat's conversation behind.
     pub(super) fn begin_era(&mut self, chat: ChatId, end: End) -> Result<(), Error> {
         let row = chats::load(&self.db, chat)?;
-        let incarnation = self.own.incarnation.unwrap_or_default();
-        self.begin_era_in(&row, end, &incarnation)
+        self.begin_era_in(&row, end, None)
     }
 
-    /// The same, in this life of the server.
-    fn begin_era_in(&mut self, row: &ChatRow, end: End, incarnation: &[u8; 16]) -> Result<(), Error> {
+    /// The same; if the server has begun another life, that one's incarnation.
+    fn begin_era_in(&mut self, row: &ChatRow, end: End, life: Option<&[u8; 16]>) -> Result<(), Error> {
         let (chat, Some(id)) = (row.chat, row.conversation) else { return Ok(()) };
         let group = ChatKind::of(&row.name) != ChatKind::Direct;
-        let remembered = match end {
-            End::Restored if group => store::in_transaction(&mut self.db, |tx| succession::remembered(tx, row))?,
+        // Of a copy that was put back by hand the others may not know: they would go on without this device.
+        let former = match life {
+            Some(life) if group => store::in_transaction(&mut self.db, |tx| succession::remembered(tx, row))?
+                .map(|rules| (succession::successor(&id, life), rules)),
             _ => None,
         };
-        if group && remembered.is_none() {
+        if group && former.is_none() {
             return self.end_era_of_group(row, end);
         }
         let own = &self.own;
@@ -77,10 +78,9 @@ impl Engine {
             chats::begin_era(tx, chat)?;
             outbox::carry_over(tx, chat)?;
             messages::carry_over(tx, chat)?;
-            if let Some(rules) = &remembered {
-                let next = succession::successor(&id, incarnation);
-                successions::set(tx, chat, &next, rules)?;
-                chats::set_waiting(tx, chat, &next)?;
+            if let Some((next, rules)) = &former {
+                successions::set(tx, chat, next, rules)?;
+                chats::set_waiting(tx, chat, next)?;
             }
             Ok(Some(mark))
         })?;
@@ -119,7 +119,7 @@ impl Engine {
             // Killed half-way, it goes on where it was.
             let begun = last.is_some_and(|last| row.conversation == Some(succession::successor(&last, incarnation)));
             if matches!(row.phase, Phase::Active | Phase::Waiting | Phase::Joining) && !begun {
-                self.begin_era_in(&row, End::Restored, incarnation)?;
+                self.begin_era_in(&row, End::Restored, Some(incarnation))?;
             }
         }
         Ok(())

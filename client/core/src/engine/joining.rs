@@ -186,11 +186,10 @@ impl Engine {
         }
         let reason =
             "this device is not in the chat yet: another device in it has to be online to let it in".to_owned();
-        let reason = Error::Refused(reason);
         if !chats::load(&self.db, row.chat)?.phase.is_inside() {
-            self.wishes.entered(row.chat, &Err(reason.clone()));
+            self.wishes.entered(row.chat, &Err(Error::TimedOut(reason.clone())));
         }
-        self.tell_waiting(&row.name, &reason)
+        self.tell_waiting(&row.name, &Error::Refused(reason))
     }
 
     async fn ask_to_join(&mut self, row: &ChatRow) -> Result<(), Error> {

@@ -140,8 +140,10 @@ impl Company {
             return;
         }
         let place = members.iter().position(|name| name == me).and_then(|place| said.others.get(place));
-        if place == Some(&own) && matches!(self.next, Some((_, Cause::Answer))) {
+        if place == Some(&own) && !said.ask {
+            // Whoever asked knows it now.
             self.next = Some((now + beat(self.size), Cause::Beat));
+            return;
         }
         let chance = random().next_u64();
         let pause = self.said_at.map_or(now, |at| at + PAUSE).max(now);

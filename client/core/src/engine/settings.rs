@@ -231,6 +231,7 @@ impl Engine {
         }
         self.set(&format!("{REQUEST}{}", row.name), OFF)?;
         let released = store::in_transaction(&mut self.db, |tx| release(tx, &row.name))?;
+        self.presence.enter(row.chat);
         self.tell(&Event::ChatChanged { chat: row.name });
         for message in released {
             self.tell(&Event::Message(message));

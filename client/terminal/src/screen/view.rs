@@ -156,7 +156,7 @@ fn messages(model: &Model, frame: &mut Frame<'_>, area: Rect) {
                 format!("{}, whom you do not know yet, invites you into {}.", safe(by), kind_in_words(&entry.name)),
                 "Nothing of it is shown until you accept.".to_owned(),
                 String::new(),
-                "/accept shows it, /decline leaves it, /block lets nothing of them arrive".to_owned(),
+                "/accept shows it, /decline leaves it, /block ends all".to_owned(),
             ],
             None => [
                 format!("{}, whom you do not know yet, wants to write to you.", safe(&entry.name)),
@@ -286,6 +286,9 @@ fn composer(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     // The cursor's row always shows.
     let from = (cursor_row + 1).saturating_sub(height);
     let placeholder = match &model.open {
+        Some(name) if model.composer.is_empty() && model.entry(name).is_some_and(|entry| entry.request) => {
+            "/accept, or write: that accepts, too".to_owned()
+        }
         Some(name) if model.composer.is_empty() => format!("Message {}", model.called(name)),
         _ => String::new(),
     };

@@ -201,6 +201,10 @@ impl Model {
                 self.say("D once more deletes it for everybody".to_owned());
                 self.deleting = Some(selected);
             }
+            ('d', _) if ChatKind::of(&chat) != ChatKind::Direct => {
+                self.say("D once more deletes it for everybody, if you are an admin here".to_owned());
+                self.deleting = Some(selected);
+            }
             ('d', _) => self.complain("only its author can delete a message here".to_owned()),
             ('+', _) if says_something => self.overlay = Some(Overlay::React { message: selected, typed: line("") }),
             ('p', _) if says_something => {

@@ -24,6 +24,10 @@ use ratatui::{
 
 /// Columns of a key's name in the help.
 const KEY: usize = 16;
+/// Columns of a command in the help.
+const COMMAND: usize = 19;
+/// Columns of the help, where there are so many.
+const HELP_COLUMNS: u16 = 104;
 
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, layout: &Layout) {
     match &model.overlay {
@@ -46,21 +50,33 @@ fn help(model: &Model, frame: &mut Frame<'_>, layout: &Layout, from: usize) {
         ("Ctrl+W, Ctrl+U".to_owned(), "cut a word, the line; Ctrl+Y puts it back"),
         ("Up, then".to_owned(), "R answers, E changes, D deletes, + reacts, P pins, Y copies a message"),
     ]);
-    let key = |(key, about): (String, &str)| {
-        Line::from(vec![Span::styled(pad(&key, KEY), model.theme.strong), Span::raw(about.to_owned())])
+    let columns = usize::from(layout.whole.width.min(HELP_COLUMNS)).saturating_sub(4);
+    let explained = |(head, about): (String, &str), width: usize| {
+        let style = model.theme.strong;
+        let rows = wrap(&[(about.to_owned(), model.theme.text)], columns.saturating_sub(width));
+        let row = move |(index, row): (usize, Line<'static>)| {
+            let head = if index == 0 { head.as_str() } else { "" };
+            let mut spans = vec![Span::styled(pad(head, width), style)];
+            spans.extend(row.spans);
+            Line::from(spans)
+        };
+        rows.into_iter().enumerate().map(row).collect::<Vec<_>>()
     };
-    let mut lines: Vec<Line<'_>> = keys.map(key).collect();
+    let mut lines: Vec<Line<'_>> = keys.flat_map(|key| explained(key, KEY)).collect();
     lines.push(Line::default());
-    lines.extend(HELP.lines().map(Line::raw));
+    lines.extend(HELP.lines().flat_map(|line| match line.split_once("  ") {
+        Some((head, about)) => explained((head.to_owned(), about.trim_start()), COMMAND),
+        None => wrap(&[(line.to_owned(), model.theme.text)], columns),
+    }));
     lines.push(Line::default());
-    lines.extend(
-        file_commands::COMMANDS
-            .iter()
-            .chain(group_commands::COMMANDS)
-            .map(|(name, takes, does)| Line::raw(format!("{:<18} {does}", format!("/{name} {takes}").trim_end()))),
-    );
+    let further = file_commands::COMMANDS.iter().chain(group_commands::COMMANDS);
+    lines.extend(further.flat_map(|(name, takes, does)| {
+        let head = format!("/{name} {takes}").trim_end().to_owned();
+        let wide = head.chars().count() + 1;
+        explained((head, *does), wide.max(COMMAND))
+    }));
     let rows = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
-    let inside = card(model, frame, layout.whole, "Help · any key closes", (78, rows));
+    let inside = card(model, frame, layout.whole, "Help · any key closes", (HELP_COLUMNS, rows));
     let most = lines.len().saturating_sub(usize::from(inside.height));
     let lines: Vec<Line<'_>> = lines.split_off(from.min(most));
     frame.render_widget(Paragraph::new(lines), inside);

@@ -5,7 +5,7 @@ use crate::screen::{
     picture::{Graphics, Pictures},
     update::{
         Answer, Effect, Input,
-        tests::{NOW, Stage},
+        tests::{NOW, Stage, chat},
     },
     window::tests::message,
 };
@@ -18,7 +18,8 @@ use ratatui::{
 };
 use std::time::Duration;
 use waxwing_core::{
-    Connection, Content, Event, File, Message, MessageState, Picture, Reaction, Reply, Snippet, Transfer,
+    Chat, Connection, Content, Event, File, Message, MessageState, Picture, Presence, Present, Reaction, Reply,
+    Snippet, Transfer,
 };
 
 fn screen(model: &Model) -> Terminal<TestBackend> {
@@ -155,6 +156,50 @@ fn nothing_is_there_yet() {
     insta::assert_snapshot!("no_chats", text(&stage.model));
     stage.open("erin", Vec::new(), true);
     insta::assert_snapshot!("a_chat_that_begins", text(&stage.model));
+}
+
+#[test]
+fn who_is_there_and_who_could_be_taken_for_somebody_else() {
+    let mut stage = Stage::new((80, 24), "");
+    let group = |name: &str, title: &str, looks_like: &str| Chat {
+        title: Some(title.into()),
+        looks_like: Some(looks_like.into()),
+        ..chat(name, 0, None)
+    };
+    let stranger = Chat { request: true, looks_like: Some("bob".into()), ..chat("b0b", 1, None) };
+    let invited = Chat { request: true, invited_by: Some("mallory".into()), ..chat("+00000000000c", 1, None) };
+    let groups =
+        [group("+00000000000a", "Birds", "+00000000000b"), group("+00000000000b", "B\u{456}rds", "+00000000000a")];
+    let chats = [chat("bob", 0, None), chat("carol", 0, None), stranger, invited].into_iter().chain(groups);
+    stage.give(Input::Answer(Answer::Chats(Ok(chats.collect()))));
+    for (chat, username, presence) in [
+        ("bob", "bob", Presence::Here),
+        ("+00000000000a", "bob", Presence::Here),
+        ("+00000000000a", "carol", Presence::Away),
+    ] {
+        stage.give(Input::Event(Event::Presence(Present { chat: chat.into(), username: username.into(), presence })));
+    }
+    let waves =
+        Message { chat: "+00000000000a".into(), ..message(1, "b0b", "/me waves to @alice", MessageState::Received) };
+    stage.open("+00000000000a", vec![waves], true);
+    let shown = text(&stage.model);
+    for words in [
+        "● 2 online",
+        " ● bob",
+        " ◐ carol",
+        "by mallory",
+        "Birds (+00000000000a)",
+        "* b0b waves to @alice",
+        "  ! not bob",
+    ] {
+        assert!(shown.contains(words), "{words:?} is not in\n{shown}");
+    }
+    stage.open("b0b", Vec::new(), true);
+    let shown = text(&stage.model);
+    assert!(shown.contains("b0b  ! not bob") && shown.contains("It is not bob: the names only look alike."), "{shown}");
+    stage.open("+00000000000c", Vec::new(), true);
+    let shown = text(&stage.model);
+    assert!(shown.contains("mallory, whom you do not know yet, invites you into a group."), "{shown}");
 }
 
 #[test]

@@ -1,0 +1,275 @@
+//! Members whose program keeps to no rules, over an honest server: what they may not do is refused by all others alike, who see
+//! that something was, and go on.
+
+use crate::{
+    forger::{Forger, SUITE, capabilities},
+    server::{Server, now_ms},
+};
+use anyhow::{Context, Result, ensure};
+use openmls::prelude::{
+    CredentialType, Extension, ExtensionType, Extensions, GroupId, KeyPackageIn, LeafNodeIndex, MlsGroup,
+    MlsGroupCreateConfig, MlsMessageBodyIn, MlsMessageIn, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProtocolVersion,
+    RequiredCapabilitiesExtension, UnknownExtension,
+    tls_codec::{Deserialize as _, Serialize as _},
+};
+use openmls_rust_crypto::OpenMlsRustCrypto;
+use openmls_traits::OpenMlsProvider as _;
+use serde_json::Value;
+use waxwing_e2ee::{
+    account::{DeviceList, IdentityPublicKey},
+    content::{self, Body, Change, Content, Target},
+    mls::{About, GroupRules, JoinKey, Kind, Participant, Role},
+};
+use waxwing_protocol::{Bytes, ConversationId, ConversationKind, DeviceId, Handshake, Roster, Welcome};
+use waxwing_server::store::{Append, AppendBody, NewConversation};
+use waxwing_tests::{User, texts};
+
+const ID: ConversationId = ConversationId([0x6d; 16]);
+
+/// Somebody in a group who writes to its log whatever there is to be written.
+struct Rogue<'a> {
+    server: &'a Server,
+    forger: Forger,
+    provider: OpenMlsRustCrypto,
+    group: MlsGroup,
+    rules: GroupRules,
+    number: u64,
+}
+
+fn extensions(rules: &GroupRules) -> Extensions<openmls::prelude::GroupContext> {
+    let required =
+        RequiredCapabilitiesExtension::new(&[ExtensionType::Unknown(0xF002)], &[], &[CredentialType::Other(0xF001)]);
+    let rules = UnknownExtension(rules.to_bytes().expect("rules"));
+    let both = vec![Extension::RequiredCapabilities(required), Extension::Unknown(0xF002, rules)];
+    Extensions::from_vec(both).expect("extensions")
+}
+
+impl<'a> Rogue<'a> {
+    /// A member, and no admin, of a group of which Alice is the admin and Bob a member, too.
+    fn new(server: &'a Server) -> Result<Self> {
+        let forger = Forger::new("mallory");
+        let account = forger.sign_up(server)?;
+        let mut participants = Vec::new();
+        for (username, role) in [("alice", Role::Admin), ("bob", Role::Member), ("mallory", Role::Member)] {
+            let record = server.account(username)?;
+            let identity = IdentityPublicKey::from_der(&record.identity_key.0)?;
+            let list = DeviceList::verify(&record.device_list.0, &identity, username)?;
+            participants.push(Participant {
+                username: username.to_owned(),
+                identity: identity.fingerprint(),
+                list_version: list.list.version,
+                list_hash: list.hash,
+                role,
+                former: Vec::new(),
+                since: Some(0),
+            });
+        }
+        let key = JoinKey::from_bytes([7; 32]);
+        let rules = GroupRules::group(Kind::Group, About::named("Birds"), participants, key)?;
+        let provider = OpenMlsRustCrypto::default();
+        let config = MlsGroupCreateConfig::builder()
+            .ciphersuite(SUITE)
+            .capabilities(capabilities(SUITE))
+            .with_group_context_extensions(extensions(&rules))
+            .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
+            .use_ratchet_tree_extension(true)
+            .build();
+        let id = GroupId::from_slice(&ID.0);
+        let mut group = MlsGroup::new_with_group_id(&provider, forger.signer(), &config, id, forger.credential())?;
+        let (mut packages, mut recipients) = (Vec::new(), Vec::new());
+        for username in ["alice", "bob"] {
+            let claimed = server.claim(username)?;
+            let bytes = claimed.key_package.context("a key package")?;
+            let MlsMessageBodyIn::KeyPackage(package) = MlsMessageIn::tls_deserialize_exact(&bytes.0)?.extract() else {
+                anyhow::bail!("no key package")
+            };
+            let package: KeyPackageIn = package;
+            packages.push(package.validate(provider.crypto(), ProtocolVersion::Mls10)?);
+            recipients.push(claimed.device);
+        }
+        let (commit, welcome, _) = group.add_members(&provider, forger.signer(), &packages)?;
+        group.merge_pending_commit(&provider)?;
+        let entered = vec!["alice".parse()?, "bob".parse()?];
+        let payload: Bytes = welcome.tls_serialize_detached()?.into();
+        let handshake = Handshake {
+            commit: commit.tls_serialize_detached()?.into(),
+            welcome: Some(Welcome { recipients, payload }),
+            removed: Vec::new(),
+            group_info: None,
+            roster: Some(Roster { entered, left: Vec::new() }),
+        };
+        server.create_conversation(NewConversation {
+            account,
+            creator: DeviceId(forger.id),
+            id: ID,
+            kind: ConversationKind::Group,
+            handshake: Some(handshake),
+            replaces: None,
+            members: 100,
+            now_ms: now_ms()?,
+        })?;
+        Ok(Self { server, forger, provider, group, rules, number: 0 })
+    }
+
+    fn append(&mut self, commits: u64, body: AppendBody) -> Result<()> {
+        self.number += 1;
+        self.server.append(Append {
+            device: DeviceId(self.forger.id),
+            conversation: ID,
+            number: self.number,
+            commits,
+            body,
+            members: 100,
+            // The server takes one commit a second.
+            now_ms: now_ms()? + 2000 * commits,
+        })
+    }
+
+    /// Writes this content, whatever it is.
+    fn write(&mut self, commits: u64, content: &[u8]) -> Result<()> {
+        let message = self.group.create_message(&self.provider, self.forger.signer(), content)?;
+        let payload: Bytes = message.tls_serialize_detached()?.into();
+        self.append(commits, AppendBody::Application(payload))
+    }
+
+    fn say(&mut self, commits: u64, id: u8, text: &str) -> Result<()> {
+        self.write(commits, &content::encode(&said(id, Body::Text(text.to_owned())))?)
+    }
+
+    /// Commits this, and goes on as if it had not, as those do who refuse it.
+    fn commit(&mut self, commits: u64, make: impl FnOnce(&mut Self) -> Result<Vec<u8>>) -> Result<()> {
+        let commit = make(self)?;
+        self.group.clear_pending_commit(self.provider.storage())?;
+        let handshake =
+            Handshake { commit: commit.into(), welcome: None, removed: Vec::new(), group_info: None, roster: None };
+        self.append(commits, AppendBody::Commit(Box::new(handshake)))
+    }
+
+    /// Other rules, committed by who may not.
+    fn amend(&mut self, rules: &GroupRules) -> Result<Vec<u8>> {
+        let bundle = self
+            .group
+            .commit_builder()
+            .propose_group_context_extensions(extensions(rules))?
+            .load_psks(self.provider.storage())?
+            .build(self.provider.rand(), self.provider.crypto(), self.forger.signer(), |_| true)?
+            .stage_commit(&self.provider)?;
+        Ok(bundle.into_commit().tls_serialize_detached()?)
+    }
+}
+
+fn said(id: u8, body: Body) -> Content {
+    Content { id: [id; 16], sent_at_ms: 1, body, seen: None, lifetime: None }
+}
+
+fn group(user: &User) -> Result<Value> {
+    user.run(&["group", "show", "Birds"])?.expect_code(0)?.json()
+}
+
+fn history(user: &User) -> Result<Vec<Value>> {
+    user.history("Birds")
+}
+
+#[test]
+fn a_member_who_is_no_admin_changes_nothing_for_anybody() -> Result<()> {
+    let server = Server::start()?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let mut rogue = Rogue::new(&server)?;
+    rogue.say(1, 1, "before")?;
+    for one in [&alice, &bob] {
+        assert_eq!(texts(&one.receive()?).last().context("a message")?, "before");
+    }
+    let hers = alice.send("Birds", "mine")?;
+    rogue.number = 1;
+
+    // Renames, makes itself an admin, puts the admin out, deletes what she wrote.
+    let about = About { name: "Vultures".into(), ..rogue.rules.about().cloned().unwrap_or_default() };
+    let own = |one: &Participant| match one.username.as_str() {
+        "mallory" => Participant { role: Role::Admin, ..one.clone() },
+        _ => one.clone(),
+    };
+    let people = rogue.rules.participants().to_vec();
+    let key = || JoinKey::from_bytes([7; 32]);
+    let renamed = GroupRules::group(Kind::Group, about, people.clone(), key())?;
+    let promoted = rogue.rules.about().cloned().unwrap_or_default();
+    let promoted = GroupRules::group(Kind::Group, promoted, people.iter().map(own).collect(), key())?;
+    rogue.commit(1, |rogue| rogue.amend(&renamed))?;
+    rogue.commit(2, |rogue| rogue.amend(&promoted))?;
+    rogue.commit(3, |rogue| {
+        let (commit, ..) =
+            rogue.group.remove_members(&rogue.provider, rogue.forger.signer(), &[LeafNodeIndex::new(1)])?;
+        Ok(commit.tls_serialize_detached()?)
+    })?;
+    let id = hers["id"].as_str().context("an id")?;
+    let bytes: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16)).collect::<Result<_, _>>()?;
+    let target = Target { author: "alice".into(), id: bytes.try_into().expect("16 bytes") };
+    rogue.write(4, &content::encode(&said(2, Body::Change(Change::Delete(target.clone()))))?)?;
+    rogue.write(4, &content::encode(&said(3, Body::Change(Change::Edit { id: target.id, text: "theirs".into() })))?)?;
+    rogue.say(4, 4, "after")?;
+
+    for one in [&alice, &bob] {
+        one.receive()?;
+        let shown = group(one)?;
+        assert_eq!((&shown["title"], &shown["topic"]), (&"Birds".into(), &"".into()), "{}", one.name());
+        let admins = shown["members"].as_array().context("members")?.iter().map(|member| member["admin"] == true);
+        assert_eq!(admins.collect::<Vec<_>>(), [true, false, false], "{}", one.name());
+        let all = history(one)?;
+        let said: Vec<String> = texts(&all.iter().filter(|one| one["kind"] == "text").cloned().collect::<Vec<_>>());
+        assert_eq!(said, ["before", "mine", "after"], "{}", one.name());
+        // That something was refused is to be seen, each time.
+        let marks = all.iter().filter(|message| message["kind"] == "unreadable").count();
+        assert_eq!(marks, 3, "{all:?}");
+    }
+    // They go on, and put it out.
+    alice.run(&["group", "remove", "Birds", "mallory"])?.expect_code(0)?;
+    bob.receive_now()?;
+    alice.send("Birds", "rid of it")?;
+    assert_eq!(texts(&bob.receive()?).last().context("a message")?, "rid of it");
+    ensure!(rogue.say(5, 5, "still here").is_err(), "who was put out writes no more");
+    Ok(())
+}
+
+#[test]
+fn what_nobody_understands_is_told_in_its_chat_alone() -> Result<()> {
+    let server = Server::start()?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let mut rogue = Rogue::new(&server)?;
+    let mut newer = content::encode(&said(9, Body::Text("x".to_owned())))?.to_vec();
+    // Behind the id and the time stands the kind.
+    let id = newer.windows(16).position(|bytes| bytes == [9; 16]).context("the id")?;
+    ensure!(newer[id + 17] == 1, "the kind of a text");
+    newer[id + 17] = 23;
+    rogue.write(1, &newer)?;
+    rogue.write(1, b"no content at all")?;
+    rogue.append(1, AppendBody::Application(vec![0xff; 300].into()))?;
+    rogue.say(1, 2, "understood")?;
+    alice.send("bob", "elsewhere")?;
+    for one in [&alice, &bob] {
+        one.receive_now()?;
+        let kinds: Vec<_> =
+            history(one)?.iter().map(|one| one["kind"].as_str().unwrap_or_default().to_owned()).collect();
+        let kinds: Vec<_> = kinds.iter().filter(|kind| *kind != "notice").map(String::as_str).collect();
+        assert_eq!(kinds, ["unknown", "unreadable", "unreadable", "text"], "{}", one.name());
+    }
+    assert_eq!(texts(&bob.history("alice")?), ["elsewhere"]);
+    bob.send("Birds", "all is well")?;
+    assert_eq!(texts(&alice.receive()?).last().context("a message")?, "all is well");
+    Ok(())
+}
+
+#[test]
+fn a_room_without_a_state_to_come_in_by_lets_newcomers_in_when_somebody_is_there() -> Result<()> {
+    let server = Server::start()?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    alice.run(&["room", "join", "#birds"])?.expect_code(0)?;
+    // As it is where more than fifty devices are in a room.
+    server.lies.group_info.tell(|_, info| info.map(|info| waxwing_protocol::GroupInfo { sealed: None, ..info }));
+    let refused = bob.run(&["room", "join", "#birds"])?.expect_code(3)?;
+    ensure!(refused.error()?.contains("has to be online to let it in"), "{}", refused.stderr);
+    let follow = alice.follow()?;
+    bob.run(&["room", "join", "#birds"])?.expect_code(0)?;
+    bob.send("#birds", "here at last")?;
+    follow.stop()?;
+    ensure!(texts(&alice.history("#birds")?).contains(&"here at last".to_owned()));
+    Ok(())
+}
