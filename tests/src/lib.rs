@@ -36,6 +36,9 @@ use std::time::Duration;
 /// How long anything may take before a test gives up on it.
 pub const DEADLINE: Duration = Duration::from_secs(90);
 
+/// A GIF of one pixel.
+pub const PICTURE: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+
 /// Makes two tests of each function, one on embedded SQLite and one on MySQL/MariaDB.
 #[macro_export]
 macro_rules! on_both_databases {

@@ -7,13 +7,13 @@ use std::{
     process::Stdio,
 };
 use waxwing_tests::{
-    DEADLINE, Database, PASSWORD, Running, Server, Tty, User, files, on_both_databases, run_with_deadline, texts,
+    DEADLINE, Database, PASSWORD, PICTURE, Running, Server, Tty, User, files, on_both_databases, run_with_deadline,
+    texts,
 };
 
 const CANARY: &str = "canary-4f1c9e-yellow-bird-in-the-mine";
 
-/// A picture of one pixel, and how every thumbnail begins.
-const PICTURE: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
+/// How every thumbnail begins.
 const THUMBNAIL: &str = "\0\u{10}JFIF\0\u{1}\u{2}";
 
 on_both_databases!(the_canary_is_nowhere);

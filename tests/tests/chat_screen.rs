@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use std::fs;
-use waxwing_tests::{DEADLINE, Database, Server, Tty, User, texts};
+use waxwing_tests::{DEADLINE, Database, PICTURE, Server, Tty, User, texts};
 
 const CTRL_C: &str = "\u{3}";
 const CTRL_K: &str = "\u{b}";
@@ -15,9 +15,6 @@ const PAGE_UP: &str = "\u{1b}[5~";
 
 /// Written by others: sets the title, clears the screen, turns the text around.
 const EVIL: &str = "look \u{1b}]0;owned\u{7}\u{1b}[2J\u{202e}here";
-
-/// A picture of one pixel.
-const PICTURE: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
 
 #[test]
 fn pictures_are_sent_seen_and_opened() -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
     process::Stdio,
     time::Instant,
 };
-use waxwing_tests::{DEADLINE, Database, Running, Server, User, files, on_both_databases};
+use waxwing_tests::{DEADLINE, Database, PICTURE, Running, Server, User, files, on_both_databases};
 
 on_both_databases!(
     a_file_is_sent_listed_saved_and_deleted,
@@ -61,9 +61,6 @@ fn download(user: &User, id: &str, folder: &Path) -> Result<PathBuf> {
     let saved = user.run(&["download", id, "--to", folder])?.expect_code(0)?.json()?;
     Ok(PathBuf::from(text(&saved, "path")?))
 }
-
-/// A picture of one pixel.
-const PICTURE: &[u8] = b"GIF89a\x01\0\x01\0\x80\0\0\xff\xff\xff\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;";
 
 /// So many seconds of silence.
 fn recording(seconds: u32) -> Vec<u8> {
@@ -351,5 +348,47 @@ fn what_a_file_is_comes_with_its_message_and_goes_with_it(database: Database) ->
         })?;
         ensure!(user.run(&["search", "fleeting"])?.expect_code(0)?.json_lines()?.is_empty());
     }
+    Ok(())
+}
+
+/// The most memory that a command takes while it runs, in KiB; and what it says.
+fn memory(user: &User, arguments: &[&str]) -> Result<(u64, Value)> {
+    let mut command = user.command(arguments)?;
+    let running = Running::start(command.arg("--json").stdin(Stdio::null()))?;
+    let status = format!("/proc/{}/status", running.id()?);
+    let mut most = 0;
+    until("the command has ended", || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok());
+        most = now.unwrap_or(0).max(most);
+        // One that has ended has no memory any more.
+        Ok(most > 0 && now.is_none())
+    })?;
+    Ok((most, running.end(DEADLINE)?.expect_code(0)?.json()?))
+}
+
+#[test]
+fn the_length_of_a_file_costs_no_memory() -> Result<()> {
+    let server = Server::start(Database::Sqlite)?;
+    let (alice, bob) = alice_and_bob(&server)?;
+    let mut most = Vec::new();
+    for (name, mebibytes) in [("short.bin", 1), ("long.bin", 96)] {
+        let source = alice.place().join(name);
+        // Zeros that take no room on the disk; sealed they do.
+        fs::File::create(&source)?.set_len(mebibytes * 1024 * 1024)?;
+        let path = source.to_str().context("a path")?;
+        let (sending, sent) = memory(&alice, &["send", "bob", "--file", path])?;
+        bob.receive()?;
+        let folder = bob.place().join("in");
+        let to = folder.to_str().context("a path")?;
+        let (fetching, saved) = memory(&bob, &["download", text(&sent, "id")?, "--to", to])?;
+        assert_eq!(fs::metadata(text(&saved, "path")?)?.len(), mebibytes * 1024 * 1024);
+        most.push((sending, fetching));
+    }
+    // Held as a whole, the long file would take four times as much more.
+    let few = 24 * 1024;
+    let [short, long] = most[..] else { anyhow::bail!("{most:?}") };
+    ensure!(long.0 < short.0 + few && long.1 < short.1 + few, "KiB for sending and fetching: {short:?}, then {long:?}");
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 use waxwing_tests::{
-    Chat, DEADLINE, Database, Direction, Fault, Follow, Proxy, Running, Server, User, link_with_port, on_both_databases,
+    Chat, DEADLINE, Database, Direction, Fault, Follow, PICTURE, Proxy, Running, Server, User, link_with_port,
+    on_both_databases,
 };
 
 on_both_databases!(
@@ -75,6 +76,11 @@ fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
     let chat = chats.iter().find(|chat| chat["chat"] == id.as_str()).context("the group")?;
     assert_eq!((&chat["chat_kind"], &chat["title"]), (&"group".into(), &"Bird watchers".into()));
 
+    let plan = alice.place().join("plan.gif");
+    fs::write(&plan, PICTURE)?;
+    alice.run(&["send", &id, "--file", &plan.display().to_string(), "--caption", "the way"])?.expect_code(0)?;
+    bob.receive()?;
+
     // Who is no admin changes nothing.
     let refused = bob.run(&["group", "invite", &id, "dave"])?.expect_code(1)?;
     ensure!(refused.error()?.contains("admin"), "{}", refused.stderr);
@@ -87,6 +93,13 @@ fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
     let told = dave.receive()?;
     let first = told.iter().find(|message| message["kind"] == "text").context("a message")?;
     assert_eq!((&first["text"], &first["told_by"]), (&"Early tomorrow?".into(), &"alice".into()), "{told:?}");
+    // A file, too: with what opens it.
+    let file = told.iter().find(|message| message["kind"] == "file").context("a file")?;
+    assert_eq!((&file["text"], &file["told_by"]), (&"the way".into(), &"alice".into()), "{file}");
+    assert_eq!((&file["file"]["name"], &file["file"]["thumbnail"]), (&"plan.gif".into(), &true.into()), "{file}");
+    let folder = dave.place().join("in").display().to_string();
+    let saved = json(&dave, &["download", file["id"].as_str().context("an id")?, "--to", &folder])?;
+    ensure!(fs::read(saved["path"].as_str().context("a path")?)? == PICTURE, "{saved}");
     leave(open)?;
     json(&alice, &["group", "topic", &id, "lagoon at six"])?;
     json(&alice, &["group", "promote", &id, "bob"])?;

@@ -6,9 +6,7 @@
 mod query;
 
 use crate::{
-    Content, Error, Message,
-    account::now_ms,
-    address,
+    Content, Error, Message, address,
     store::{chats, messages, words},
 };
 use query::Query;
@@ -55,7 +53,7 @@ pub(crate) fn search(db: &Connection, asked: &str, limit: usize, zone: &jiff::tz
         let name = address::resolve(db, name)?;
         chat = Some(chats::by_name(db, &name)?.ok_or(Error::UnknownChat(name))?.chat);
     }
-    let expression = query.expression(chat, now_ms());
+    let expression = query.expression(chat, &words::months(db)?);
     let span = (query.after, query.before);
     let mut candidates = words::candidates(db, expression.as_deref(), span, CANDIDATES.max(limit) + 1)?;
     let more = candidates.len() > limit;

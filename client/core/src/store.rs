@@ -44,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0013_media.sql"),
     include_str!("../../../migrations/client/0014_message_ids.sql"),
     include_str!("../../../migrations/client/0015_successions.sql"),
+    include_str!("../../../migrations/client/0016_search_days.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

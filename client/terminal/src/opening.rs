@@ -4,11 +4,7 @@
 //! shell; and only sorts of files are opened that show or play, none that run or fetch. This module must not know chats.
 
 use crate::{Failure, config};
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{process::Command, time::timeout};
 
 /// How long it is waited whether a program fails at once.
@@ -58,7 +54,7 @@ pub(crate) async fn open(path: &Path) -> Result<(), Failure> {
     })
 }
 
-async fn run(words: &[String], path: &PathBuf) -> Result<(), String> {
+async fn run(words: &[String], path: &Path) -> Result<(), String> {
     let Some((program, arguments)) = words.split_first() else { return Err("no program is set".into()) };
     // In a group of its own, so that keys of this terminal do not end it.
     let mut command = Command::new(program);

@@ -48,8 +48,9 @@ pub(super) struct Files {
     dropping: bool,
     /// Nothing is tried before.
     paused: Option<Instant>,
-    /// When the server need not keep a file any more.
+    /// When the server need not keep a file any more, and before when it is not told so again.
     drop_at: Option<Instant>,
+    drop_paused: Option<Instant>,
     pub(super) notes: mpsc::UnboundedReceiver<Note>,
     note_to: mpsc::UnboundedSender<Note>,
 }
@@ -57,7 +58,7 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn new() -> Self {
         let (note_to, notes) = mpsc::unbounded_channel();
-        Self { uploading: None, dropping: false, paused: None, drop_at: None, notes, note_to }
+        Self { uploading: None, dropping: false, paused: None, drop_at: None, drop_paused: None, notes, note_to }
     }
 
     /// Whether the server has not yet said that it dropped what it was told to.
@@ -66,7 +67,7 @@ impl Files {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.paused.into_iter().chain(self.drop_at).min()
+        self.paused.into_iter().chain(self.drop_at).chain(self.drop_paused).min()
     }
 }
 
@@ -185,16 +186,18 @@ impl Engine {
 
     /// Tells the server of the next file that it need not keep, once that is due. What it has not answered is told again.
     fn drop_files(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
         self.files.drop_at = None;
+        self.files.drop_paused = self.files.drop_paused.filter(|until| *until > now);
         let State::Online(online) = &self.reach else { return Ok(()) };
         let Some((attachment, due_at)) = rows::next_dropped(&self.db)? else { return Ok(()) };
         let wait = due_at.saturating_sub(now_ms());
         if wait > 0 {
             // Clocks are set: look again from time to time.
-            self.files.drop_at = Some(Instant::now() + Duration::from_millis(wait).min(LOOK_AGAIN));
+            self.files.drop_at = Some(now + Duration::from_millis(wait).min(LOOK_AGAIN));
             return Ok(());
         }
-        if self.files.dropping {
+        if self.files.dropping || self.files.drop_paused.is_some() {
             return Ok(());
         }
         self.files.dropping = true;
@@ -221,7 +224,7 @@ impl Engine {
             Note::Dropped { attachment, outcome } => {
                 self.files.dropping = false;
                 match outcome {
-                    Err(error) if passes(&error) => self.files.drop_at = Some(Instant::now() + PAUSE),
+                    Err(error) if passes(&error) => self.files.drop_paused = Some(Instant::now() + PAUSE),
                     // It is gone, or this account's other device has seen to it.
                     _ => rows::forget_dropped(&self.db, &attachment)?,
                 }

@@ -4,12 +4,10 @@
 //! meaning as a filter is a word.
 
 use crate::store::chats::ChatId;
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use std::fmt::Write as _;
 
-/// So many months are looked for one by one; of a longer time all messages are looked at.
-const MONTHS: usize = 120;
-/// The days by which a month is looked for earlier and later, since clocks and zones differ.
+/// So much earlier than it claims to be written a message may have come, in milliseconds: clocks differ.
 const MARGIN: u64 = 2 * 86_400_000;
 
 /// What is asked for.
@@ -77,7 +75,8 @@ impl Query {
     }
 
     /// The same in FTS5's language; none if the index is not needed. Nothing that was typed is understood by FTS5 itself.
-    pub(super) fn expression(&self, chat: Option<ChatId>, now_ms: u64) -> Option<String> {
+    /// `known` are the months that messages are of.
+    pub(super) fn expression(&self, chat: Option<ChatId>, known: &[String]) -> Option<String> {
         let mut parts: Vec<String> = Vec::new();
         if let Some(chat) = chat {
             parts.push(format!("chat : c{chat}"));
@@ -95,51 +94,61 @@ impl Query {
             format!("text : \"{}\"{star}", word.text.replace('"', "\"\""))
         };
         parts.extend(self.words.iter().filter(|word| !word.not).map(of));
-        let mut later = None;
-        match (self.after, self.before) {
-            (Some(after), before) => {
-                let last = before.unwrap_or(now_ms).min(now_ms).saturating_add(MARGIN);
-                parts.extend(months(after.saturating_sub(MARGIN), last));
-            }
-            // Only what came since is left out: nobody knows when the history begins.
-            (None, Some(before)) if !parts.is_empty() => {
-                later = months(before.saturating_add(MARGIN).saturating_add(MONTH), now_ms.saturating_add(MARGIN));
-            }
-            _ => {}
-        }
+        parts.extend(self.months(known));
         if parts.is_empty() {
             return None;
         }
         let mut expression = parts.join(" AND ");
-        if let Some(later) = later {
-            expression = format!("({expression}) NOT {later}");
-        }
         for word in self.words.iter().filter(|word| word.not) {
             expression = format!("({expression}) NOT {}", of(word));
         }
         Some(expression)
     }
+
+    /// That a message is of one of the days that are asked for: of the months between them, and of days of the months in which
+    /// they begin and end. None if all known months are asked for as a whole.
+    fn months(&self, known: &[String]) -> Option<String> {
+        // A message's day is when it was written, or when it came if that was earlier.
+        let first = match self.after {
+            Some(after) => date(after.saturating_sub(MARGIN))?,
+            None => Date::MIN,
+        };
+        let last = match self.before {
+            Some(before) => date(before.saturating_sub(1))?,
+            None => Date::MAX,
+        };
+        let (mut tokens, mut whole) = (Vec::new(), 0);
+        for month in known {
+            let Some((begin, end)) = days(month) else { continue };
+            if first <= begin && end <= last {
+                whole += 1;
+                tokens.push(format!("m{month}"));
+            } else if begin <= last && first <= end {
+                let days = begin.series(1.day()).take_while(|day| *day <= end);
+                let asked = days.filter(|day| first <= *day && *day <= last);
+                tokens.extend(asked.map(|day| format!("d{month}{:02}", day.day())));
+            }
+        }
+        match tokens.is_empty() {
+            _ if whole == known.len() => None,
+            // No message is of such a day.
+            true => Some("month : m000000".to_owned()),
+            false => Some(format!("month : ({})", tokens.join(" OR "))),
+        }
+    }
 }
 
-/// The longest month, in milliseconds.
-const MONTH: u64 = 31 * 86_400_000;
+/// The day of a time, in UTC; none beyond the calendar.
+fn date(ms: u64) -> Option<Date> {
+    let time = Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
+    Some(time.to_zoned(TimeZone::UTC).date())
+}
 
-/// That a message is of one of the months from one time to another; none if that would be too many, or no month.
-fn months(first_ms: u64, last_ms: u64) -> Option<String> {
-    let date = |ms: u64| {
-        let time = Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok()?;
-        Some(time.to_zoned(TimeZone::UTC).date().first_of_month())
-    };
-    let (mut month, last) = (date(first_ms)?, date(last_ms)?);
-    let mut tokens = Vec::new();
-    while month <= last {
-        if tokens.len() == MONTHS {
-            return None;
-        }
-        tokens.push(format!("m{:04}{:02}", month.year(), month.month()));
-        month = month.checked_add(jiff::Span::new().months(1)).ok()?;
-    }
-    (!tokens.is_empty()).then(|| format!("month : ({})", tokens.join(" OR ")))
+/// The first and the last day of a month such as `202601`.
+fn days(month: &str) -> Option<(Date, Date)> {
+    let (year, month) = month.split_at_checked(4)?;
+    let begin = Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()?;
+    Some((begin, begin.last_of_month()))
 }
 
 /// What stands between spaces, or between quotation marks.
@@ -186,7 +195,7 @@ mod tests {
     use super::*;
 
     fn expression(asked: &str) -> String {
-        Query::parse(asked, &TimeZone::UTC).unwrap().expression(Some(7), 0).unwrap()
+        Query::parse(asked, &TimeZone::UTC).unwrap().expression(Some(7), &[]).unwrap()
     }
 
     #[test]
@@ -196,7 +205,7 @@ mod tests {
         assert_eq!((query.chat.as_deref(), query.from.as_deref()), (Some("alice"), Some("bob")));
         assert_eq!(query.terms, ["hello", "see you", "wor"]);
         assert_eq!(
-            query.expression(Some(7), 0).unwrap(),
+            query.expression(Some(7), &[]).unwrap(),
             "(chat : c7 AND author : a626f62 AND text : \"hello\" AND text : \"see you\" AND text : \"wor\" *) \
              NOT text : \"not this\""
         );
@@ -215,14 +224,23 @@ mod tests {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
         let query = Query::parse("after:2026-01-01 before:2026-01-02", &zone).unwrap();
         assert_eq!((query.after, query.before), (Some(1_767_218_400_000), Some(1_767_304_800_000)));
-        let now = 1_772_000_000_000;
-        assert_eq!(query.expression(None, now).as_deref(), Some("month : (m202512 OR m202601)"));
-        let before = Query::parse("tea before:2025-12-01", &zone).unwrap().expression(None, now);
-        assert_eq!(before.as_deref(), Some("(text : \"tea\") NOT month : (m202601 OR m202602)"));
-        // Without a word, or over a very long time, the messages themselves are looked at.
-        let of = |asked: &str| Query::parse(asked, &zone).unwrap().expression(None, now);
-        assert_eq!((of("before:2026-01-01"), of("after:1990-01-01")), (None, None));
+        let known: Vec<String> =
+            ["202510", "202511", "202512", "202601", "202602"].iter().map(|month| (*month).to_owned()).collect();
+        let of = |asked: &str| Query::parse(asked, &zone).unwrap().expression(None, &known);
+        // The day begins here when it still is the one before in UTC; what came before it claims to be written counts, too.
+        assert_eq!(
+            of("after:2026-01-01 before:2026-01-02").as_deref(),
+            Some("month : (d20251229 OR d20251230 OR d20251231 OR d20260101)")
+        );
+        assert_eq!(of("tea before:2025-12-01").as_deref(), Some("text : \"tea\" AND month : (m202510 OR m202511)"));
+        assert_eq!(
+            of("tea after:2026-01-31").as_deref(),
+            Some("text : \"tea\" AND month : (d20260128 OR d20260129 OR d20260130 OR d20260131 OR m202602)")
+        );
+        // Before and behind all that there is.
+        assert_eq!(of("tea before:1990-01-01").as_deref(), Some("text : \"tea\" AND month : m000000"));
         assert_eq!(of("tea after:1990-01-01").as_deref(), Some("text : \"tea\""));
+        assert_eq!((of("after:1990-01-01"), of("before:2030-01-01")), (None, None));
     }
 
     #[test]

@@ -44,6 +44,13 @@ pub(crate) fn candidates(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The months that messages are of, as `202601`, the earliest first; perhaps some more.
+pub(crate) fn months(db: &Connection) -> Result<Vec<String>, Error> {
+    let mut query = db.prepare_cached("SELECT month FROM months ORDER BY month")?;
+    let rows = query.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The part of a text that matches best.
 pub(crate) fn snippet(db: &Connection, expression: &str, position: i64) -> Result<Option<String>, Error> {
     let mut query = db.prepare_cached(

@@ -105,6 +105,9 @@ impl Graphics {
 /// A message of a chat.
 pub(super) type Where = (String, Key);
 
+/// Columns and rows.
+pub(super) type Room = (usize, usize);
+
 /// A picture that is here.
 #[derive(Debug)]
 struct Shown {
@@ -112,9 +115,9 @@ struct Shown {
     id: u32,
     picture: Picture,
     /// How many columns and rows it took last.
-    size: Cell<(usize, usize)>,
+    size: Cell<Room>,
     /// Its bands as they were drawn last, and for which size.
-    bands: RefCell<((usize, usize), Vec<String>)>,
+    bands: RefCell<(Room, Vec<String>)>,
 }
 
 /// See the module.
@@ -167,10 +170,21 @@ impl Pictures {
         }
     }
 
-    /// What kitty must be told of pictures that it does not have, with their ids.
-    pub(super) fn unsent<'a>(&'a self, has: impl Fn(u32) -> bool + 'a) -> impl Iterator<Item = (u32, String)> + 'a {
+    /// What kitty must be told: of pictures that it does not have, and of those that take another room than the one that it
+    /// was told (`told` by their ids). With their ids and the room that they take.
+    pub(super) fn unsent(&self, told: impl Fn(u32) -> Option<Room>) -> Vec<(u32, Room, String)> {
         let all = self.known.values().flatten().filter(|_| self.graphics == Graphics::Kitty);
-        all.filter(move |shown| !has(shown.id)).filter_map(|shown| Some((shown.id, sent(shown.id, &shown.picture)?)))
+        all.filter_map(|shown| {
+            let (id, room) = (shown.id, shown.size.get());
+            let sequence = match told(id) {
+                Some(told) if told == room => return None,
+                Some(_) => placed(id, room),
+                None => sent(id, room, &shown.picture)?,
+            };
+            // Before it was drawn once nobody knows its room.
+            (room != (0, 0)).then_some((id, room, sequence))
+        })
+        .collect()
     }
 
     /// Whether a picture of this id is here.
@@ -281,23 +295,25 @@ fn run(buffer: &Buffer, area: Rect, (x, y): (u16, u16)) -> Option<(u32, usize, u
     Some((first.0, first.1, u16::try_from(more).ok()? + 1))
 }
 
-/// A picture for kitty, which answers nothing and shows it wherever its placeholders stand.
-fn sent(id: u32, picture: &Picture) -> Option<String> {
+/// A picture for kitty, which answers nothing and shows it wherever its placeholders stand, fitted into so many columns and rows.
+fn sent(id: u32, (columns, rows): Room, picture: &Picture) -> Option<String> {
     let png = STANDARD.encode(picture.png()?);
     let mut pieces = png.as_bytes().chunks(PIECE).peekable();
     let (mut text, mut first) = (String::with_capacity(png.len() + 256), true);
     while let Some(piece) = pieces.next() {
         let more = u8::from(pieces.peek().is_some());
         text.push_str("\u{1b}_G");
-        if first {
-            // The columns and rows that its placeholders take are what it is fitted into.
-            let (columns, rows) = cells((picture.width(), picture.height()), COLUMNS);
+        if std::mem::take(&mut first) {
             text.push_str(&format!("a=T,U=1,q=2,f=100,i={id},c={columns},r={rows},"));
-            first = false;
         }
         text.push_str(&format!("m={more};{}\u{1b}\\", std::str::from_utf8(piece).ok()?));
     }
     Some(text)
+}
+
+/// A picture that kitty has is fitted into other columns and rows.
+fn placed(id: u32, (columns, rows): Room) -> String {
+    format!("\u{1b}_Ga=p,U=1,q=2,i={id},c={columns},r={rows}\u{1b}\\")
 }
 
 /// What makes kitty forget a picture.

@@ -1,7 +1,11 @@
 //! The terminal while the screen has it: raw, on its other page, with mouse and bracketed paste. However the screen ends,
 //! by leaving, a signal, a panic or a suspension, the terminal is as it was found.
 
-use super::{model::Model, picture, view};
+use super::{
+    model::Model,
+    picture::{self, Room},
+    view,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use crossterm::{
     cursor::Show,
@@ -19,7 +23,7 @@ use crossterm::{
 use ratatui::{Terminal, backend::CrosstermBackend};
 use rustix::process::{Signal, kill_current_process_group};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{self, Stdout, Write as _},
     panic,
     sync::{
@@ -35,8 +39,8 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     mouse: bool,
-    /// The pictures that the terminal has.
-    sent: HashSet<u32>,
+    /// The pictures that the terminal has, and into what room it fits them.
+    sent: HashMap<u32, Room>,
 }
 
 impl Screen {
@@ -51,7 +55,7 @@ impl Screen {
         });
         take(mouse)?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()));
-        Ok(Self { terminal: terminal.inspect_err(|_| give_back())?, mouse, sent: HashSet::new() })
+        Ok(Self { terminal: terminal.inspect_err(|_| give_back())?, mouse, sent: HashMap::new() })
     }
 
     pub(super) fn size(&self) -> io::Result<(u16, u16)> {
@@ -66,15 +70,14 @@ impl Screen {
 
     pub(super) fn draw(&mut self, model: &Model) -> io::Result<()> {
         queue!(io::stdout(), BeginSynchronizedUpdate)?;
-        let gone: Vec<u32> = self.sent.iter().copied().filter(|id| !model.pictures.has(*id)).collect();
+        let gone: Vec<u32> = self.sent.keys().copied().filter(|id| !model.pictures.has(*id)).collect();
         for id in gone {
             self.sent.remove(&id);
             queue!(io::stdout(), Print(picture::forgotten(id)))?;
         }
-        let unsent: Vec<(u32, String)> = model.pictures.unsent(|id| self.sent.contains(&id)).collect();
-        for (id, sequence) in unsent {
+        for (id, room, sequence) in model.pictures.unsent(|id| self.sent.get(&id).copied()) {
             queue!(io::stdout(), Print(sequence))?;
-            self.sent.insert(id);
+            self.sent.insert(id, room);
         }
         self.terminal.draw(|frame| view::draw(model, frame))?;
         execute!(io::stdout(), EndSynchronizedUpdate)
@@ -126,7 +129,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        for id in &self.sent {
+        for id in self.sent.keys() {
             // Best effort, as all of this.
             let _ = queue!(io::stdout(), Print(picture::forgotten(*id)));
         }

@@ -131,6 +131,7 @@ fn files_of_an_older_profile_are_found_too() {
         db.query_row("SELECT count(*) FROM words WHERE words MATCH ?1", [word], |row| row.get(0)).unwrap()
     };
     assert_eq!((count("lagoon"), count("dusk"), count("dusky")), (1, 1, 1));
+    assert_eq!(store::words::months(&db).unwrap(), ["197001"]);
     db.execute_batch("INSERT INTO words (words, rank) VALUES ('integrity-check', 1); DELETE FROM messages").unwrap();
     assert_eq!((count("lagoon"), count("dusk"), count("dusky")), (0, 0, 0));
 }

@@ -79,13 +79,18 @@ fn half_blocks_are_two_pixels_each() {
 #[test]
 fn kitty_is_sent_a_picture_once_and_shows_it_where_its_placeholders_stand() {
     let (pictures, which) = with(Graphics::Kitty);
-    let sent: Vec<(u32, String)> = pictures.unsent(|_| false).collect();
-    let [(id, sent)] = &sent[..] else { panic!("{sent:?}") };
-    assert!(sent.starts_with(&format!("\u{1b}_Ga=T,U=1,q=2,f=100,i={id},c=32,r=12,m=1;")), "{}", &sent[..80]);
-    assert!(sent.split("\u{1b}\\").all(|piece| piece.len() < PIECE + 80) && sent.contains("_Gm=0;"));
-    assert_eq!(pictures.unsent(|_| true).count(), 0);
+    assert!(pictures.unsent(|_| None).is_empty(), "its room is not known yet");
     let rows = pictures.rows(&which, 60);
     assert!(text(&rows[1]).starts_with("\u{10eeee}\u{30d}\u{305}\u{10eeee}\u{30d}\u{30d}"));
+    let sent = pictures.unsent(|_| None);
+    let [(id, (32, 12), sent)] = &sent[..] else { panic!("{sent:?}") };
+    assert!(sent.starts_with(&format!("\u{1b}_Ga=T,U=1,q=2,f=100,i={id},c=32,r=12,m=1;")), "{}", &sent[..80]);
+    assert!(sent.split("\u{1b}\\").all(|piece| piece.len() < PIECE + 80) && sent.contains("_Gm=0;"));
+    assert!(pictures.unsent(|_| Some((32, 12))).is_empty());
+    // A narrower pane.
+    pictures.rows(&which, 16);
+    let placed = format!("\u{1b}_Ga=p,U=1,q=2,i={id},c=16,r=6\u{1b}\\");
+    assert_eq!(pictures.unsent(|_| Some((32, 12))), [(*id, (16, 6), placed)]);
     let Some(Color::Rgb(red, green, blue)) = rows[0].spans[0].style.fg else { panic!("no id") };
     assert_eq!(u32::from_be_bytes([0, red, green, blue]), *id);
     assert!(super::super::text::width(&text(&rows[0])) == 32);
@@ -126,7 +131,7 @@ fn far_away_pictures_are_forgotten_and_asked_for_again() {
         assert!(pictures.want(&at("bob", number)));
         pictures.arrived(at("bob", number), Some(picture(8, 8)), |which| *which == at("bob", 3));
     }
-    assert_eq!(pictures.unsent(|_| false).count(), 1);
+    assert_eq!(pictures.known.values().flatten().count(), 1);
     assert!(!pictures.want(&at("bob", 3)) && pictures.want(&at("bob", 4)));
     assert!(!Pictures::new(Graphics::Off).want(&at("bob", 1)));
 }
