@@ -116,6 +116,36 @@ fn an_old_copy_becomes_a_new_device_by_itself(database: Database) -> Result<()> 
     Ok(())
 }
 
+/// What waited when the copy was made went out since: the copy sends it once more, as another device, and nobody shows it
+/// twice, not even the copy, to which the backup gives the first one back.
+#[test]
+fn what_an_old_copy_had_waiting_is_shown_once() -> Result<()> {
+    let mut server = Server::start(Database::Sqlite)?;
+    let (alice, bob) = alice_and_bob(&server)?;
+    alice.send("bob", "before")?;
+    server.stop()?;
+    alice.run(&["send", "bob", "it waits", "--offline-ok"])?.expect_code(0)?;
+    let old = alice.place().join("old");
+    copy(&alice.data(), &old)?;
+    server.restart()?;
+    alice.send("bob", "after the copy")?;
+    alice.run(&["backup", "now"])?.expect_code(0)?;
+    copy(&old, &alice.data())?;
+    let sent = alice.run(&["send", "bob", "from the past"])?.expect_code(0)?;
+    ensure!(sent.stderr.contains("new device"), "it is the same device: {}", sent.stderr);
+    let deadline = Instant::now() + DEADLINE;
+    while !texts(&alice.history("bob")?).contains(&"after the copy".to_owned()) {
+        ensure!(Instant::now() < deadline, "the backup never comes");
+        alice.receive_now()?;
+    }
+    bob.receive()?;
+    for (user, chat) in [(&alice, "bob"), (&bob, "alice")] {
+        let shown = texts(&user.history(chat)?);
+        assert_eq!(shown.iter().filter(|text| *text == "it waits").count(), 1, "{chat}: {shown:?}");
+    }
+    Ok(())
+}
+
 /// The newer copy has done nothing in the chats that the older one knows.
 fn an_old_copy_without_a_password_says_what_to_run(database: Database) -> Result<()> {
     let server = Server::start(database)?;

@@ -29,8 +29,6 @@ pub const CLIENT: &[&str] = &[
     "receipt.after",
     "unseal.before",
     "unseal.after",
-    "recall.before",
-    "recall.after",
     "create.before",
     "create.after",
     "created.before",
@@ -46,7 +44,7 @@ pub const CLIENT: &[&str] = &[
 /// Points of the server.
 pub const SERVER: &[&str] = &["write.before", "write.after", "write.published", "write.answered"];
 /// Points that are reached by chance only: not reaching them is no failure.
-const BY_CHANCE: &[&str] = &["unseal", "recall", "commit-refused"];
+const BY_CHANCE: &[&str] = &["unseal", "commit-refused"];
 /// The first time, and later ones: what is repeated may differ from what is new.
 const TIMES: [usize; 3] = [1, 2, 7];
 /// How long the others work until the victim must have died.

@@ -108,8 +108,9 @@ impl Engine {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         if row.cursor >= head {
             online.behind.remove(&chat);
-            online.lane(chat).synced = true;
-            self.recall_numbers(chat, sent)?;
+            let lane = online.lane(chat);
+            lane.synced = true;
+            lane.accepted = Some(sent);
         }
         Ok(())
     }

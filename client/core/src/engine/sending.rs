@@ -76,6 +76,8 @@ pub(super) struct Lane {
     refused: Option<u64>,
     /// It expects it no more: so many bytes of this account wait there already.
     full: Option<u64>,
+    /// The highest number that the server has accepted, as it said when the log was compared and as the log says since.
+    pub(super) accepted: Option<u64>,
     pub(super) retry_at: Option<Instant>,
 }
 
@@ -124,6 +126,7 @@ impl Lane {
     /// The log has confirmed this send number: whatever was said of refusing it does not count.
     pub(super) fn confirmed(&mut self, number: u64) {
         self.refused = self.refused.filter(|refused| *refused > number);
+        self.accepted = self.accepted.map(|accepted| accepted.max(number));
     }
 
     /// Whether everything that left was answered.
@@ -384,34 +387,6 @@ impl Engine {
         })
     }
 
-    /// The server has accepted so many sends of this device. Numbers above that, of which nothing waits any more (what they
-    /// were given to failed, or the chat was over for a while), would never be filled, and everything behind them refused
-    /// for ever: they are given out again. Nothing that was sealed behind such a gap can have been accepted.
-    pub(super) fn recall_numbers(&mut self, chat: ChatId, sent: u64) -> Result<(), Error> {
-        let State::Online(online) = &mut self.reach else { return Ok(()) };
-        if !online.lane(chat).is_quiet() {
-            return Ok(());
-        }
-        let number = chats::load(&self.db, chat)?.number;
-        let commit = commits::find(&self.db, chat)?.map(|commit| commit.number);
-        let waiting = outbox::lowest_sealed(&self.db, chat)?.into_iter().chain(commit).min();
-        if waiting.unwrap_or(number.saturating_add(1)) <= sent.saturating_add(1) {
-            return Ok(());
-        }
-        if let Some(number) = commit {
-            self.commit_refused(chat, number, &ErrorCode::Stale.into())?;
-        }
-        store::step("recall", &mut self.db, |tx| {
-            outbox::unseal(tx, chat, sent.saturating_add(1))?;
-            chats::set_number(tx, chat, sent)
-        })?;
-        if let State::Online(online) = &mut self.reach {
-            let lane = online.lane(chat);
-            (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
-        }
-        Ok(())
-    }
-
     /// Handles the answer to a message.
     pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
@@ -445,13 +420,20 @@ impl Engine {
             ErrorCode::OutOfOrder if refusal.number.is_some_and(|expected| expected > number) => {
                 return Err(Error::OldCopy);
             }
-            // One before it was refused; the same happens to both.
+            // One before it was refused; the same happens to both. Or numbers before it were given to what failed, when the
+            // chat was over for a while say: nothing waits under them any more, and they are given out again.
             ErrorCode::OutOfOrder => {
                 let expected = refusal.number.unwrap_or(number);
-                if outbox::lowest_sealed(&self.db, chat)?.is_some_and(|lowest| expected < lowest) {
+                let is_gone = outbox::lowest_sealed(&self.db, chat)?.is_some_and(|lowest| expected < lowest);
+                if is_gone && lane.accepted.is_none_or(|accepted| expected <= accepted) {
                     return Err(Error::ServerMisbehaves("it asks again for what it has accepted".into()));
                 }
-                lane.reseal(expected);
+                if is_commit {
+                    self.commit_refused(chat, number, &ErrorCode::Stale.into())?;
+                }
+                if let State::Online(online) = &mut self.reach {
+                    online.lane(chat).reseal(expected);
+                }
             }
             ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Internal | ErrorCode::Draining => {
                 lane.setback = Some(Setback::Repeat);

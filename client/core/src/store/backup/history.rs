@@ -10,10 +10,10 @@ use crate::{
         array,
         changes::{self, Change, Kind, Target},
         chats::ChatId,
-        files,
+        files, messages, outbox,
     },
 };
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension as _, named_params};
 use waxwing_e2ee::content;
 
 /// Not the marks of this device itself, which another one makes for itself; and nothing that is to disappear.
@@ -147,6 +147,9 @@ pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> 
     // Backwards, so that newer ones stand higher.
     for row in rows.iter().rev() {
         position -= 1;
+        if row.mine && is_here_already(db, chat, era, row)? {
+            continue;
+        }
         let state = match (row.mine, row.delivered) {
             (true, true) => 2,
             (true, false) => 1,
@@ -165,6 +168,22 @@ pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> 
         redo(db, chat, era, row)?;
     }
     Ok(())
+}
+
+/// An old copy of a profile may still have waiting what was sent since: it need not be sent again. What it has sent again
+/// already stands there, and is not shown twice.
+fn is_here_already(db: &Connection, chat: ChatId, era: u64, row: &Row) -> Result<bool, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT position FROM messages
+         WHERE id = ?1 AND chat = ?2 AND author = ?3 AND mine = 1 AND NOT (era = ?4 AND seq IS ?5)",
+    )?;
+    let other = query.query_row((row.id, chat, &row.author, era, row.seq), |row| row.get::<_, i64>(0)).optional()?;
+    let Some(other) = other else { return Ok(false) };
+    if outbox::withdraw(db, other)? {
+        messages::delete(db, other)?;
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Does to a message what was done to it, as the backup says and as this device has heard meanwhile.
