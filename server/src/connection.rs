@@ -37,8 +37,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// The answer to a request.
 pub(crate) type Answer = Result<Response, Refusal>;
 
-/// A request that is being handled; ends with its id and answer.
-type Running<'a> = Pin<Box<dyn Future<Output = (u32, Answer)> + Send + 'a>>;
+/// Something that a connection does, of which it keeps the place only.
+type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How a connection went, for the log.
 pub(crate) struct Summary {
@@ -105,9 +105,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             let (read, write) = tokio::io::split(tls);
             let Arrival { origin, ticket, login } = arrival;
             let peer = Peer { exporter, pin, origin, ticket };
-            let conversing = converse(context, Frames::new(read, login), &outbox, peer, draining);
-            let writing = write_out(write, &outbox, WRITE);
-            attend(&outbox, conversing, writing).await
+            // Boxed where they are made: what is handed on by value takes room in each future that it passes.
+            let reading: Running<'_, Half> = Box::pin(async {
+                Half::Reading(converse(context, Frames::new(read, login), &outbox, peer, draining).await)
+            });
+            let writing: Running<'_, Half> = Box::pin(async { Half::Writing(write_out(write, &outbox, WRITE).await) });
+            attend(&outbox, [reading, writing]).await
         }
     };
     let (answered, refused) = outbox.counts();
@@ -122,14 +125,8 @@ enum Half {
 
 /// Lets both halves of a connection run to their end. Each has a waker of its own, so that an event that is to be written does
 /// not wake the reading, and all that hangs on it.
-async fn attend(
-    outbox: &Outbox,
-    conversing: impl Future<Output = End> + Send,
-    writing: impl Future<Output = End> + Send,
-) -> End {
-    let mut halves = FuturesUnordered::<Pin<Box<dyn Future<Output = Half> + Send + '_>>>::new();
-    halves.push(Box::pin(async { Half::Reading(conversing.await) }));
-    halves.push(Box::pin(async { Half::Writing(writing.await) }));
+async fn attend(outbox: &Outbox, both: [Running<'_, Half>; 2]) -> End {
+    let mut halves: FuturesUnordered<_> = both.into_iter().collect();
     let first = tokio::select! {
         biased;
         end = outbox.when_cut() => return end,
@@ -236,7 +233,7 @@ async fn serve_device<R: AsyncRead + Unpin>(
     }
     // Its first polls happen in the order of pushing, which is what brings appends to the store in order.
     let mut appends = FuturesUnordered::new();
-    let mut other: Option<Running<'_>> = None;
+    let mut other: Option<Running<'_, (u32, Answer)>> = None;
     let mut held: Option<ClientFrame> = None;
     let mut subscription = None;
     let mut ending = None;
@@ -289,7 +286,7 @@ async fn serve_device<R: AsyncRead + Unpin>(
 }
 
 /// Waits for the future in the slot and empties it; for ever if there is none.
-async fn running(slot: &mut Option<Running<'_>>) -> (u32, Answer) {
+async fn running(slot: &mut Option<Running<'_, (u32, Answer)>>) -> (u32, Answer) {
     match slot {
         Some(future) => {
             let output = future.await;
