@@ -52,7 +52,7 @@ fn one_account_cannot_fill_the_disk(database: Database) -> Result<()> {
     let usage = show(&server, "alice")?["usage"].clone();
     assert_eq!(usage["waiting_quota"], 1 << 20, "{usage}");
     // Changes of the chat have a quarter more.
-    let within = |bytes| (700_000..=5 << 18).contains(&bytes);
+    let within = |bytes: u64| (700_000..=5 << 18).contains(&bytes);
     ensure!(usage["waiting_bytes"].as_u64().is_some_and(within), "{usage}");
     let stats = server.operate(&["stats"])?.expect_code(0)?.json()?;
     assert_eq!(stats["waiting_quota"], 1 << 20, "{stats}");
