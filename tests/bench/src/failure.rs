@@ -29,25 +29,27 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn error(kind: Kind, message: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
         Self { kind, message: message.into(), next: next.into() }.into()
     }
 
     pub(crate) fn user(message: impl Into<String>, next: impl Into<String>) -> anyhow::Error {
-        Self::new(Kind::User, message, next)
+        Self::error(Kind::User, message, next)
     }
 
     /// The server refused something that a load needs.
     pub(crate) fn refused(what: &str, refusal: &Refusal) -> anyhow::Error {
         let message = format!("the server refused {what}: {}", refusal.code);
         match refusal.code {
-            ErrorCode::RateLimited | ErrorCode::Busy => {
-                Self::new(Kind::Limited, message, "lift the server's limits, or let this program start a server itself")
-            }
+            ErrorCode::RateLimited | ErrorCode::Busy => Self::error(
+                Kind::Limited,
+                message,
+                "lift the server's limits, or let this program start a server itself",
+            ),
             ErrorCode::SignUpClosed | ErrorCode::BadInvite => {
-                Self::new(Kind::Network, message, "give the link of an invite that lets enough accounts in")
+                Self::error(Kind::Network, message, "give the link of an invite that lets enough accounts in")
             }
-            _ => Self::new(Kind::Network, message, "look into the server's log"),
+            _ => Self::error(Kind::Network, message, "look into the server's log"),
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn failed(error: Error) -> anyhow::Error {
         ErrorKind::RateLimited => Kind::Limited,
         _ => Kind::Unexpected,
     };
-    Failure::new(kind, format!("a client failed: {error}"), "look into the server's log, and report it if it stays")
+    Failure::error(kind, format!("a client failed: {error}"), "look into the server's log, and report it if it stays")
 }
 
 impl Person {

@@ -136,7 +136,7 @@ impl Where {
         if lines.next_line().await?.is_none() {
             let log = std::fs::read_to_string(root.path().join("server.log")).unwrap_or_default();
             let message = format!("the server did not start: {}", log.trim());
-            return Err(Failure::new(Kind::Unexpected, message, "try `waxwing-server check`"));
+            return Err(Failure::error(Kind::Unexpected, message, "try `waxwing-server check`"));
         }
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok((Private { child, _root: root }, link, accounts))

@@ -51,7 +51,7 @@ impl Endpoint {
             }
         }
         let next = "check the link and the network";
-        Err(Failure::new(Kind::Network, "none of the link's addresses can be resolved", next))
+        Err(Failure::error(Kind::Network, "none of the link's addresses can be resolved", next))
     }
 
     pub(crate) fn new(address: SocketAddr, pin: Option<Pin>) -> Result<Self> {
@@ -71,10 +71,10 @@ impl Endpoint {
         let failed = |error: std::io::Error| {
             if error.to_string().contains("the pinned one") {
                 let next = "ask the server's operator for its link";
-                return Failure::new(Kind::Identity, "the server does not show the key of the link", next);
+                return Failure::error(Kind::Identity, "the server does not show the key of the link", next);
             }
             let message = format!("no connection to {}: {error}", self.address);
-            Failure::new(Kind::Network, message, "check that the server runs, and that it takes so many connections")
+            Failure::error(Kind::Network, message, "check that the server runs, and that it takes so many connections")
         };
         let tcp = TcpStream::connect(self.address).await.map_err(failed)?;
         tcp.set_nodelay(true)?;

@@ -119,8 +119,16 @@ impl Company {
         self.next = Some((self.next.map_or(at, |(known, _)| known.min(at)), Cause::Answer));
     }
 
-    /// Takes in what was said; `own` is what this device says of its user, if it says anything.
-    fn take(&mut self, me: &str, from: &str, said: &Said, said_at: u64, members: &[String], own: There, now: Instant) {
+    /// Takes in what was said, by whom and when by their clock; `own` is what this device says of its user, if it says anything.
+    fn take(
+        &mut self,
+        me: &str,
+        (from, said_at): (&str, u64),
+        said: &Said,
+        members: &[String],
+        own: There,
+        now: Instant,
+    ) {
         self.size = members.len();
         if self.heard.get(from).is_some_and(|heard| *heard >= said_at) {
             return;
@@ -414,7 +422,7 @@ impl Engine {
         let now = Instant::now();
         let (me, own) = (self.own.username.clone(), self.presence.own(now));
         let company = self.presence.company(row);
-        company.take(&me, from, said, said_at, members, own, now);
+        company.take(&me, (from, said_at), said, members, own, now);
         company.news(now).iter().for_each(|event| self.tell(event));
         Ok(())
     }

@@ -64,7 +64,7 @@ struct Relay {
 enum Storage {
     Nowhere,
     Sqlite(storage::Storage),
-    Mysql(mysql::Storage),
+    Mysql(Box<mysql::Storage>),
 }
 
 /// Serves until the standard input ends: then whoever started this has ended. Its first line names the database.
@@ -76,7 +76,7 @@ pub(crate) fn run(kind: Kind) -> Result<()> {
     let storage = match kind {
         Kind::Tls => Storage::Nowhere,
         Kind::Sqlite => Storage::Sqlite(storage::Storage::open(Path::new(database))?),
-        Kind::Mysql => Storage::Mysql(runtime.block_on(mysql::Storage::open(database))?),
+        Kind::Mysql => Storage::Mysql(Box::new(runtime.block_on(mysql::Storage::open(database))?)),
     };
     let relay = Arc::new(Relay { receivers: Mutex::default(), storage });
     let serving = Arc::clone(&relay);

@@ -84,7 +84,7 @@ impl Room {
         };
         let (conversation, so_far) = make(&place.endpoint, &accounts).await?;
         let speech = Waxwing::new(conversation, so_far, payload);
-        let way = Way::Server(place.endpoint.clone(), accounts, speech);
+        let way = Way::Server(place.endpoint.clone(), accounts, Box::new(speech));
         let measured = self.measure("server", way, place.process()).await?;
         Ok(Report::new("room", "deliveries; latencies until all had a message", measured)
             .set("members", self.members)
@@ -105,7 +105,7 @@ impl Room {
             Way::Server(endpoint, accounts, speech) => {
                 let accounts = Arc::new(accounts);
                 let open = move |role: Option<usize>| sign_in(endpoint.clone(), accounts.clone(), role);
-                self.drive(what, open, speech, members, process).await
+                self.drive(what, open, *speech, members, process).await
             }
         }
     }
@@ -174,7 +174,7 @@ impl Room {
 
 enum Way {
     Floor(Endpoint),
-    Server(Endpoint, Vec<Account>, Waxwing),
+    Server(Endpoint, Vec<Account>, Box<Waxwing>),
 }
 
 /// A member's connection at a floor, or the sender's.

@@ -25,13 +25,13 @@ fn told(events: Vec<Event>) -> Vec<(String, Presence)> {
 #[test]
 fn who_asks_is_answered_and_who_says_nothing_is_forgotten() {
     let (mut chat, members, now) = (company(), names(&["al", "bob"]), Instant::now());
-    chat.take("al", "bob", &said(There::Here, true), 1, &members, There::Here, now);
+    chat.take("al", ("bob", 1), &said(There::Here, true), &members, There::Here, now);
     assert_eq!(told(chat.news(now)), [("bob".to_owned(), Presence::Here)]);
     let soon = now + Duration::from_secs(1);
     assert_eq!(chat.say("al", &members, There::Here, soon), Some(said(There::Here, false)));
     // Told once, until something changes.
     assert_eq!(told(chat.news(soon)), []);
-    chat.take("al", "bob", &said(There::Away, false), 2, &members, There::Here, soon);
+    chat.take("al", ("bob", 2), &said(There::Away, false), &members, There::Here, soon);
     assert_eq!(told(chat.news(soon)), [("bob".to_owned(), Presence::Away)]);
     let later = soon + BEAT.mul_f64(BELIEVED) + Duration::from_secs(1);
     assert_eq!(told(chat.news(later)), [("bob".to_owned(), Presence::Gone)]);
@@ -42,7 +42,7 @@ fn who_asks_is_answered_and_who_says_nothing_is_forgotten() {
 #[test]
 fn whose_front_end_says_nothing_answers_nobody() {
     let (mut chat, members, now) = (company(), names(&["al", "bob"]), Instant::now());
-    chat.take("al", "bob", &said(There::Here, true), 1, &members, There::Unsaid, now);
+    chat.take("al", ("bob", 1), &said(There::Here, true), &members, There::Unsaid, now);
     assert_eq!(chat.next, None);
     assert_eq!(told(chat.news(now)), [("bob".to_owned(), Presence::Here)]);
 }
@@ -51,7 +51,7 @@ fn whose_front_end_says_nothing_answers_nobody() {
 fn a_repetition_by_the_server_brings_nobody_back() {
     let (mut chat, members, now) = (company(), names(&["al", "bob"]), Instant::now());
     for (there, at) in [(There::Here, 7), (There::Gone, 8), (There::Here, 7), (There::Here, 8)] {
-        chat.take("al", "bob", &said(there, true), at, &members, There::Here, now);
+        chat.take("al", ("bob", at), &said(there, true), &members, There::Here, now);
     }
     assert_eq!(told(chat.news(now)), []);
 }
@@ -61,23 +61,23 @@ fn where_many_are_one_answers_for_all() {
     let (mut chat, now) = (company(), Instant::now());
     let members: Vec<String> = (0..20).map(|number| format!("user{number:02}")).collect();
     let me = "user03";
-    chat.take(me, "user05", &said(There::Away, false), 1, &members, There::Here, now);
-    chat.take(me, "user09", &said(There::Unsaid, true), 1, &members, There::Here, now);
+    chat.take(me, ("user05", 1), &said(There::Away, false), &members, There::Here, now);
+    chat.take(me, ("user09", 1), &said(There::Unsaid, true), &members, There::Here, now);
     assert!(matches!(chat.next, Some((_, Cause::Answer))));
     let answer = chat.say(me, &members, There::Here, now + LATEST).unwrap();
     assert_eq!((answer.others.len(), answer.others[3], answer.others[5]), (20, There::Here, There::Away));
     // The newcomer knows both then, and somebody else who would have answered keeps quiet.
     let (mut newcomer, mut other) = (company(), company());
-    newcomer.take("user09", me, &answer, 2, &members, There::Unsaid, now);
+    newcomer.take("user09", (me, 2), &answer, &members, There::Unsaid, now);
     let here = told(newcomer.news(now));
     assert_eq!(here, [(me.to_owned(), Presence::Here), ("user05".to_owned(), Presence::Away)]);
-    other.take("user05", "user09", &said(There::Unsaid, true), 1, &members, There::Away, now);
-    other.take("user05", me, &answer, 2, &members, There::Away, now);
+    other.take("user05", ("user09", 1), &said(There::Unsaid, true), &members, There::Away, now);
+    other.take("user05", (me, 2), &answer, &members, There::Away, now);
     assert!(matches!(other.next, Some((_, Cause::Beat))));
     // Who is told of wrongly speaks up.
     let mut wronged = company();
-    wronged.take("user07", "user09", &said(There::Unsaid, true), 1, &members, There::Here, now);
-    wronged.take("user07", me, &answer, 2, &members, There::Here, now);
+    wronged.take("user07", ("user09", 1), &said(There::Unsaid, true), &members, There::Here, now);
+    wronged.take("user07", (me, 2), &answer, &members, There::Here, now);
     assert!(matches!(wronged.next, Some((_, Cause::Answer))));
 }
 
@@ -86,7 +86,7 @@ fn who_asks_without_end_is_not_answered_without_end() {
     let (mut chat, members, mut now) = (company(), names(&["al", "bob"]), Instant::now());
     let mut answers = 0;
     for at in 0..100 {
-        chat.take("al", "bob", &said(There::Here, true), at + 1, &members, There::Here, now);
+        chat.take("al", ("bob", at + 1), &said(There::Here, true), &members, There::Here, now);
         now += Duration::from_millis(100);
         answers += usize::from(chat.say("al", &members, There::Here, now).is_some());
     }
@@ -96,11 +96,11 @@ fn who_asks_without_end_is_not_answered_without_end() {
 #[test]
 fn another_device_that_goes_does_not_take_the_user_along() {
     let (mut chat, members, now) = (company(), names(&["al", "bob"]), Instant::now());
-    chat.take("al", "bob", &said(There::Here, false), 1, &members, There::Here, now);
-    chat.take("al", "al", &said(There::Gone, false), 1, &members, There::Here, now);
+    chat.take("al", ("bob", 1), &said(There::Here, false), &members, There::Here, now);
+    chat.take("al", ("al", 1), &said(There::Gone, false), &members, There::Here, now);
     assert_eq!(chat.say("al", &members, There::Here, now + PAUSE), Some(said(There::Here, false)));
     // And one that is there speaks for one that is away.
-    chat.take("al", "al", &said(There::Here, false), 2, &members, There::Away, now);
+    chat.take("al", ("al", 2), &said(There::Here, false), &members, There::Away, now);
     assert_eq!(chat.say("al", &members, There::Away, now + PAUSE + BEAT), None);
 }
 
@@ -115,12 +115,12 @@ fn a_large_group_is_told_more_rarely() {
 fn what_was_known_goes_with_the_connection() {
     let (mut all, members, now) = (Presences::new(true), names(&["al", "bob"]), Instant::now());
     let chat = all.chats.entry(A).or_insert_with(company);
-    chat.take("al", "bob", &said(There::Here, true), 5, &members, There::Here, now);
+    chat.take("al", ("bob", 5), &said(There::Here, true), &members, There::Here, now);
     assert_eq!(told(chat.news(now)), [("bob".to_owned(), Presence::Here)]);
     assert_eq!(told(all.forget(now)), [("bob".to_owned(), Presence::Gone)]);
     assert_eq!(all.deadline(), None);
     // Nor does the server bring it back afterwards.
     let chat = all.chats.get_mut(&A).unwrap();
-    chat.take("al", "bob", &said(There::Here, true), 5, &members, There::Here, now);
+    chat.take("al", ("bob", 5), &said(There::Here, true), &members, There::Here, now);
     assert_eq!(told(chat.news(now)), []);
 }
