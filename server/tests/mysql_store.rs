@@ -313,3 +313,26 @@ async fn what_is_pending_is_told_and_not_done() {
     migrate(&schema.options).await.unwrap();
     assert_eq!(pending(&schema.options).await.unwrap(), (31, Vec::new()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_message_touches_is_keyed_by_its_conversation() {
+    let schema = Schema::new().await;
+    let keys: Vec<(String, String)> = sqlx::query_as(
+        "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR) FROM information_schema.statistics \
+         WHERE table_schema = ? AND index_name = 'PRIMARY' AND seq_in_index = 1",
+    )
+    .bind(&schema.options.database)
+    .fetch_all(&mut schema.connection().await)
+    .await
+    .unwrap();
+    for (table, key) in [
+        ("conversation", "id"),
+        ("membership", "conversation"),
+        ("entry", "conversation"),
+        ("receipt", "conversation"),
+        ("participant", "conversation"),
+        ("group_info", "conversation"),
+    ] {
+        assert!(keys.contains(&(table.to_owned(), key.to_owned())), "{table}: {keys:?}");
+    }
+}

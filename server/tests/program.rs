@@ -129,7 +129,7 @@ fn a_folder_in_order_passes_the_check_and_stays_as_it_is() {
     let (output, report) = place.check(&[], "password");
     assert!(output.status.success() && report["ok"] == true, "{report}");
     let names: Vec<_> = report["checks"].as_array().unwrap().iter().map(|check| check["name"].clone()).collect();
-    assert_eq!(names, ["folder", "configuration", "password", "identity", "database", "port"]);
+    assert_eq!(names, ["folder", "configuration", "password", "identity", "attachments", "database", "port"]);
     assert_eq!(fs::read(place.folder().sealed()).unwrap(), before);
 }
 

@@ -32,16 +32,22 @@ const FORBIDDEN: [(&str, &[&str]); 5] = [
     // No sockets and no async.
     ("waxwing-e2ee", &["tokio", "rustls", "sqlx"]),
     // Nothing is compressed before it is encrypted: the length would tell whether what others wrote stands beside a secret.
-    ("waxwing-core", &["flate2", "miniz_oxide", "zstd", "brotli", "lz4_flex", "snap", "lzma-rs", "async-compression"]),
+    ("waxwing-e2ee", COMPRESSORS),
     // The program for users has no server in it.
     ("waxwing-terminal", &["waxwing-server", "sqlx"]),
 ];
 
 /// What a crate must not use itself, because the crate below it is there to hide it.
-const HIDDEN: [(&str, &[&str]); 2] = [
+const HIDDEN: [(&str, &[&str]); 3] = [
     ("waxwing-terminal", &["openmls", "minicbor", "rusqlite", "rustls", "tokio-rustls"]),
     ("waxwing-core", &["openmls", "openmls_traits", "openmls_sqlite_storage", "rsa"]),
+    // Pictures that others sent are decoded, which links some of them; messages and backups pass none.
+    ("waxwing-core", COMPRESSORS),
 ];
+
+/// Whatever compresses.
+const COMPRESSORS: &[&str] =
+    &["flate2", "miniz_oxide", "zstd", "brotli", "lz4_flex", "snap", "lzma-rs", "async-compression"];
 
 struct Graph {
     /// Package names by package id.
@@ -137,7 +143,7 @@ fn the_server_cannot_decrypt_and_others_stay_what_they_are() -> Result<()> {
 #[test]
 fn ordinary_programs_have_no_crash_points() -> Result<()> {
     let points = |bytes: &[u8]| bytes.windows(16).any(|window| window == b"WAXWING_CRASH_AT");
-    ensure!(points(include_bytes!("../../crash/src/lib.rs")), "the variable has another name");
+    ensure!(points(include_bytes!("../crash/src/lib.rs")), "the variable has another name");
     for program in ["waxwing", "waxwing-server"] {
         let path = waxwing_tests::program(program)?;
         let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;

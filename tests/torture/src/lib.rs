@@ -1,4 +1,4 @@
-//! `torture`: real servers and clients at work while things break, and a check of what they promise.
+//! `waxwing-torture`: real servers and clients at work while things break, and a check of what they promise.
 //!
 //! [`world`] sets a server and devices up, [`run`] lets the devices write while [`faults`] break things, heals, and asks
 //! every device what it shows; [`checker`] judges the recorded [`history`] by itself. What goes wrong is told as a

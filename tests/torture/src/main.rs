@@ -1,4 +1,4 @@
-//! `torture`: breaks running servers and clients on purpose, and says whether what they promise holds.
+//! `waxwing-torture`: breaks running servers and clients on purpose, and says whether what they promise holds.
 
 use anyhow::Result;
 use clap::Parser;
@@ -16,7 +16,7 @@ use waxwing_torture::{
 /// Breaks running servers and clients on purpose, and checks that what was shown as sent is neither lost, doubled nor
 /// reordered. Exit code 0: nothing was found; 1: something was; 2: the run itself failed.
 #[derive(Parser)]
-#[command(name = "torture", version)]
+#[command(name = "waxwing-torture", version)]
 struct Arguments {
     /// Decides what is written and broken when [default: the clock]
     #[arg(long)]

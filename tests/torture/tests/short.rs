@@ -1,4 +1,4 @@
-//! A short run of each kind with a fixed seed, among the ordinary tests; `torture` makes long ones.
+//! A short run of each kind with a fixed seed, among the ordinary tests; `waxwing-torture` makes long ones.
 
 use anyhow::{Result, ensure};
 use std::time::Duration;
