@@ -81,8 +81,9 @@ fn receipts_are_not_answered(database: Database) -> Result<()> {
         assert_eq!(follow.message()?["text"], format!("message {number}"));
     }
     follow.stop()?;
-    // The commit that began the chat, then a message and at most one receipt each.
-    ensure!(last <= 1 + 6 * 2, "six messages have filled {last} places");
+    // The commit that began the chat, then a message and at most two receipts each: that it came, and, on a machine that is
+    // busy meanwhile, that it was read.
+    ensure!(last <= 1 + 6 * 3, "six messages have filled {last} places");
     Ok(())
 }
 

@@ -37,12 +37,11 @@ impl Client {
         answer.await.map_err(|_| Error::Closed)?
     }
 
-    /// The file of a message, saved: where it was saved last if it is still there as its sender sealed it, else fetched into a
-    /// folder as by [`Client::download`].
+    /// Where the file of a message was saved last, if it is still there as its sender sealed it. Needs no server.
     ///
     /// # Errors
-    /// As [`Client::download`].
-    pub async fn saved_or_download(&self, which: &MessageRef, folder: &Path) -> Result<PathBuf, Error> {
+    /// [`Error::NoFile`]; [`Error::File`] if it cannot be read.
+    pub async fn saved_file(&self, which: &MessageRef) -> Result<Option<PathBuf>, Error> {
         let wanted = which.clone();
         let (file, saved) = self
             .database(move |db| {
@@ -54,13 +53,9 @@ impl Client {
                 Ok((rows::load(db, &target)?.ok_or(Error::NoFile)?, saved))
             })
             .await?;
-        if let Some(saved) = saved {
-            let there = saved.clone();
-            if blocking(move || files::is_saved(&file, &there)).await? {
-                return Ok(saved);
-            }
-        }
-        self.download(which, folder).await
+        let Some(saved) = saved else { return Ok(None) };
+        let there = saved.clone();
+        Ok(blocking(move || files::is_saved(&file, &there)).await?.then_some(saved))
     }
 
     /// The small picture of a message's file, as its sender made it: open it with [`crate::Picture::decode`].

@@ -185,17 +185,13 @@ impl Method for Download {
         let which = MessageRef { id: id.parse()?, chat, author: from };
         client.go_online();
         let mut events = client.events();
-        let path = match saved {
-            true => {
-                let opening = client.saved_or_download(&which, &folder);
-                watched(context, &mut events, which.id, "fetching", opening).await?
-            }
-            false => {
-                client.caught_up(CATCHING_UP).await?;
-                let downloading = client.download(&which, &folder);
-                watched(context, &mut events, which.id, "fetching", downloading).await?
-            }
-        };
+        // What is here needs no server.
+        if saved && let Some(path) = client.saved_file(&which).await? {
+            return Ok(DownloadedObject { path });
+        }
+        client.caught_up(CATCHING_UP).await?;
+        let downloading = client.download(&which, &folder);
+        let path = watched(context, &mut events, which.id, "fetching", downloading).await?;
         Ok(DownloadedObject { path })
     }
 }
