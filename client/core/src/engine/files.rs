@@ -36,8 +36,8 @@ pub(super) enum Note {
     Uploaded { message: i64, outcome: Result<(), Error> },
     /// The server does not have a deleted message's file any more, or could not be asked.
     Dropped { attachment: [u8; 32], outcome: Result<(), Error> },
-    /// A message's file was saved.
-    Saved { target: Target, path: PathBuf },
+    /// A message's file was saved; whoever asked for it hears so once that is noted.
+    Saved { target: Target, path: PathBuf, reply: Reply<PathBuf> },
 }
 
 /// See the module.
@@ -214,12 +214,13 @@ impl Engine {
     pub(super) fn note_file(&mut self, note: Note) -> Result<(), Error> {
         match note {
             Note::Progress(transfer) => self.tell(&Event::Transfer(transfer)),
-            Note::Saved { target, path } => {
+            Note::Saved { target, path, reply } => {
                 rows::set_saved(&self.db, &target, &path.to_string_lossy())?;
                 if let Some(position) = messages::position_of(&self.db, &target)? {
                     let message = messages::load(&self.db, position)?;
                     self.tell(&Event::Changed(message));
                 }
+                drop(reply.send(Ok(path)));
             }
             Note::Dropped { attachment, outcome } => {
                 self.files.dropping = false;
@@ -283,11 +284,10 @@ impl Engine {
             Ok((target, file, caller, meter)) => {
                 let note_to = self.files.note_to.clone();
                 tokio::spawn(async move {
-                    let outcome = files::download(&caller, file, folder, |done, total| meter.show(done, total)).await;
-                    if let Ok(path) = &outcome {
-                        let _ = note_to.send(Note::Saved { target, path: path.clone() });
+                    match files::download(&caller, file, folder, |done, total| meter.show(done, total)).await {
+                        Ok(path) => drop(note_to.send(Note::Saved { target, path, reply })),
+                        Err(error) => drop(reply.send(Err(error))),
                     }
-                    drop(reply.send(outcome));
                 });
             }
         }
