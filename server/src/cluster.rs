@@ -2,7 +2,7 @@
 //!
 //! The database alone decides order, epochs and who is signed in. Between the nodes go *hints*, through NATS: sealed, numbered,
 //! and good for waking somebody up, nothing more. Invariants: a hint that is lost, late, doubled or forged changes nothing but
-//! how soon a device hears; whatever may have been missed is looked up in the database ([`watch`]); nobody who commits waits
+//! how soon a device hears; whatever may have been missed is looked up in the database (`watch`); nobody who commits waits
 //! for NATS. It must not know what an entry holds, nor who talks to whom: it hands frames to device ids.
 
 #[cfg(feature = "cluster")]
@@ -121,7 +121,7 @@ impl Elsewhere for Outgoing {
 }
 
 impl Cluster {
-    /// This node. From now on the hub's news are for the others too; they leave while [`run`](Self::run) is polled.
+    /// This node. From now on the hub's news are for the others too; they leave while the future is polled.
     ///
     /// # Errors
     /// [`ClusterError`]; that NATS does not answer is none: the node serves, and looks things up meanwhile.
