@@ -93,6 +93,8 @@ find_cargo_deny
 step "licences" "$deny" check bans licenses sources
 check_advisories
 
+# `cargo try` builds the set-up alone, without the features that only the server's own program has.
+step "cargo try" cargo check --locked --quiet --package waxwing-setup
 step "build" cargo build --locked --quiet --workspace --bins
 export WAXWING_TEST_BINARIES=$target/debug
 if [[ -z ${WAXWING_TEST_MYSQL:-} ]]; then

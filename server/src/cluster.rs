@@ -71,6 +71,19 @@ pub enum ClusterError {
     LeftOut,
 }
 
+#[cfg(feature = "cluster")]
+use bus::connect;
+
+/// Without NATS there is no way to the others.
+#[cfg(not(feature = "cluster"))]
+async fn connect(
+    _: Arc<Cluster>,
+    _: mpsc::Receiver<Vec<u8>>,
+    _: Arc<AtomicU64>,
+) -> Result<std::future::Pending<Infallible>, ClusterError> {
+    Err(ClusterError::LeftOut)
+}
+
 /// This node among the others.
 pub struct Cluster {
     /// This life of this process.
@@ -150,25 +163,16 @@ impl Cluster {
             leaving: AtomicBool::new(false),
             hub: Arc::clone(&hub),
         });
-        #[cfg(feature = "cluster")]
-        {
-            let carrying = bus::connect(Arc::clone(&cluster), waiting, lost).await?;
-            hub.tell_elsewhere(Box::new(outgoing));
-            let watching = watch::run(Arc::clone(&cluster), beats);
-            let run = async move {
-                tokio::select! {
-                    never = carrying => match never {},
-                    never = watching => match never {},
-                }
-            };
-            Ok((cluster, run))
-        }
-        #[cfg(not(feature = "cluster"))]
-        {
-            drop((outgoing, waiting, lost, hub));
-            let watching = watch::run(Arc::clone(&cluster), beats);
-            Err::<(_, _), _>(ClusterError::LeftOut).map(|(): (Arc<Self>, ())| (cluster, watching))
-        }
+        let carrying = connect(Arc::clone(&cluster), waiting, lost).await?;
+        hub.tell_elsewhere(Box::new(outgoing));
+        let watching = watch::run(Arc::clone(&cluster), beats);
+        let run = async move {
+            tokio::select! {
+                never = carrying => match never {},
+                never = watching => match never {},
+            }
+        };
+        Ok((cluster, run))
     }
 
     /// From now on its limits are those of all nodes together. Once.

@@ -1,6 +1,8 @@
 //! Waxwing's relay: accounts, devices, conversations' logs, and nothing that could open them.
 
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+// The demonstration does without NATS, and so without what only NATS brings to life.
+#![cfg_attr(not(feature = "cluster"), allow(dead_code))]
 
 pub mod admin;
 pub mod attachments;
