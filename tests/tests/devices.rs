@@ -286,7 +286,10 @@ fn whoever_is_killed_while_devices_come_all_end_up_in_one_chat(database: Databas
         let helpers = devices.iter().map(|(user, _)| user.follow()).collect::<Result<Vec<_>>>()?;
         send_until_sent(&device, with, &format!("new device {round}"))?;
         for helper in helpers {
-            helper.stop()?;
+            helper.0.interrupt()?;
+            // Who is interrupted before it has begun to listen ends as every program does.
+            let ended = helper.0.end(DEADLINE)?;
+            ensure!([0, 130].contains(&ended.code), "exit code {}: {}", ended.code, ended.stderr);
         }
         devices.push((device, with));
     }
