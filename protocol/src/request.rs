@@ -1,4 +1,6 @@
 //! What a client asks. Answers stand in [`crate::Response`]; each request says which one.
+//!
+//! One long file, since it is one table: whoever adds a request sees all numbers that are taken.
 
 use crate::{AttachmentId, Bytes, ConversationId, DeviceId, RoomName, Secret, SegmentId, Username, limits};
 use minicbor::{Decode, Encode};

@@ -4,28 +4,28 @@
 //! holds no secret and must not know where it is stored.
 
 mod attachments;
+mod choices;
 mod cluster;
 mod mail;
+mod parse;
 mod policy;
 mod web;
 
 pub use attachments::AttachmentPlace;
+pub use choices::{Database, LogFormat, LogLevel, SignUp, Tickets, TlsMode, YesNo};
 pub use cluster::{ClusterSettings, parse_nats};
 pub use mail::{CodesFor, Mail, MailTls};
+pub use parse::{parse_listen, parse_public, parse_schema};
 pub use policy::Policy;
 pub use web::Web;
 
 use super::InstallError;
 use crate::rules::{AttachmentRules, Retention};
-use std::{
-    collections::HashMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    str::FromStr,
-};
+use choices::words;
+use parse::{is_public, mebibytes, number, parse_health, parse_room, parse_yes, plain, toml_text, word};
+use std::{collections::HashMap, net::SocketAddr, path::Path};
 use toml::de::{DeTable, DeValue};
-use waxwing_protocol::{Address, DEFAULT_PORT, RoomName, RoomNameError, limits};
+use waxwing_protocol::{Address, DEFAULT_PORT, RoomName, limits};
 
 /// Each setting, and the environment variable that overrides it.
 pub const SETTINGS: &[(&str, &str)] = &[
@@ -105,121 +105,6 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("room.disk_mib", "WAXWING_ROOM_DISK_MIB"),
     ("room.memory_mib", "WAXWING_ROOM_MEMORY_MIB"),
 ];
-
-/// A choice among words, written in lower case in files, variables and flags.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl $name {
-            /// All words, in the order in which they are offered.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(match self { $(Self::$variant => $word),+ })
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("{text:?} is not one of: {}", Self::WORDS.join(", "))),
-                }
-            }
-        }
-    };
-}
-
-use words;
-
-words! {
-    /// Who may make an account.
-    SignUp {
-        /// Whoever has an invite.
-        Invite = "invite",
-        /// Anyone who reaches the server.
-        Open = "open",
-        /// Whoever knows the sign-up secret.
-        Secret = "secret",
-        /// Nobody.
-        Closed = "closed"
-    }
-}
-
-words! {
-    /// An answer that must be given in words.
-    YesNo {
-        /// So be it.
-        Yes = "yes",
-        /// Rather not.
-        No = "no"
-    }
-}
-
-words! {
-    /// Whom the WebSocket is opened for.
-    Tickets {
-        /// Everybody, a few at a time; devices with a ticket always.
-        Optional = "optional",
-        /// Devices with a ticket alone: nobody signs up or logs in there.
-        Required = "required"
-    }
-}
-
-words! {
-    /// How log lines look.
-    LogFormat {
-        /// For people.
-        Text = "text",
-        /// One JSON object a line.
-        Json = "json"
-    }
-}
-
-words! {
-    /// The least severe lines that are logged.
-    LogLevel {
-        /// What failed.
-        Error = "error",
-        /// What may fail soon.
-        Warn = "warn",
-        /// What the server does.
-        Info = "info",
-        /// For finding faults.
-        Debug = "debug",
-        /// Everything.
-        Trace = "trace"
-    }
-}
-
-words! {
-    /// Which database.
-    Database {
-        /// Embedded, in the server's folder.
-        Sqlite = "sqlite",
-        /// MySQL 8.0 and later, or MariaDB 10.6 and later.
-        Mysql = "mysql"
-    }
-}
-
-words! {
-    /// TLS towards MySQL.
-    TlsMode {
-        /// If the database offers it.
-        Preferred = "preferred",
-        /// Or no connection.
-        Required = "required",
-        /// Never: for a database on the same machine.
-        Off = "off"
-    }
-}
 
 /// How to reach MySQL; its password is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -572,112 +457,6 @@ impl Config {
         text.push_str(&self.cluster.render());
         text
     }
-}
-
-fn parse_room(text: &str) -> Result<Option<RoomName>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|error: RoomNameError| format!("{text:?} is not a room: {error}"))
-}
-
-/// A text as TOML has it.
-fn toml_text(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
-}
-
-/// A TOML value as the text that [`Config::set`] takes; lists are joined by commas.
-fn plain(value: &DeValue<'_>) -> Result<String, String> {
-    match value {
-        DeValue::String(text) => Ok(text.to_string()),
-        DeValue::Integer(integer) if integer.radix() == 10 => Ok(integer.as_str().to_owned()),
-        DeValue::Array(items) => {
-            let items: Result<Vec<_>, _> = items.iter().map(|item| plain(item.get_ref())).collect();
-            Ok(items?.join(","))
-        }
-        DeValue::Table(_) => Err("there are no sections in sections".into()),
-        _ => Err("the value must be a text in quotes or a number".into()),
-    }
-}
-
-/// An address to listen on: `IP:PORT`, `localhost:PORT`, or one of them without a port for the usual one.
-pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let text = text.trim();
-    let numeric = match text.strip_prefix("localhost") {
-        Some(rest) => format!("127.0.0.1{rest}"),
-        None => text.to_owned(),
-    };
-    let without_port = || numeric.parse().map(|ip| SocketAddr::new(ip, DEFAULT_PORT));
-    numeric.parse().or_else(|_| without_port()).map_err(|_| {
-        format!("{text:?} is not an IP address with a port, such as 127.0.0.1:{DEFAULT_PORT}, 0.0.0.0:{DEFAULT_PORT} or [::]:{DEFAULT_PORT}")
-    })
-}
-
-/// Whether an address is neither this machine's nor a private network's. "Every address" counts as public.
-fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => !(v4.is_loopback() || v4.is_private() || v4.is_link_local()),
-        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local()),
-    }
-}
-
-/// Yes or no, also as scripts say it in variables.
-fn parse_yes(text: &str) -> Result<YesNo, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "on" => Ok(YesNo::Yes),
-        "false" | "0" | "off" => Ok(YesNo::No),
-        word => word.parse(),
-    }
-}
-
-/// Where health is told: `off`, or an address with a port.
-fn parse_health(text: &str) -> Result<Option<SocketAddr>, String> {
-    match text.trim() {
-        "" | "off" => Ok(None),
-        address => {
-            let numeric = address.strip_prefix("localhost").map(|rest| format!("127.0.0.1{rest}"));
-            let parsed = numeric.as_deref().unwrap_or(address).parse();
-            let reason = |_| format!("{text:?} is neither \"off\" nor an address with a port, such as 127.0.0.1:7480");
-            parsed.map(Some).map_err(reason)
-        }
-    }
-}
-
-/// Where people reach the server: `HOST[:PORT]`, several separated by commas.
-pub fn parse_public(text: &str) -> Result<Vec<Address>, String> {
-    let addresses = text.split(',').map(str::trim).filter(|address| !address.is_empty());
-    let parse = |address: &str| {
-        let reason =
-            |_| format!("{address:?} is not a host name or address with an optional port, such as chat.example.org");
-        address.parse::<Address>().map_err(reason)
-    };
-    addresses.map(parse).collect()
-}
-
-/// A schema's name (it stands in SQL text, where nothing can be bound).
-pub fn parse_schema(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_-$".contains(&byte);
-    match (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-        true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is not a schema name of 1 to 64 letters, digits, _, - and $")),
-    }
-}
-
-fn word(text: &str) -> Result<String, String> {
-    match !text.trim().is_empty() && text.len() <= 255 && !text.chars().any(char::is_control) {
-        true => Ok(text.trim().to_owned()),
-        false => Err("the value must not be empty".into()),
-    }
-}
-
-/// So many MiB, in bytes.
-fn mebibytes(text: &str, most: u64) -> Result<u64, String> {
-    number(text, 0, most).map(|mib| mib << 20)
-}
-
-fn number<N: FromStr + PartialOrd + fmt::Display>(text: &str, least: N, most: N) -> Result<N, String> {
-    let parsed = text.trim().replace('_', "").parse().ok().filter(|number| *number >= least && *number <= most);
-    parsed.ok_or_else(|| format!("{text:?} is not a number from {least} to {most}"))
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Engine {
 
     fn begin_as_new_device(&mut self) -> Result<(), Error> {
         self.trouble = None;
-        self.retries = super::retries();
+        self.retries = super::reaching::retries();
         self.dirty = outbox::chats(&self.db)?.into_iter().collect();
         self.backup.begin_as_new_device();
         let device = self.own.device.iter().map(|byte| format!("{byte:02x}")).collect();
