@@ -29,7 +29,7 @@ pub use proxy::{Direction, Fault, Proxy};
 pub use raw::{RawClient, Tls};
 pub use server::{Server, Snapshot, files, free_port};
 pub use tty::Tty;
-pub use user::{Chat, Follow, PASSWORD, User, texts};
+pub use user::{Chat, Follow, PASSWORD, User, copy_folder, texts};
 
 use std::time::Duration;
 

@@ -171,6 +171,27 @@ impl User {
     }
 }
 
+/// Puts a copy of a folder, of what was on a device say, somewhere else, in place of what is there.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        match entry.file_type()? {
+            kind if kind.is_dir() => copy_folder(&entry.path(), &target)?,
+            kind if kind.is_file() => drop(fs::copy(entry.path(), target)?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// A running `receive --follow`.
 pub struct Follow(pub Running);
 

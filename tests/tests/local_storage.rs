@@ -6,35 +6,19 @@ use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::Value;
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::Instant,
 };
 use waxwing_tests::{
-    DEADLINE, Database, Outcome, RawClient, Running, Server, User, on_both_databases, run_with_deadline, texts,
+    DEADLINE, Database, Outcome, RawClient, Running, Server, User, copy_folder, on_both_databases, run_with_deadline,
+    texts,
 };
 
 on_both_databases!(an_old_copy_becomes_a_new_device_by_itself, an_old_copy_without_a_password_says_what_to_run,);
 
 fn alice_and_bob(server: &Server) -> Result<(User, User)> {
     Ok((User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?))
-}
-
-/// Puts a copy of everything on this device somewhere else, in place of what is there.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        match entry.file_type()?.is_dir() {
-            true => copy(&entry.path(), &target)?,
-            false => drop(fs::copy(entry.path(), target)?),
-        }
-    }
-    Ok(())
 }
 
 fn device(user: &User) -> Result<String> {
@@ -77,16 +61,16 @@ fn an_old_copy_becomes_a_new_device_by_itself(database: Database) -> Result<()> 
     alice.send("bob", "before the copy")?;
     alice.run(&["send", "bob", "typed before the copy"])?.expect_code(0)?;
     let (old, new) = (alice.place().join("old"), alice.place().join("new"));
-    copy(&alice.data(), &old)?;
+    copy_folder(&alice.data(), &old)?;
     alice.send("bob", "after the copy")?;
     assert_eq!(texts(&bob.receive()?), ["before the copy", "typed before the copy", "after the copy"]);
     bob.send("alice", "heard")?;
     assert_eq!(texts(&alice.receive()?), ["heard"]);
     alice.run(&["backup", "now"])?.expect_code(0)?;
     let former = device(&alice)?;
-    copy(&alice.data(), &new)?;
+    copy_folder(&alice.data(), &new)?;
 
-    copy(&old, &alice.data())?;
+    copy_folder(&old, &alice.data())?;
     let sent = alice.run(&["send", "bob", "from the past"])?.expect_code(0)?;
     ensure!(sent.stderr.contains("new device"), "it does not say what happened: {}", sent.stderr);
     let present = device(&alice)?;
@@ -99,7 +83,7 @@ fn an_old_copy_becomes_a_new_device_by_itself(database: Database) -> Result<()> 
     assert_eq!(texts(&alice.receive()?), ["welcome back"]);
 
     // What is left of the newer copy is signed out, keeps its history, and comes back when its user wants.
-    copy(&new, &alice.data())?;
+    copy_folder(&new, &alice.data())?;
     let refused = alice.run(&["send", "bob", "from the other copy"])?.expect_code(6)?;
     ensure!(refused.error()?.contains("signed out"), "{}", refused.stderr);
     ensure!(refused.stderr.contains("waxwing login"), "it does not say what to do: {}", refused.stderr);
@@ -126,11 +110,11 @@ fn what_an_old_copy_had_waiting_is_shown_once() -> Result<()> {
     server.stop()?;
     alice.run(&["send", "bob", "it waits", "--offline-ok"])?.expect_code(0)?;
     let old = alice.place().join("old");
-    copy(&alice.data(), &old)?;
+    copy_folder(&alice.data(), &old)?;
     server.restart()?;
     alice.send("bob", "after the copy")?;
     alice.run(&["backup", "now"])?.expect_code(0)?;
-    copy(&old, &alice.data())?;
+    copy_folder(&old, &alice.data())?;
     let sent = alice.run(&["send", "bob", "from the past"])?.expect_code(0)?;
     ensure!(sent.stderr.contains("new device"), "it is the same device: {}", sent.stderr);
     let deadline = Instant::now() + DEADLINE;
@@ -154,11 +138,11 @@ fn an_old_copy_without_a_password_says_what_to_run(database: Database) -> Result
     alice.send("bob", "hello")?;
     bob.receive()?;
     let old = alice.place().join("old");
-    copy(&alice.data(), &old)?;
+    copy_folder(&alice.data(), &old)?;
     alice.send("carol", "a chat that the copy does not have")?;
     carol.receive()?;
 
-    copy(&old, &alice.data())?;
+    copy_folder(&old, &alice.data())?;
     for command in [&["send", "bob", "from the past"][..], &["receive"], &["receive", "--follow"]] {
         let refused = without_password(&alice, command)?.expect_code(2)?;
         ensure!(refused.error()?.contains("old copy"), "it does not say why: {}", refused.stderr);

@@ -28,8 +28,8 @@ const OFFERED: usize = 40;
 /// A command about files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FileTyped {
-    /// `/file path`
-    Send(PathBuf),
+    /// `/file path -- caption`; the caption may be empty.
+    Send(PathBuf, String),
     /// `/files`
     List,
     /// `/save`, and which: the newest is 1.
@@ -51,7 +51,7 @@ pub(crate) enum Which {
 
 /// Each command: its name, what it takes, what it does.
 pub(crate) const COMMANDS: &[(&str, &str, &str)] = &[
-    ("file", "PATH", "send a file"),
+    ("file", "PATH [-- CAPTION]", "send a file, and a caption beneath it"),
     ("files", "", "the newest files of this chat, numbered"),
     ("save", "[NUMBER or ID]", "save a file of this chat in the folder for downloads"),
     ("open", "[NUMBER or ID]", "save it and open it with your own program"),
@@ -73,7 +73,10 @@ impl FileTyped {
         COMMANDS.iter().find(|(known, ..)| *known == name)?;
         Some(match (name, rest) {
             ("file", "") => Err("nothing was sent: /file needs a path, as in /file ~/holiday.jpg".to_owned()),
-            ("file", path) => Ok(Self::Send(home(unquoted(path)))),
+            ("file", rest) => {
+                let (path, caption) = captioned(rest);
+                Ok(Self::Send(home(unquoted(path)), caption.to_owned()))
+            }
             ("files", "") => Ok(Self::List),
             ("files", _) => Err("nothing was done: /files stands alone on its line".to_owned()),
             ("play", "") => Ok(Self::Play(None)),
@@ -88,8 +91,8 @@ impl FileTyped {
     /// Does it, in this chat.
     pub(crate) async fn run(self, backend: &Backend, chat: &str) -> Result<Done, Failure> {
         match self {
-            Self::Send(path) => {
-                let params = QueueFileParams { chat: chat.to_owned(), path, caption: String::new() };
+            Self::Send(path, caption) => {
+                let params = QueueFileParams { chat: chat.to_owned(), path, caption };
                 let queued = backend.call::<QueueFile>(params).await?;
                 Ok(Done { written: Some(queued.message.try_into()?), ..Done::default() })
             }
@@ -262,6 +265,16 @@ fn line((number, message): (usize, &Message)) -> String {
     format!("{number:>3}  {}, {}, from {from}", preview(&file.name, NAME), about(file))
 }
 
+/// The path and what stands after the first ` -- ` outside of quotes that begin the line.
+fn captioned(rest: &str) -> (&str, &str) {
+    let quoted = rest.chars().next().filter(|first| matches!(first, '\'' | '"'));
+    let from = quoted.and_then(|quote| rest[1..].find(quote)).map_or(0, |end| end + 1);
+    match rest[from..].find(" -- ") {
+        Some(at) => (rest[..from + at].trim_end(), rest[from + at + 4..].trim()),
+        None => (rest, ""),
+    }
+}
+
 /// A path that was dropped onto the terminal may stand in quotes.
 fn unquoted(path: &str) -> &str {
     let inner = |quote| path.strip_prefix(quote).and_then(|path| path.strip_suffix(quote));
@@ -284,8 +297,18 @@ mod tests {
     #[test]
     fn commands_are_understood() {
         let parse = |name, rest| FileTyped::parse(name, rest).unwrap();
-        assert_eq!(parse("file", "/tmp/a b.txt"), Ok(FileTyped::Send("/tmp/a b.txt".into())));
-        assert_eq!(parse("file", "'/tmp/a b.txt'"), Ok(FileTyped::Send("/tmp/a b.txt".into())));
+        for (rest, path, caption) in [
+            ("/tmp/a b.txt", "/tmp/a b.txt", ""),
+            ("'/tmp/a b.txt'", "/tmp/a b.txt", ""),
+            ("/tmp/a b.txt -- at *dusk* -- look", "/tmp/a b.txt", "at *dusk* -- look"),
+            ("'/tmp/a -- b.txt' --  at dusk", "/tmp/a -- b.txt", "at dusk"),
+            ("'/tmp/a -- b.txt'", "/tmp/a -- b.txt", ""),
+            ("'/tmp/odd -- at dusk", "'/tmp/odd", "at dusk"),
+            ("/tmp/a--b", "/tmp/a--b", ""),
+        ] {
+            let path = std::path::absolute(path).unwrap();
+            assert_eq!(parse("file", rest), Ok(FileTyped::Send(path, caption.to_owned())), "{rest}");
+        }
         assert_eq!(parse("files", ""), Ok(FileTyped::List));
         assert_eq!(parse("save", ""), Ok(FileTyped::Save(Which::Newest(1))));
         assert_eq!(parse("save", "3"), Ok(FileTyped::Save(Which::Newest(3))));

@@ -2,9 +2,13 @@
 
 use crate::server::{DATA_KEY, Server};
 use anyhow::{Result, ensure};
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
 use waxwing_server::sealing::{DataKey, Purpose};
-use waxwing_tests::{User, run_with_deadline};
+use waxwing_tests::{DEADLINE, User, copy_folder, run_with_deadline};
 
 /// A refusal computes nothing, so this is long.
 const AT_ONCE: Duration = Duration::from_secs(20);
@@ -86,5 +90,29 @@ fn a_corrupt_vault_or_wrap_is_one_error_and_is_not_tried_again() -> Result<()> {
         second.run(&["whoami"])?.expect_code(1)?;
     }
     second.try_log_in(server.link(), &[])?.expect_code(0)?;
+    Ok(())
+}
+
+/// An old copy of a profile that was put back becomes another device as soon as the server can take one; until then it tries.
+#[test]
+fn an_old_copy_waits_for_a_server_that_cannot_take_another_device() -> Result<()> {
+    let server = Server::start()?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let device = || alice.run(&["whoami"])?.expect_code(0)?.json().map(|whoami| whoami["device"].clone());
+    alice.send("bob", "before the copy")?;
+    let (former, old) = (device()?, alice.place().join("old"));
+    copy_folder(&alice.data(), &old)?;
+    alice.send("bob", "after the copy")?;
+    copy_folder(&old, &alice.data())?;
+
+    server.lies.failing_enrolments.store(2, SeqCst);
+    let mut follow = alice.follow()?;
+    let deadline = Instant::now() + DEADLINE;
+    while device()? == former {
+        ensure!(Instant::now() < deadline, "it does not try again");
+    }
+    assert_eq!(server.lies.failing_enrolments.load(SeqCst), 0);
+    bob.send("alice", "welcome back")?;
+    assert_eq!(follow.next_texts(1)?, ["welcome back"]);
     Ok(())
 }

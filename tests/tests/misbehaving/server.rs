@@ -90,6 +90,8 @@ pub(crate) struct Lies {
     pub(crate) backup: Lie<DeviceId, Option<BackupRecord>>,
     /// Whether there is room for a segment.
     pub(crate) put_segment: Lie<SegmentId, SegmentOutcome>,
+    /// How many of the next enrolments fail, as if the disk were full.
+    pub(crate) failing_enrolments: AtomicUsize,
     changes: AtomicUsize,
     backups: AtomicUsize,
     questions: AtomicUsize,
@@ -335,6 +337,9 @@ impl Store for Lying {
     }
 
     async fn enrol_device(&self, enrolment: Enrolment) -> Result<EnrolOutcome, StoreError> {
+        if self.lies.failing_enrolments.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(StoreError::Closed);
+        }
         self.honest.enrol_device(enrolment).await
     }
 

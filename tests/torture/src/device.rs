@@ -7,12 +7,12 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use waxwing_tests::{DEADLINE, Proxy, Running, User, bear_full_disks, link_with_port};
+use waxwing_tests::{DEADLINE, Proxy, Running, User, bear_full_disks, copy_folder, link_with_port};
 
 /// See the module.
 pub(crate) struct Device {
@@ -147,12 +147,12 @@ impl Device {
 
     /// Copies everything of it, which must not run, to keep it.
     pub(crate) fn copy(&self) -> Result<()> {
-        copy(&self.user.data(), &self.user.place().join("copy"))
+        copy_folder(&self.user.data(), &self.user.place().join("copy"))
     }
 
     /// Puts the copy back.
     pub(crate) fn put_back(&self) -> Result<()> {
-        copy(&self.user.place().join("copy"), &self.user.data())
+        copy_folder(&self.user.place().join("copy"), &self.user.data())
     }
 
     /// Leaves its files where they are; returns where.
@@ -172,22 +172,4 @@ fn line(message: &Value) -> Line {
         seq: message["seq"].as_u64(),
         state: text("state"),
     }
-}
-
-/// Puts a copy of a folder somewhere else, in place of what is there.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to)?;
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

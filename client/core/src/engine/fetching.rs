@@ -25,7 +25,7 @@ impl Engine {
                 && head.sent > 0
                 && chats::by_former_conversation(&self.db, &head.conversation.0)?.is_none()
             {
-                // A chat that this profile has never seen: a newer copy has written in it.
+                tracing::warn!(sent = head.sent, "this device has written in a chat that it does not know");
                 return Err(Error::OldCopy);
             }
             if let Some(row) = row {
@@ -35,6 +35,7 @@ impl Engine {
                     continue;
                 }
                 if head.sent > row.number {
+                    tracing::warn!(sent = head.sent, row.number, "this device has written more than it knows");
                     return Err(Error::OldCopy);
                 }
                 if head.head > row.cursor && row.phase == chats::Phase::Active {
@@ -78,6 +79,7 @@ impl Engine {
             checked => checked?,
         };
         if page.sent > row.number {
+            tracing::warn!(page.sent, row.number, "this device has written more than it knows");
             return Err(Error::OldCopy);
         }
         let lane = online.lane(chat);

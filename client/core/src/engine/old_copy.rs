@@ -36,13 +36,20 @@ impl Engine {
         tracing::info!(%error, "this profile becomes another device");
         match self.enrol_anew(&password).await {
             Ok(()) => {}
-            Err(failed @ (Error::BadCredentials | Error::IdentityChanged(_) | Error::Refused(_))) => {
+            // Only its user can change that.
+            Err(
+                failed @ (Error::BadCredentials
+                | Error::IdentityChanged(_)
+                | Error::AccountDisabled
+                | Error::CodeNeeded { .. }
+                | Error::BadCode { .. }),
+            ) => {
                 tracing::warn!(%failed, "it does not");
                 self.disconnect(&error);
             }
+            // The server may be busy, or its disk full. It is found out again with the next connection.
             Err(failed) => {
                 tracing::warn!(%failed, "it does not yet");
-                // It is found out again with the next connection.
                 self.password = Some(password);
                 self.disconnect(&failed);
             }

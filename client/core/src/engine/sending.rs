@@ -418,6 +418,7 @@ impl Engine {
                 online.behind.insert(chat);
             }
             ErrorCode::OutOfOrder if refusal.number.is_some_and(|expected| expected > number) => {
+                tracing::warn!(expected = refusal.number, number, "this device has written more than it knows");
                 return Err(Error::OldCopy);
             }
             // One before it was refused; the same happens to both. Or numbers before it were given to what failed, when the

@@ -38,7 +38,7 @@ impl Model {
             Typed::Nick(name) => vec![Effect::Nick(name)],
             Typed::File(command) => match open {
                 Some(chat) => {
-                    if matches!(command, FileTyped::Send(_)) {
+                    if matches!(command, FileTyped::Send(..)) {
                         self.say("reading the file…".to_owned());
                     }
                     vec![Effect::File { chat, command }]
