@@ -97,8 +97,12 @@ pub struct Cluster {
     missed: Notify,
     /// Whether NATS is there.
     connected: AtomicBool,
-    /// What it shares limits for.
+    /// What it shares limits and codes for.
     relay: OnceLock<Reloader>,
+    /// Somebody may not know who sits here: it is told anew with the next beat.
+    unknown: AtomicBool,
+    /// Why NATS cannot be reached, as far as that is known.
+    trouble: Mutex<Option<String>>,
     /// This node ends: it does not say any more that it is there.
     leaving: AtomicBool,
 }
@@ -160,6 +164,8 @@ impl Cluster {
             missed: Notify::new(),
             connected: AtomicBool::new(false),
             relay: OnceLock::new(),
+            unknown: AtomicBool::new(false),
+            trouble: Mutex::default(),
             leaving: AtomicBool::new(false),
             hub: Arc::clone(&hub),
         });
@@ -175,10 +181,16 @@ impl Cluster {
         Ok((cluster, run))
     }
 
-    /// From now on its limits are those of all nodes together. Once.
-    pub(crate) fn share_limits(&self, relay: Reloader) {
+    /// From now on its limits are those of all nodes together, and so are its codes. Once, before it serves.
+    pub(crate) fn share(&self, relay: Reloader) {
+        relay.share_codes(Arc::clone(&self.store));
         // A second one would be a mistake of the program's, and changes nothing.
         let _ = self.relay.set(relay);
+    }
+
+    /// Why NATS cannot be reached; none if it can, or nobody knows yet.
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn peers(&self) -> MutexGuard<'_, Peers> {

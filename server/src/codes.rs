@@ -1,20 +1,25 @@
 //! One-time codes that are sent by e-mail.
 //!
 //! Invariants: a code is good for one request, once, for a while, and for few tries, which are counted exactly however many
-//! come at once; it is kept as a keyed hash, in memory alone; what waits is bounded. It must not know e-mail or accounts.
+//! come at once; it is kept as a keyed hash, in memory alone unless other servers are to find it; what waits is bounded. It
+//! must not know e-mail or accounts.
 
+use crate::{
+    sealing::DataKey,
+    store::{ClusterStore, CodeIssued, CodeTaken, NewCode, StoreError},
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// The most codes that wait to be used.
-const WAITING: usize = 10_000;
+const WAITING: u32 = 10_000;
 
 /// What a code is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,14 +95,21 @@ struct Waiting {
 pub(crate) struct Codes {
     key: Zeroizing<[u8; 32]>,
     waiting: Mutex<HashMap<CodeRequest, Waiting>>,
+    /// Where they are instead, if a client may be answered at another server.
+    shared: OnceLock<Arc<dyn ClusterStore>>,
 }
 
 impl Codes {
-    /// None yet. Fails if the system has no random bytes.
-    pub(crate) fn new() -> Option<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *key).ok()?;
-        Some(Self { key, waiting: Mutex::default() })
+    /// None yet.
+    pub(crate) fn new(data_key: &DataKey) -> Self {
+        let key = data_key.sub_key(b"waxwing codes v1", &[]);
+        Self { key, waiting: Mutex::default(), shared: OnceLock::new() }
+    }
+
+    /// From now on they are where all servers of this data key find them. Once, before the first is issued.
+    pub(crate) fn share(&self, store: Arc<dyn ClusterStore>) {
+        // A second one would be a mistake of the program's, and changes nothing.
+        let _ = self.shared.set(store);
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<CodeRequest, Waiting>> {
@@ -113,38 +125,76 @@ impl Codes {
     }
 
     /// A code for a request; the one before is worth nothing from then on.
-    pub(crate) fn issue(&self, request: CodeRequest, rules: &CodeRules, now: Instant) -> Issued {
+    pub(crate) async fn issue(
+        &self,
+        request: CodeRequest,
+        rules: &CodeRules,
+        now: Instant,
+    ) -> Result<Issued, StoreError> {
+        let Some(store) = self.shared.get() else { return Ok(self.issue_here(request, rules, now)) };
+        let Some(code) = random_digits(rules.digits) else { return Ok(Issued::Full) };
+        let new = NewCode {
+            request: request.0,
+            hash: self.hash(request, &code),
+            good_for: minutes(rules),
+            again_after: resend(rules),
+            tries: rules.tries,
+        };
+        Ok(match store.issue_code(new, WAITING).await? {
+            CodeIssued::New => Issued::New(code, resend(rules)),
+            CodeIssued::Sent(again) => Issued::Sent(again),
+            CodeIssued::Full => Issued::Full,
+        })
+    }
+
+    fn issue_here(&self, request: CodeRequest, rules: &CodeRules, now: Instant) -> Issued {
         let mut waiting = self.waiting();
         if let Some(one) = waiting.get(&request).filter(|one| one.again > now) {
             return Issued::Sent(one.again - now);
         }
-        if waiting.len() >= WAITING {
+        if waiting.len() >= WAITING as usize {
             waiting.retain(|_, one| one.until > now);
-            if waiting.len() >= WAITING {
+            if waiting.len() >= WAITING as usize {
                 return Issued::Full;
             }
         }
         let Some(code) = random_digits(rules.digits) else { return Issued::Full };
-        let again = Duration::from_secs(rules.resend_seconds.into());
         let one = Waiting {
             hash: self.hash(request, &code),
-            until: now + Duration::from_secs(60 * u64::from(rules.minutes)),
-            again: now + again,
+            until: now + minutes(rules),
+            again: now + resend(rules),
             tries: rules.tries,
         };
         waiting.insert(request, one);
-        Issued::New(code, again)
+        Issued::New(code, resend(rules))
     }
 
     /// The code could not be sent: another one may be asked for at once.
-    pub(crate) fn forget(&self, request: CodeRequest) {
-        self.waiting().remove(&request);
+    pub(crate) async fn forget(&self, request: CodeRequest) -> Result<(), StoreError> {
+        match self.shared.get() {
+            Some(store) => store.forget_code(request.0).await?,
+            None => drop(self.waiting().remove(&request)),
+        }
+        Ok(())
     }
 
     /// Uses a code up; if it is wrong, tells how many tries are left.
-    pub(crate) fn take(&self, request: CodeRequest, code: &str, now: Instant) -> Result<(), u32> {
+    pub(crate) async fn take(
+        &self,
+        request: CodeRequest,
+        code: &str,
+        now: Instant,
+    ) -> Result<Result<(), u32>, StoreError> {
         let code: Zeroizing<String> = Zeroizing::new(code.chars().filter(char::is_ascii_digit).collect());
         let hash = self.hash(request, &code);
+        let Some(store) = self.shared.get() else { return Ok(self.take_here(request, hash, now)) };
+        Ok(match store.take_code(request.0, hash).await? {
+            CodeTaken::Right => Ok(()),
+            CodeTaken::Wrong { left } => Err(left),
+        })
+    }
+
+    fn take_here(&self, request: CodeRequest, hash: [u8; 32], now: Instant) -> Result<(), u32> {
         let mut waiting = self.waiting();
         let Some(one) = waiting.get_mut(&request).filter(|one| one.until > now && one.tries > 0) else { return Err(0) };
         one.tries -= 1;
@@ -154,6 +204,14 @@ impl Codes {
         }
         Err(one.tries)
     }
+}
+
+fn minutes(rules: &CodeRules) -> Duration {
+    Duration::from_secs(60 * u64::from(rules.minutes))
+}
+
+fn resend(rules: &CodeRules) -> Duration {
+    Duration::from_secs(rules.resend_seconds.into())
 }
 
 fn random_digits(digits: u8) -> Option<Zeroizing<String>> {
@@ -172,8 +230,16 @@ mod tests {
     const ONE: CodeRequest = CodeRequest([1; 32]);
     const OTHER: CodeRequest = CodeRequest([2; 32]);
 
+    fn codes() -> Codes {
+        Codes::new(&DataKey::from_bytes([1; 32]))
+    }
+
+    fn take(codes: &Codes, request: CodeRequest, code: &str, now: Instant) -> Result<(), u32> {
+        codes.take_here(request, codes.hash(request, code), now)
+    }
+
     fn issued(codes: &Codes, request: CodeRequest, now: Instant) -> String {
-        match codes.issue(request, &CodeRules::default(), now) {
+        match codes.issue_here(request, &CodeRules::default(), now) {
             Issued::New(code, _) => code.to_string(),
             other => panic!("{other:?}"),
         }
@@ -185,47 +251,48 @@ mod tests {
         format!("{first}{}", &code[1..])
     }
 
-    #[test]
-    fn a_code_is_good_once_and_for_its_own_request() {
-        let (codes, now) = (Codes::new().unwrap(), Instant::now());
+    #[tokio::test]
+    async fn a_code_is_good_once_and_for_its_own_request() {
+        let (codes, now) = (codes(), Instant::now());
         let code = issued(&codes, ONE, now);
         assert!(code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()), "{code}");
         issued(&codes, OTHER, now);
-        assert!(codes.take(OTHER, &code, now).is_err());
+        assert!(take(&codes, OTHER, &code, now).is_err());
         let spaced = format!(" {}-{} ", &code[..3], &code[3..]);
-        assert_eq!(codes.take(ONE, &spaced, now), Ok(()));
-        assert_eq!(codes.take(ONE, &code, now), Err(0));
+        assert_eq!(codes.take(ONE, &spaced, now).await.unwrap(), Ok(()));
+        assert_eq!(take(&codes, ONE, &code, now), Err(0));
     }
 
     #[test]
     fn a_code_expires_and_another_one_replaces_it_after_a_while() {
-        let (codes, now) = (Codes::new().unwrap(), Instant::now());
+        let (codes, now) = (codes(), Instant::now());
         let first = issued(&codes, ONE, now);
         let later = |seconds| now + Duration::from_secs(seconds);
-        let again = codes.issue(ONE, &CodeRules::default(), later(59));
+        let again = codes.issue_here(ONE, &CodeRules::default(), later(59));
         assert_eq!(again, Issued::Sent(Duration::from_secs(1)));
         let second = issued(&codes, ONE, later(60));
         if first != second {
-            assert_eq!(codes.take(ONE, &first, later(61)), Err(2));
+            assert_eq!(take(&codes, ONE, &first, later(61)), Err(2));
         }
-        assert_eq!(codes.take(ONE, &second, later(60 + 5 * 60)), Err(0));
+        assert_eq!(take(&codes, ONE, &second, later(60 + 5 * 60)), Err(0));
     }
 
     #[test]
     fn of_a_hundred_tries_at_once_exactly_three_count() {
-        let (codes, now) = (Codes::new().unwrap(), Instant::now());
+        let (codes, now) = (codes(), Instant::now());
         let code = issued(&codes, ONE, now);
         let guess = wrong(&code);
         let counted: Vec<u32> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..100).map(|_| scope.spawn(|| codes.take(ONE, &guess, now).unwrap_err())).collect();
+            let threads: Vec<_> =
+                (0..100).map(|_| scope.spawn(|| take(&codes, ONE, &guess, now).unwrap_err())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!((counted.iter().max(), counted.iter().sum::<u32>()), (Some(&2), 3));
         // Even the right one comes too late.
-        assert_eq!(codes.take(ONE, &code, now), Err(0));
+        assert_eq!(take(&codes, ONE, &code, now), Err(0));
         let code = issued(&codes, OTHER, now);
         let used: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..100).map(|_| scope.spawn(|| codes.take(OTHER, &code, now).is_ok())).collect();
+            let threads: Vec<_> = (0..100).map(|_| scope.spawn(|| take(&codes, OTHER, &code, now).is_ok())).collect();
             threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
         });
         assert_eq!(used, 1);
@@ -233,12 +300,12 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded() {
-        let (codes, now) = (Codes::new().unwrap(), Instant::now());
-        let request = |number: usize| CodeRequest::new(CodePurpose::SignUp, &number.to_string(), &[0; 32]);
+        let (codes, now) = (codes(), Instant::now());
+        let request = |number: u32| CodeRequest::new(CodePurpose::SignUp, &number.to_string(), &[0; 32]);
         for number in 0..WAITING {
             issued(&codes, request(number), now);
         }
-        assert_eq!(codes.issue(ONE, &CodeRules::default(), now), Issued::Full);
+        assert_eq!(codes.issue_here(ONE, &CodeRules::default(), now), Issued::Full);
         issued(&codes, ONE, now + Duration::from_secs(301));
         assert_eq!(codes.waiting().len(), 1);
     }

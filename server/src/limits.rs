@@ -11,7 +11,7 @@ mod sharing;
 mod waiting;
 
 pub(crate) use account::Account;
-pub(crate) use sessions::{Seat, Sessions};
+pub(crate) use sessions::{Heard, Seat, Sessions, Sitting, Told};
 pub(crate) use sharing::{Place, Taken};
 pub(crate) use waiting::Waiting;
 
@@ -24,7 +24,7 @@ use account::Accounts;
 use bucket::{Bucket, Table};
 use sharing::Ledger;
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -35,6 +35,20 @@ use waxwing_protocol::{ErrorCode, Refusal, Username};
 pub(crate) struct Origin {
     network: [u8; 16],
     is_loopback: bool,
+}
+
+impl Origin {
+    /// The network alone.
+    pub(crate) fn network(self) -> [u8; 16] {
+        self.network
+    }
+
+    /// Of the network alone.
+    pub(crate) fn of_network(network: [u8; 16]) -> Self {
+        let address = Ipv6Addr::from(network).to_canonical();
+        // What is kept of ::1 is its network.
+        Self { network, is_loopback: address.is_loopback() || address.is_unspecified() }
+    }
 }
 
 impl From<IpAddr> for Origin {
@@ -61,6 +75,8 @@ pub(crate) struct Limiter {
     accounts: Accounts,
     ledger: Arc<Ledger>,
     pub(crate) sessions: Arc<Sessions>,
+    /// What waits to be fetched.
+    pub(crate) waiting: Waiting,
 }
 
 /// A login that is being tried. It counts as failed unless it is [forgiven](Self::forgive).
@@ -101,6 +117,7 @@ impl Limiter {
             pairs: table(5),
             codes: table(6),
             accounts: Accounts::new(&ledger),
+            waiting: Waiting::new(&ledger),
             ledger,
             sessions: Arc::default(),
         }
@@ -225,6 +242,9 @@ mod tests {
         assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
         assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
         assert!(origin("::ffff:127.0.0.1").is_loopback && origin("::1").is_loopback);
+        for address in ["127.0.0.1", "::1", "192.0.2.1", "2001:db8::1"].map(origin) {
+            assert_eq!(Origin::of_network(address.network()), address);
+        }
     }
 
     #[test]

@@ -12,20 +12,22 @@ pub use admission::{SignUpRule, invite_hash, new_invite_code};
 
 use crate::{
     attachments::Attachments,
+    cluster::NodeId,
     codes::Codes,
     connection::{self, Arrival, Summary, outbox::End},
     handler::{account::Decoy, passing::Turns},
-    limits::{Limiter, Taken, Waiting},
+    limits::{Heard, Limiter, Taken, Told},
     metrics::METRICS,
     password::{self, PasswordPool},
     retention,
     rules::Rules,
-    store::SharedStore,
+    store::{ClusterStore, SharedStore},
     web::{self, Tickets},
 };
 use door::Opened;
 use rustls::ServerConfig;
 use std::{
+    collections::HashSet,
     fmt, io,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -105,8 +107,6 @@ pub(crate) struct Context {
     /// How often it was replaced.
     replaced: AtomicU64,
     pub(crate) limiter: Limiter,
-    /// What waits to be fetched.
-    pub(crate) waiting: Waiting,
     pub(crate) tickets: Tickets,
     /// How many speak HTTP.
     pub(crate) visits: web::Visits,
@@ -234,6 +234,34 @@ impl Reloader {
         self.0.limiter.take_too(&self.0.current().rules.limits, taken);
     }
 
+    /// What others do not know yet of who sits here, or everything; none if no rule asks for it.
+    pub(crate) fn sitting(&self, everything: bool) -> Option<Told> {
+        self.0.limiter.sessions.tell(&self.0.current().rules.sessions, everything)
+    }
+
+    /// What another server told of who sits there.
+    pub(crate) fn sit_elsewhere(&self, node: NodeId, heard: Heard) {
+        let rules = self.0.current().rules.sessions;
+        if rules.per_account > 0 || rules.per_address > 0 {
+            self.0.limiter.sessions.hear(node, heard);
+        }
+    }
+
+    /// Something that another server told was lost.
+    pub(crate) fn gap(&self, node: NodeId) {
+        self.0.limiter.sessions.gap(node);
+    }
+
+    /// Other servers than these are silent.
+    pub(crate) fn keep(&self, speaking: &HashSet<NodeId>) {
+        self.0.limiter.sessions.keep(speaking);
+    }
+
+    /// From now on codes are kept where the other servers find them.
+    pub(crate) fn share_codes(&self, store: Arc<dyn ClusterStore>) {
+        self.0.codes.share(store);
+    }
+
     /// The pin that is shown now.
     pub fn pin(&self) -> Pin {
         self.0.current().pin
@@ -260,9 +288,8 @@ impl Relay {
             current: RwLock::new(Arc::new(Current::new(&config.identity, config.rules)?)),
             replaced: AtomicU64::new(0),
             limiter: Limiter::new(&config.data_key),
-            waiting: Waiting::default(),
             turns: Turns::default(),
-            codes: Codes::new().ok_or(RelayError::Randomness)?,
+            codes: Codes::new(&config.data_key),
             hub,
             store,
             passwords: PasswordPool::new(),
@@ -293,7 +320,7 @@ impl Relay {
             let context = &self.context;
             let kept = || context.current().rules.retention;
             let mut retention = pin!(retention::run(context.store.clone(), kept, now_ms));
-            let mut measuring = pin!(context.waiting.measure_when_due(context.store.clone()));
+            let mut measuring = pin!(context.limiter.waiting.measure_when_due(context.store.clone()));
             let kept = || context.current().rules.attachments.days;
             let attachments = context.attachments.clone();
             let mut sweeping = pin!(retention::sweep(context.store.clone(), attachments, kept, now_ms));

@@ -17,7 +17,10 @@ use waxwing_server::store::conformance::{
 use waxwing_server::store::mysql::{
     MysqlOptions, MysqlStore, MysqlTls, OpenError, load_dump, migrate, pending, verify_dump,
 };
-use waxwing_server::store::{AppendBody, AppendOutcome, Publish, SharedOperatorStore, StoreError};
+use waxwing_server::store::{
+    AppendBody, AppendOutcome, ClusterStore as _, CodeIssued, CodeTaken, NewCode, Publish, SharedOperatorStore,
+    StoreError,
+};
 
 /// A database with a name of its own, dropped in the end.
 struct Schema {
@@ -99,7 +102,7 @@ async fn a_migration_may_be_repeated_interrupted_and_raced() {
     let (one, two) = tokio::join!(migrate(&schema.options), migrate(&schema.options));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(one.created_database || two.created_database);
-    assert_eq!(one.applied.len() + two.applied.len(), 31, "each step once");
+    assert_eq!(one.applied.len() + two.applied.len(), 32, "each step once");
     assert!(migrate(&schema.options).await.unwrap().applied.is_empty());
     let before = Stage::open(&schema).await;
     before.pair().await;
@@ -109,7 +112,7 @@ async fn a_migration_may_be_repeated_interrupted_and_raced() {
     schema.execute("DELETE FROM `{}`.schema_version WHERE version > 4").await;
     assert!(matches!(Schema::refusal(&schema.options).await, OpenError::Unmigrated { found: 4, .. }));
     let again = migrate(&schema.options).await.unwrap();
-    assert_eq!((again.created_database, again.applied.len()), (false, 27));
+    assert_eq!((again.created_database, again.applied.len()), (false, 28));
     let after = Stage::open(&schema).await;
     assert_eq!(after.store.incarnation(), before.store.incarnation());
     assert_eq!(after.seqs(device_id(1), ConversationId([7; 16]), 0).await, [1], "nothing was dropped");
@@ -124,7 +127,7 @@ async fn the_operator_is_told_what_is_wrong() {
     migrate(&schema.options).await.unwrap();
 
     schema.execute("INSERT INTO `{}`.schema_version VALUES (99, 'of the future', 0)").await;
-    assert!(matches!(Schema::refusal(&schema.options).await, OpenError::Newer { found: 99, known: 31 }));
+    assert!(matches!(Schema::refusal(&schema.options).await, OpenError::Newer { found: 99, known: 32 }));
     assert!(matches!(migrate(&schema.options).await, Err(OpenError::Newer { .. })));
     schema.execute("DELETE FROM `{}`.schema_version WHERE version = 99").await;
 
@@ -308,10 +311,10 @@ async fn a_dump_becomes_another_life_in_an_empty_schema_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_pending_is_told_and_not_done() {
     let schema = Schema::absent();
-    assert_eq!(pending(&schema.options).await.unwrap().1.len(), 31);
+    assert_eq!(pending(&schema.options).await.unwrap().1.len(), 32);
     assert!(matches!(Schema::refusal(&schema.options).await, OpenError::UnknownDatabase { .. }));
     migrate(&schema.options).await.unwrap();
-    assert_eq!(pending(&schema.options).await.unwrap(), (31, Vec::new()));
+    assert_eq!(pending(&schema.options).await.unwrap(), (32, Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -335,4 +338,85 @@ async fn what_a_message_touches_is_keyed_by_its_conversation() {
     ] {
         assert!(keys.contains(&(table.to_owned(), key.to_owned())), "{table}: {keys:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_needs_no_tables_but_those_of_its_conversation() {
+    let schema = Schema::new().await;
+    let stage = Stage::open(&schema).await;
+    let (alice, bob, id) = stage.pair().await;
+    let tables: Vec<String> =
+        sqlx::query_scalar("SELECT CAST(table_name AS CHAR) FROM information_schema.tables WHERE table_schema = ?")
+            .bind(&schema.options.database)
+            .fetch_all(&mut schema.connection().await)
+            .await
+            .unwrap();
+    // As if all others lay on other machines.
+    for table in
+        tables.iter().filter(|table| !["conversation", "membership", "entry", "receipt"].contains(&table.as_str()))
+    {
+        schema.execute(&format!("RENAME TABLE `{{}}`.`{table}` TO `{{}}`.`elsewhere_{table}`")).await;
+    }
+    assert!(stage.store.account(&alice.name).await.is_err(), "accounts are elsewhere");
+    for number in 1..=3 {
+        let sent = stage.send(alice.device, id, number, 1).await;
+        assert!(matches!(sent, AppendOutcome::Accepted { .. }), "{sent:?}");
+    }
+    assert_eq!(stage.seqs(bob.device, id, 0).await, [2, 3, 4]);
+    for device in [alice.device, bob.device] {
+        stage.store.acknowledge(device, id, 4).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn codes_are_tried_and_used_as_often_as_they_may_be_at_whichever_node() {
+    let schema = Schema::new().await;
+    let open = async || Arc::new(MysqlStore::open(&schema.options, Arc::new(Recorder::default())).await.unwrap());
+    let nodes = [open().await, open().await];
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let new = |request, hash| NewCode {
+        request: [request; 32],
+        hash: [hash; 32],
+        good_for: minutes(5),
+        again_after: minutes(1),
+        tries: 3,
+    };
+    assert_eq!(nodes[0].issue_code(new(1, 1), 2).await.unwrap(), CodeIssued::New);
+    let again = nodes[1].issue_code(new(1, 2), 2).await.unwrap();
+    assert!(matches!(again, CodeIssued::Sent(wait) if wait > minutes(0) && wait <= minutes(1)), "{again:?}");
+    let at_once = async |hash: u8| {
+        let mut tasks = tokio::task::JoinSet::new();
+        for node in nodes.iter().cycle().take(40).cloned() {
+            tasks.spawn(async move { node.take_code([1; 32], [hash; 32]).await.unwrap() });
+        }
+        tasks.join_all().await
+    };
+    // The one that was not issued, forty times at two nodes: two count with tries left, and the last one.
+    let mut left: Vec<_> =
+        at_once(2).await.into_iter().filter(|taken| *taken != CodeTaken::Wrong { left: 0 }).collect();
+    left.sort_by_key(|taken| format!("{taken:?}"));
+    assert_eq!(left, [CodeTaken::Wrong { left: 1 }, CodeTaken::Wrong { left: 2 }]);
+    assert_eq!(nodes[1].take_code([1; 32], [1; 32]).await.unwrap(), CodeTaken::Wrong { left: 0 }, "too late");
+    // Another one after a while, in place of it; right, once.
+    schema.execute("UPDATE `{}`.code SET again_ms = 0").await;
+    assert_eq!(nodes[1].issue_code(new(1, 3), 2).await.unwrap(), CodeIssued::New);
+    let right = at_once(3).await.into_iter().filter(|taken| *taken == CodeTaken::Right).count();
+    assert_eq!(right, 1);
+    assert_eq!(nodes[0].take_code([1; 32], [3; 32]).await.unwrap(), CodeTaken::Wrong { left: 0 });
+    // What waits is bounded, but for what is too old, which is worth nothing.
+    for request in [4, 5] {
+        assert_eq!(nodes[0].issue_code(new(request, 1), 2).await.unwrap(), CodeIssued::New);
+    }
+    assert_eq!(nodes[1].issue_code(new(6, 1), 2).await.unwrap(), CodeIssued::Full);
+    nodes[1].forget_code([5; 32]).await.unwrap();
+    schema.execute("UPDATE `{}`.code SET until_ms = 0").await;
+    assert_eq!(nodes[1].take_code([4; 32], [1; 32]).await.unwrap(), CodeTaken::Wrong { left: 0 });
+    nodes[0].forget_old_codes().await.unwrap();
+    let count: i64 =
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT COUNT(*) FROM `{}`.code", schema.options.database)))
+            .fetch_one(&mut schema.connection().await)
+            .await
+            .unwrap();
+    assert_eq!(count, 0);
+    assert_eq!(nodes[1].issue_code(new(6, 1), 2).await.unwrap(), CodeIssued::New);
 }

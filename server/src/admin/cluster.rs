@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct ClusterStatus {
     /// Whether NATS can be reached from here.
     pub nats: bool,
+    /// Why not, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// Those that are there, by name.
     pub nodes: Vec<ClusterNode>,
 }

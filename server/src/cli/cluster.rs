@@ -47,9 +47,10 @@ fn print(status: &ClusterStatus) -> Result<(), Failure> {
     table(["NODE", "VERSION", "SINCE", "IN THE DATABASE", "HEARD"], status.nodes.iter().map(row))?;
     match status.nats {
         true => line("NATS is connected."),
-        false => line(
-            "NATS cannot be reached from here: devices hear of other nodes' messages up to two seconds late. Check \
-             cluster.nats and the server's log.",
-        ),
+        false => line(&format!(
+            "NATS cannot be used from here: {}. Until it can, devices hear of other nodes' messages some seconds late, \
+             and limits count by node.",
+            status.trouble.as_deref().unwrap_or("it was not reached yet; check cluster.nats and the server's log")
+        )),
     }
 }

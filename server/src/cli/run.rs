@@ -101,7 +101,7 @@ async fn serve(
     let relay = Relay::new(relay, Arc::clone(&hub), Arc::clone(&store) as _).map_err(Failure::unexpected)?;
     let reloader = relay.reloader();
     if let Some(cluster) = &cluster {
-        cluster.share_limits(reloader.clone());
+        cluster.share(reloader.clone());
     }
     let operator = Operator {
         store: Arc::clone(&store),

@@ -12,6 +12,7 @@ use crate::{metrics::METRICS, relay::now_ms};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 use futures_util::StreamExt as _;
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     sync::{
         Arc,
@@ -40,6 +41,17 @@ pub(super) async fn connect(
         move |event| {
             let cluster = Arc::clone(&cluster);
             async move { cluster.heard_of_nats(&event) }
+        }
+    });
+    // It is asked before each try: the place to read why the one before failed. It chooses nothing.
+    let options = options.reconnect_to_server_callback({
+        let cluster = Arc::clone(&cluster);
+        move |servers, _| {
+            let errors: BTreeSet<_> = servers.into_iter().filter_map(|server| server.last_error).collect();
+            if !errors.is_empty() {
+                cluster.failed(&errors.into_iter().collect::<Vec<_>>().join("; "));
+            }
+            async { None }
         }
     });
     let failed = |error: &dyn std::error::Error| ClusterError::Nats(error.to_string());
@@ -110,18 +122,52 @@ async fn arrive(cluster: &Cluster, mut hints: Subscriber) -> Infallible {
     }
 }
 
+/// What to do about a failed try, if it is known what that is.
+fn advice(error: &str, rules: &ClusterRules) -> &'static str {
+    let lower = error.to_lowercase();
+    let said = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    if said(&["authorization violation", "authentication"]) {
+        return match rules.credentials_file {
+            Some(_) => {
+                "NATS refuses what cluster.credentials_file holds: check the user and the password, or the token"
+            }
+            None => "NATS wants a password or a token: write it into a file, and name that as cluster.credentials_file",
+        };
+    }
+    if said(&["unknownissuer", "certificate", "notvalidforname", "badsignature"]) {
+        return "NATS' certificate is not accepted: check cluster.ca_file, the name in cluster.nats and the clock";
+    }
+    if said(&["tls"]) {
+        return "there is no TLS connection to NATS: check that NATS speaks TLS, cluster.nats and cluster.ca_file";
+    }
+    "NATS cannot be reached: check cluster.nats, and that it runs"
+}
+
 impl Cluster {
+    /// A try to reach NATS failed. Each reason is logged once.
+    fn failed(&self, error: &str) {
+        let trouble = Some(format!("{} ({error})", advice(error, &self.rules)));
+        let mut known = self.trouble();
+        if *known != trouble {
+            tracing::warn!(reason = trouble.as_deref().unwrap_or_default(), "no connection to NATS");
+            *known = trouble;
+        }
+    }
+
     fn heard_of_nats(&self, event: &Event) {
         match event {
             Event::Connected => {
                 tracing::info!("connected to NATS");
                 self.connected.store(true, Relaxed);
+                self.trouble().take();
+                self.unknown.store(true, Relaxed);
             }
             Event::Disconnected | Event::Closed => {
                 tracing::warn!("NATS cannot be reached: until it can, devices hear of other nodes' messages later");
                 self.connected.store(false, Relaxed);
             }
-            Event::SlowConsumer(_) => {}
+            // Why is told by `failed`, once.
+            Event::SlowConsumer(_) | Event::ClientError(_) => {}
             other => tracing::warn!(event = %other, "NATS"),
         }
         self.missed.notify_one();
@@ -137,7 +183,17 @@ impl Cluster {
             return;
         };
         METRICS.hints_heard.inc();
-        let heard = self.peers().hear(node, number, now);
+        let (is_new, heard) = {
+            let mut peers = self.peers();
+            (peers.is_new(node), peers.hear(node, number, now))
+        };
+        if is_new {
+            self.unknown.store(true, Relaxed);
+        }
+        let relay = self.relay.get();
+        if let (Some(relay), Heard::AfterGap) = (relay, heard) {
+            relay.gap(node);
+        }
         let hint = Hint::decode(&hint.0);
         match heard {
             Heard::Again => return,
@@ -148,10 +204,15 @@ impl Cluster {
             }
         }
         match hint {
-            None | Some(Hint::Beat) => {}
+            None | Some(Hint::Beat(None)) => {}
+            Some(Hint::Beat(Some(seats))) => {
+                if let Some(relay) = relay {
+                    relay.sit_elsewhere(node, seats.heard());
+                }
+            }
             Some(Hint::Taken(shares)) => {
                 let taken: Vec<_> = shares.into_iter().filter_map(Share::taken).collect();
-                if let Some(relay) = self.relay.get() {
+                if let Some(relay) = relay {
                     relay.take_too(&taken);
                 }
             }

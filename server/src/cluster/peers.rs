@@ -5,7 +5,7 @@
 
 use super::NodeId;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -60,6 +60,16 @@ impl Peers {
         (since < SILENCE).then_some(since)
     }
 
+    /// The other nodes that are not silent.
+    pub(super) fn speaking(&self, now: Instant) -> HashSet<NodeId> {
+        self.heard.keys().copied().filter(|node| self.since(*node, now).is_some()).collect()
+    }
+
+    /// Whether it was not heard before.
+    pub(super) fn is_new(&self, node: NodeId) -> bool {
+        node != self.own && !self.heard.contains_key(&node)
+    }
+
     /// Whether what some node says may not come here: one of these, which are alive, is silent. Nodes that are silent and not
     /// alive any more are forgotten, and count this once: they may have died before their last word.
     pub(super) fn is_something_missed(&mut self, alive: &[NodeId], now: Instant) -> bool {
@@ -93,11 +103,13 @@ mod tests {
         let (mut peers, start) = (Peers::new(OWN), Instant::now());
         assert!(!peers.is_something_missed(&[OWN], start));
         assert!(peers.is_something_missed(&[OWN, ONE], start), "alive, and never heard");
+        assert!(peers.is_new(ONE) && !peers.is_new(OWN));
         peers.hear(ONE, 1, start);
+        assert!(!peers.is_new(ONE) && peers.speaking(start) == HashSet::from([ONE]));
         assert!(!peers.is_something_missed(&[OWN, ONE], start));
         let later = start + Duration::from_secs(4);
         assert!(peers.is_something_missed(&[OWN, ONE], later) && peers.is_something_missed(&[OWN, ONE], later));
-        assert_eq!(peers.since(ONE, later), None);
+        assert_eq!((peers.since(ONE, later), peers.speaking(later)), (None, HashSet::new()));
         assert!(peers.is_something_missed(&[OWN], later), "it died");
         assert!(!peers.is_something_missed(&[OWN], later));
     }

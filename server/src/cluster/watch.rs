@@ -6,13 +6,12 @@
 
 use super::{
     Cluster, Outgoing,
-    hint::{Hint, Share},
+    hint::{Hint, Seats, Share},
 };
 use crate::{
     admin::{ClusterNode, ClusterStatus},
     connection::outbox::End,
     metrics::METRICS,
-    relay::Reloader,
     store::{NodeRow, StoreError},
 };
 use std::{
@@ -31,6 +30,8 @@ const LOOK: Duration = Duration::from_secs(2);
 const CALM: Duration = Duration::from_secs(60);
 /// After so long without a sign in the database a node is dead.
 const DEAD: Duration = Duration::from_secs(10);
+/// How often it tells anew who sits here: by then hints that were lost do not matter any more.
+const ANEW: Duration = Duration::from_secs(15);
 /// The limited things of one hint.
 const SHARES: usize = 4096;
 /// The devices of one question.
@@ -41,13 +42,22 @@ pub(super) async fn run(cluster: Arc<Cluster>, beats: Outgoing) -> Infallible {
     let beating = async {
         let mut ticks = tokio::time::interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told_anew = None::<Instant>;
         loop {
             ticks.tick().await;
-            beats.send(&Hint::Beat);
-            let taken = cluster.relay.get().map(Reloader::taken).unwrap_or_default();
-            for part in taken.chunks(SHARES) {
+            beats.send(&Hint::Beat(None));
+            let Some(relay) = cluster.relay.get() else { continue };
+            for part in relay.taken().chunks(SHARES) {
                 beats.send(&Hint::Taken(part.iter().copied().map(Share::from).collect()));
             }
+            let anew = cluster.unknown.swap(false, Relaxed) || told_anew.is_none_or(|then| then.elapsed() >= ANEW);
+            if let Some(told) = relay.sitting(anew) {
+                if told.whole {
+                    told_anew = Some(Instant::now());
+                }
+                Seats::parts(told).into_iter().for_each(|part| beats.send(&Hint::Beat(Some(part))));
+            }
+            relay.keep(&cluster.peers().speaking(Instant::now()));
         }
     };
     let looking = async {
@@ -92,6 +102,7 @@ impl Cluster {
     /// Tells the devices that listen here to fetch, if there is something for them, and ends what was removed.
     async fn look_up(&self) -> Result<(), StoreError> {
         METRICS.look_ups.inc();
+        self.store.forget_old_codes().await?;
         for devices in self.hub.signed_in().chunks(DEVICES) {
             let there: BTreeSet<_> = self.store.enrolled(devices).await?.into_iter().collect();
             let gone: Vec<_> = devices.iter().copied().filter(|device| !there.contains(device)).collect();
@@ -123,5 +134,9 @@ pub(super) async fn status(cluster: &Cluster) -> Result<ClusterStatus, StoreErro
         since: crate::admin::time(one.since_ms),
         seen_ms: milliseconds(one.seen),
     };
-    Ok(ClusterStatus { nats: cluster.connected.load(Relaxed), nodes: nodes.into_iter().map(node).collect() })
+    Ok(ClusterStatus {
+        nats: cluster.connected.load(Relaxed),
+        trouble: cluster.trouble().clone(),
+        nodes: nodes.into_iter().map(node).collect(),
+    })
 }

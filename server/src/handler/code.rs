@@ -57,7 +57,7 @@ pub(super) async fn demand(
     let (rules, lookup) = (&current.rules.codes, context.data_key.email_lookup(email));
     let request = CodeRequest::new(purpose, username.as_str(), &lookup);
     if let Some(given) = given {
-        let taken = context.codes.take(request, given, Instant::now());
+        let taken = context.codes.take(request, given, Instant::now()).await?;
         return taken.map_err(|left| Refusal::numbered(ErrorCode::BadCode, left.into()).into());
     }
     let wait = |wait: Duration| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
@@ -65,17 +65,17 @@ pub(super) async fn demand(
         number: Some(rules.digits.into()),
         ..Refusal::retry_after(ErrorCode::CodeNeeded, wait(again))
     };
-    match context.codes.issue(request, rules, Instant::now()) {
+    match context.codes.issue(request, rules, Instant::now()).await? {
         Issued::Sent(again) => Err(needed(again).into()),
         Issued::Full => Err(Refusal::retry_after(ErrorCode::Busy, 60_000).into()),
         Issued::New(code, again) => {
             if let Err(refusal) = context.limiter.code(&current.rules.limits, from, &lookup) {
-                context.codes.forget(request);
+                context.codes.forget(request).await?;
                 return Err(refusal.into());
             }
             if let Err(error) = mailer.send_code(email, username.as_str(), &code, rules.minutes).await {
-                context.codes.forget(request);
                 tracing::error!(reason = error.for_log(), "a code could not be sent");
+                context.codes.forget(request).await?;
                 return Err(ErrorCode::MailFailed.into());
             }
             Err(needed(again).into())

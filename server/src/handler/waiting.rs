@@ -33,7 +33,7 @@ pub(super) async fn within(
         Grown::Handshake => quota.saturating_add(quota / 4),
     };
     let size = u64::try_from(size).unwrap_or(u64::MAX);
-    let begun = context.waiting.take(device.account, size, limit)?;
+    let begun = context.limiter.waiting.take(device.account, size, limit)?;
     let done = work.await;
     // Whoever goes away before the answer may have been stored.
     if done.is_err() {

@@ -21,16 +21,18 @@ use std::{
 /// The most buckets between two tellings. Beyond them each server counts by itself.
 const REMEMBERED: usize = 65_536;
 
-/// A bucket that all servers have.
+/// Something that all servers count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// Two buckets of one of the tables.
     Table(u8, [u32; 2]),
     /// One of an account's.
     Account(AccountId, u8),
+    /// What an account leaves to be fetched, in bytes.
+    Waiting(AccountId),
 }
 
-/// What was taken from a bucket; below 0: put back.
+/// What was taken; below 0: put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
     pub(crate) place: Place,
@@ -76,6 +78,7 @@ impl Limiter {
                     }
                 }
                 Place::Account(account, kind) => self.accounts.take_too(account, kind, limits, *tokens, now),
+                Place::Waiting(account) => self.waiting.take_too(account, u64::try_from(*tokens).unwrap_or_default()),
             }
         }
     }

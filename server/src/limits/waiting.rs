@@ -2,14 +2,16 @@
 //!
 //! It is an estimate from above: what the database held when it was last measured, and all that was sent since, as if nobody had
 //! fetched any of it. An account that comes near its limit makes the database be measured again. So no request costs a question
-//! to the database, and a limit is passed by no more than what other processes on the same database take in meanwhile.
+//! to the database, and a limit is passed by no more than what other processes on the same database take in until they tell it,
+//! about a second later.
 //! Invariants: its memory is bounded by the accounts that have something there; measuring takes a small part of the time.
 
+use super::sharing::{Ledger, Place};
 use crate::store::{AccountId, SharedStore, StoreError};
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
@@ -28,6 +30,7 @@ const RETRY_MS: u32 = 10_000;
 pub(crate) struct Waiting {
     counts: Mutex<HashMap<AccountId, Count>>,
     due: Notify,
+    ledger: Arc<Ledger>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,11 +75,26 @@ impl Drop for Begun<'_> {
         count.begun = count.begun.saturating_sub(self.bytes);
         if self.stored {
             count.since = count.since.saturating_add(self.bytes);
+            drop(counts);
+            let bytes = i32::try_from(self.bytes).unwrap_or(i32::MAX);
+            self.waiting.ledger.note(Place::Waiting(self.account), bytes);
         }
     }
 }
 
 impl Waiting {
+    /// Knows of nothing yet.
+    pub(super) fn new(ledger: &Arc<Ledger>) -> Self {
+        Self { ledger: Arc::clone(ledger), ..Self::default() }
+    }
+
+    /// The account left so much at another server. If that was measured meanwhile it counts twice, until the next measurement.
+    pub(super) fn take_too(&self, account: AccountId, bytes: u64) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = &mut counts.entry(account).or_default().since;
+        *since = since.saturating_add(bytes);
+    }
+
     /// The account leaves so many bytes, if that stays within `limit`.
     pub(crate) fn take(&self, account: AccountId, bytes: u64, limit: u64) -> Result<Begun<'_>, Refusal> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,5 +213,22 @@ mod tests {
         assert!(tokio::time::timeout(Duration::ZERO, waiting.due.notified()).await.is_err());
         store(&waiting, ALICE, 30, 100).unwrap();
         tokio::time::timeout(Duration::ZERO, waiting.due.notified()).await.unwrap();
+    }
+
+    #[test]
+    fn what_an_account_leaves_at_another_server_counts_until_it_is_measured() {
+        let data_key = crate::sealing::DataKey::from_bytes([1; 32]);
+        let (here, there) = (super::super::Limiter::new(&data_key), super::super::Limiter::new(&data_key));
+        assert!(there.taken().is_empty());
+        store(&there.waiting, ALICE, 40, 100).unwrap();
+        store(&there.waiting, ALICE, 20, 100).unwrap();
+        there.waiting.take(ALICE, 30, 100).unwrap().give_back();
+        here.take_too(&crate::rules::Limits::default(), &there.taken());
+        assert!(store(&here.waiting, ALICE, 41, 100).is_err());
+        store(&here.waiting, ALICE, 40, 100).unwrap();
+        here.waiting.begin();
+        here.waiting.end(vec![(ALICE, 40)]);
+        store(&here.waiting, ALICE, 60, 100).unwrap();
+        assert!(store(&here.waiting, ALICE, 1, 100).is_err());
     }
 }

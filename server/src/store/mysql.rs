@@ -10,6 +10,7 @@ mod attachment;
 mod backup;
 mod batch;
 mod cluster;
+mod codes;
 mod conversation;
 mod deletion;
 mod devices;

@@ -1,10 +1,10 @@
-//! The table `node`, and what its nodes look up. See [`crate::store::ClusterStore`].
+//! The table `node`, and what nodes look up and share. See [`crate::store::ClusterStore`].
 
 use super::row::{bytes, push_list, unsigned};
 use super::{MysqlStore, error};
 use crate::{
     cluster::NodeId,
-    store::{ClusterStore, Node, NodeRow, StoreError},
+    store::{ClusterStore, CodeIssued, CodeTaken, NewCode, Node, NodeRow, StoreError},
 };
 use async_trait::async_trait;
 use sqlx::{MySql, QueryBuilder};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use waxwing_protocol::DeviceId;
 
 /// Milliseconds since 1970 by the database's clock.
-const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+pub(super) const NOW: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 #[async_trait]
@@ -75,6 +75,22 @@ impl ClusterStore for MysqlStore {
         select.push(" UNION SELECT device FROM inbox WHERE device IN ");
         push_list(&mut select, ids());
         self.ids(select).await
+    }
+
+    async fn issue_code(&self, code: NewCode, most: u32) -> Result<CodeIssued, StoreError> {
+        error::retried(|| self.database.issue_code(&code, most)).await
+    }
+
+    async fn take_code(&self, request: [u8; 32], hash: [u8; 32]) -> Result<CodeTaken, StoreError> {
+        error::retried(|| self.database.take_code(&request, &hash)).await
+    }
+
+    async fn forget_code(&self, request: [u8; 32]) -> Result<(), StoreError> {
+        error::retried(|| self.database.forget_code(&request)).await
+    }
+
+    async fn forget_old_codes(&self) -> Result<(), StoreError> {
+        error::retried(|| self.database.forget_old_codes()).await
     }
 }
 

@@ -15,7 +15,7 @@ macro_rules! steps {
 }
 
 /// In order; the version of a step is its place, counted from 1.
-const STEPS: [(&str, &str); 31] = steps![
+const STEPS: [(&str, &str); 32] = steps![
     "0001_server_state",
     "0002_account",
     "0003_device",
@@ -47,6 +47,7 @@ const STEPS: [(&str, &str); 31] = steps![
     "0029_group_info_sender",
     "0030_server_days",
     "0031_node",
+    "0032_code",
 ];
 
 /// The schema version of this program.
