@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
+use tempfile::TempDir;
 
 /// Which database a server gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,15 +113,72 @@ fn mysql_url() -> Result<String> {
     }
 }
 
+/// A MariaDB of its own, which can be killed. Dropping it stops it and deletes everything.
+pub struct MariaDb {
+    place: TempDir,
+    url: String,
+}
+
+impl MariaDb {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// It is not installed, or does not start.
+    pub fn start() -> Result<Self> {
+        let place = tempfile::Builder::new().prefix("waxwing-mariadb.").tempdir()?;
+        let url = script("start", place.path())?;
+        Ok(Self { place, url })
+    }
+
+    /// For [`crate::Server::set_up_at`].
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn kill(&self) -> Result<()> {
+        let pid = std::fs::read_to_string(self.place.path().join("mariadbd.pid"))?;
+        let killed = Command::new("kill").args(["-9", pid.trim()]).status()?;
+        ensure!(killed.success(), "no process {pid}");
+        Ok(())
+    }
+
+    /// Starts it again, at the same port.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart(&self) -> Result<()> {
+        let url = script("start", self.place.path())?;
+        ensure!(url == self.url, "the database came back at {url} and not at {}", self.url);
+        Ok(())
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        let _ = script("stop", self.place.path());
+    }
+}
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mariadb.sh");
+
+/// Runs the script that starts and stops a MariaDB; returns its last line.
+fn script(command: &str, folder: &Path) -> Result<String> {
+    let output = Command::new(SCRIPT).arg(command).arg(folder).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "mariadb.sh {command}: {said}");
+    Ok(String::from_utf8(output.stdout)?.lines().last().unwrap_or_default().to_owned())
+}
+
 /// Starts a MariaDB, and a shell that stops it when this process ends, however it ends: then its input closes.
 fn start_private() -> Result<(String, Child)> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("mariadb.sh");
     let folder = tempfile::Builder::new().prefix("waxwing-mariadb.").tempdir()?.keep();
-    let started = Command::new(&script).arg("start").arg(&folder).stdin(Stdio::null()).output()?;
-    ensure!(started.status.success(), "no MariaDB: {}", String::from_utf8_lossy(&started.stderr));
-    let url = String::from_utf8(started.stdout)?.lines().last().context("the script prints the URL")?.to_owned();
+    let url = script("start", &folder)?;
     let mut stop = Command::new("sh");
-    stop.args(["-c", r#"cat >/dev/null; "$0" stop "$1"; rm -rf "$1""#]).arg(script).arg(folder);
+    stop.args(["-c", r#"cat >/dev/null; "$0" stop "$1"; rm -rf "$1""#]).arg(SCRIPT).arg(folder);
     let stop = stop.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     Ok((url, stop))
 }

@@ -17,7 +17,7 @@ mod server;
 mod tty;
 mod user;
 
-pub use database::Database;
+pub use database::{Database, MariaDb};
 pub use gateway::Gateway;
 pub use impostor::{Impostor, Met};
 pub use mail::MailServer;

@@ -72,12 +72,13 @@ impl Server {
         Self::set_up_on(schema, flags)
     }
 
-    /// Sets a server up, with a fresh schema on the MySQL or MariaDB that this URL names, and does not start it.
+    /// Sets a server up with flags of `waxwing-setup init` and a fresh schema on the MySQL or MariaDB that this URL names, and
+    /// does not start it.
     ///
     /// # Errors
     /// Says what the program printed.
-    pub fn set_up_at(url: &str, sign_up: &str) -> Result<Self> {
-        Self::set_up_on(Some(Schema::at(url)?), &["--signup", sign_up])
+    pub fn set_up_at(url: &str, flags: &[&str]) -> Result<Self> {
+        Self::set_up_on(Some(Schema::at(url)?), flags)
     }
 
     fn set_up_on(schema: Option<Schema>, flags: &[&str]) -> Result<Self> {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::{path::Path, process::Command};
-use waxwing_tests::program;
+use waxwing_tests::{MariaDb, Nats, program};
 
 fn bench(words: &[&str]) -> Result<Command> {
     let mut command = Command::new(program("waxwing-bench")?);
@@ -51,5 +51,24 @@ fn what_cannot_be_measured_says_why() -> Result<()> {
     assert!(error["error"]["message"].as_str().is_some_and(|message| message.contains("--server")), "{error}");
     let no_report = bench(&["compare", "/dev/null", "/dev/null"])?.output()?;
     assert_eq!(no_report.status.code(), Some(1));
+    Ok(())
+}
+
+#[test]
+fn nodes_of_a_cluster_are_measured_with_their_database() -> Result<()> {
+    let (database, nats) = (MariaDb::start()?, Nats::start()?);
+    let words =
+        ["cluster", "--nodes", "2", "--pairs", "2", "--window", "4", "--seconds", "1", "--warm-up", "0", "--json"];
+    let mut command = bench(&words)?;
+    let output = command.args(["--database", database.url(), "--nats", &nats.url()]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout)?;
+    for path in
+        ["/throughput", "/figures/database_statements_per_message", "/figures/database_transactions_per_message"]
+    {
+        ensure!(report.pointer(path).and_then(Value::as_f64).is_some_and(|figure| figure > 0.0), "{path}: {report}");
+    }
+    let alone = bench(&["cluster"])?.output()?;
+    ensure!(String::from_utf8(alone.stderr)?.contains("--database mysql://"), "it says what is missing");
     Ok(())
 }

@@ -1,10 +1,18 @@
 //! Several servers on one database: one set of accounts, whichever server a device is connected to, whatever ends.
 
 use anyhow::{Context, Result, ensure};
-use waxwing_tests::{Database, Direction, Fault, Nats, Proxy, Server, User, texts};
+use serde_json::Value;
+use std::{fs, time::Instant};
+use waxwing_tests::{
+    Chat, DEADLINE, Database, Direction, Fault, Follow, MailServer, MariaDb, Nats, Outcome, Proxy, Server, User, texts,
+};
 
 fn nodes(nats: &Nats, count: usize) -> Result<Vec<Server>> {
-    let mut first = Server::set_up_with(Database::Mysql, &["--signup", "open", "--nats", &nats.url()])?;
+    nodes_of(Server::set_up_with(Database::Mysql, &["--signup", "open", "--nats", &nats.url()])?, count)
+}
+
+/// A server that was set up, with further ones.
+fn nodes_of(mut first: Server, count: usize) -> Result<Vec<Server>> {
     let mut further = (1..count).map(|_| first.node()).collect::<Result<Vec<_>>>()?;
     first.restart()?;
     further.iter_mut().try_for_each(Server::restart)?;
@@ -17,19 +25,38 @@ fn nodes(nats: &Nats, count: usize) -> Result<Vec<Server>> {
 
 /// Waits until each of these nodes hears so many others.
 fn wait_until_heard(nodes: &[&Server], others: usize) -> Result<()> {
-    let begun = std::time::Instant::now();
     for node in nodes {
-        loop {
-            let status = node.operate(&["cluster", "status"])?.expect_code(0)?.json()?;
+        wait_for_status(node, |status| {
             let all = status["nodes"].as_array().context("nodes")?;
             let heard = all.iter().filter(|one| one["heard_ms"].is_u64() || one["this"] == true).count();
-            if status["nats"] == true && heard == others + 1 {
-                break;
-            }
-            ensure!(begun.elapsed() < waxwing_tests::DEADLINE, "{status}");
-        }
+            Ok(status["nats"] == true && heard == others + 1)
+        })?;
     }
     Ok(())
+}
+
+/// Waits until `cluster status` of a node is as it should be; returns it.
+fn wait_for_status(node: &Server, fits: impl Fn(&Value) -> Result<bool>) -> Result<Value> {
+    let begun = Instant::now();
+    loop {
+        let status = node.operate(&["cluster", "status"])?.expect_code(0)?.json()?;
+        if fits(&status)? {
+            return Ok(status);
+        }
+        ensure!(begun.elapsed() < DEADLINE, "{status}");
+    }
+}
+
+/// Does it again until the outcome has this code.
+fn until(code: i32, what: impl Fn() -> Result<Outcome>) -> Result<Outcome> {
+    let begun = Instant::now();
+    loop {
+        let outcome = what()?;
+        if outcome.code == code {
+            return Ok(outcome);
+        }
+        ensure!(begun.elapsed() < DEADLINE, "{} {}", outcome.stdout, outcome.stderr);
+    }
 }
 
 #[test]
@@ -152,4 +179,151 @@ fn a_node_that_is_cut_off_from_nats_or_from_the_database_loses_nothing() -> Resu
     at_bob.stop()?;
     ensure!(texts(&alice.history("bob")?) == texts(&bob.history("alice")?), "one order");
     Ok(())
+}
+
+#[test]
+fn limits_and_codes_are_those_of_all_nodes_together() -> Result<()> {
+    let (nats, mut mail) = (Nats::start()?, MailServer::start()?);
+    let mut first = Server::set_up_with(Database::Mysql, &["--signup", "open", "--nats", &nats.url()])?;
+    for (name, value) in mail.settings() {
+        first.set(&format!("SMTP_{}", name.to_uppercase()), value.trim_matches('"'));
+    }
+    first.set("WAXWING_CODES_FOR", "sign-up");
+    first.set("WAXWING_SESSIONS_PER_ACCOUNT", 2);
+    let mut nodes = nodes_of(first, 2)?;
+    wait_until_heard(&nodes.iter().collect::<Vec<_>>(), 1)?;
+    let (link, links) = (nodes[1].link().to_owned(), [nodes[0].own_link()?, nodes[1].own_link()?]);
+
+    // A code that one node has sent is good at the other, and its tries are counted at both.
+    let alice = User::new("alice")?;
+    let email = ["--email", "alice@example.org", "--remember"];
+    alice.try_sign_up(&links[0], &email)?.expect_code(6)?;
+    let code = mail.next_code("alice@example.org")?;
+    alice.try_sign_up(&links[1], &email)?.expect_code(6)?;
+    let wrong = if code.starts_with('0') { code.replacen('0', "1", 1) } else { format!("0{}", &code[1..]) };
+    for (place, left) in ["2 more tries", "1 more tries"].iter().enumerate() {
+        let refused = alice.try_sign_up(&links[place], &[&email[..], &["--otp", &wrong]].concat())?.expect_code(6)?;
+        ensure!(refused.error()?.contains(left), "{}", refused.stderr);
+    }
+    alice.try_sign_up(&links[1], &[&email[..], &["--otp", &code]].concat())?.expect_code(0)?;
+    let used = User::new("anne")?.try_sign_up(&links[0], &[&email[..], &["--otp", &code]].concat())?.expect_code(6)?;
+    ensure!(used.error()?.contains("not valid"), "{}", used.stderr);
+
+    // Two places for an account, wherever its devices are.
+    let bob = User::new("bob")?;
+    let email = ["--email", "bob@example.org", "--remember"];
+    bob.try_sign_up(&link, &email)?.expect_code(6)?;
+    let code = mail.next_code("bob@example.org")?;
+    bob.try_sign_up(&link, &[&email[..], &["--otp", &code]].concat())?.expect_code(0)?;
+    let (phone, tablet) = (User::log_in(&link, "alice")?, User::log_in(&links[0], "alice")?);
+    let mut there = [alice.follow()?, phone.follow()?];
+    let are_there = |there: &mut [Follow], text: &str| -> Result<()> {
+        bob.send("alice", text)?;
+        for follow in there {
+            ensure!(follow.next_texts(1)? == [text]);
+        }
+        Ok(())
+    };
+    are_there(&mut there, "one")?;
+    let refused = until(6, || tablet.run(&["receive"]))?;
+    ensure!(refused.error()?.contains("2 devices"), "{}", refused.stderr);
+    // A device whose node dies goes to the other, whatever that knows of it; there is no third place all the same.
+    for (down, text) in ["two", "three"].iter().enumerate() {
+        nodes[down].kill();
+        nodes[down].restart()?;
+        are_there(&mut there, text)?;
+    }
+    until(6, || tablet.run(&["receive"]))?;
+    let [_, at_phone] = there;
+    at_phone.stop()?;
+    until(0, || tablet.run(&["receive"]))?;
+    Ok(())
+}
+
+/// Waits until somebody has exactly these messages of somebody.
+fn wait_for_history(of: &User, with: &str, from: &str, expected: &[String]) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let history = of.history(with)?;
+        let mut said = texts(&history);
+        said.retain(|text| text.starts_with(from));
+        if said == expected {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < DEADLINE, "{} has of {from}: {said:?}", of.name());
+    }
+}
+
+#[test]
+fn three_nodes_lose_double_and_reorder_nothing_when_their_database_is_killed() -> Result<()> {
+    const LINES: usize = 120;
+    let (database, nats) = (MariaDb::start()?, Nats::start()?);
+    let nodes = nodes_of(Server::set_up_at(database.url(), &["--signup", "open", "--nats", &nats.url()])?, 3)?;
+    wait_until_heard(&nodes.iter().collect::<Vec<_>>(), 2)?;
+    let people = ["alice", "bob", "carol"].iter().zip(&nodes);
+    let people = people.map(|(name, node)| User::sign_up(&node.own_link()?, name)).collect::<Result<Vec<_>>>()?;
+    let [alice, bob, carol] = &people[..] else { anyhow::bail!("three people") };
+    carol.send("alice", "hello")?;
+    alice.send("bob", "hello")?;
+    // Two write in one chat from two nodes, the third in another.
+    let mut chats = [alice.chat("bob")?, bob.chat("alice")?, carol.chat("alice")?];
+    let said = |name: &str| (0..LINES).map(|number| format!("{name} {number}")).collect::<Vec<_>>();
+    let all = people.iter().map(|person| said(person.name())).collect::<Vec<_>>();
+    let say = |chats: &mut [Chat], lines: std::ops::Range<usize>| -> Result<()> {
+        for line in lines {
+            chats.iter_mut().zip(&all).try_for_each(|(chat, said)| chat.say(&said[line]))?;
+        }
+        Ok(())
+    };
+    say(&mut chats, 0..LINES / 3)?;
+    // In the middle of what is under way.
+    chats[1].wait_for("alice 3")?;
+    database.kill()?;
+    say(&mut chats, LINES / 3..LINES * 2 / 3)?;
+    database.restart()?;
+    say(&mut chats, LINES * 2 / 3..LINES)?;
+    wait_for_history(bob, "alice", "alice ", &all[0])?;
+    wait_for_history(alice, "bob", "bob ", &all[1])?;
+    wait_for_history(alice, "carol", "carol ", &all[2])?;
+    ensure!(texts(&alice.history("bob")?) == texts(&bob.history("alice")?), "one order");
+    Ok(())
+}
+
+#[test]
+fn nodes_meet_at_a_nats_with_tls_and_a_password_and_say_what_is_wrong_with_it() -> Result<()> {
+    let nats = Nats::start_guarded()?;
+    let mut first = Server::set_up_with(Database::Mysql, &["--signup", "open", "--nats", &nats.url()])?;
+    first.set("WAXWING_CLUSTER_CREDENTIALS_FILE", nats.credentials_file().display());
+    first.set("WAXWING_CLUSTER_CA_FILE", nats.ca_file().display());
+    let mut nodes = nodes_of(first, 2)?;
+    wait_until_heard(&nodes.iter().collect::<Vec<_>>(), 1)?;
+    let (alice, bob) = (User::sign_up(&nodes[0].own_link()?, "alice")?, User::sign_up(&nodes[1].own_link()?, "bob")?);
+    let mut at_bob = bob.follow()?;
+    let hears = |text: &str, at_bob: &mut Follow| -> Result<()> {
+        alice.send("bob", text)?;
+        ensure!(at_bob.next_texts(1)? == [text]);
+        Ok(())
+    };
+    hears("over TLS", &mut at_bob)?;
+    let (strangers, others) = (nodes[1].beside("stranger"), Nats::start_guarded()?);
+    fs::write(&strangers, "waxwing:another-secret 8\n")?;
+    // One thing is wrong at a time; the node serves all the same, and says which.
+    for (variable, wrong, reason) in [
+        ("WAXWING_CLUSTER_CREDENTIALS_FILE", &strangers, "cluster.credentials_file"),
+        ("WAXWING_CLUSTER_CA_FILE", &others.ca_file(), "cluster.ca_file"),
+    ] {
+        nodes[1].set(variable, wrong.display());
+        nodes[1].restart()?;
+        let status = wait_for_status(&nodes[1], |status| Ok(status["trouble"].is_string()))?;
+        ensure!(status["nats"] == false && status["trouble"].to_string().contains(reason), "{status}");
+        nodes[1].wait_for_log(reason)?;
+        hears(reason, &mut at_bob)?;
+        nodes[1].unset(variable);
+        let right = if wrong == &strangers { nats.credentials_file() } else { nats.ca_file() };
+        nodes[1].set(variable, right.display());
+    }
+    ensure!(!nodes[1].log().contains("another-secret"), "a secret in the log");
+    nodes[1].restart()?;
+    wait_until_heard(&nodes.iter().collect::<Vec<_>>(), 1)?;
+    hears("again", &mut at_bob)
 }

@@ -5,8 +5,8 @@ use crate::{
     floor::{self, Kind},
     report::Report,
     workloads::{
-        attachments::Attachments, backlog::Backlog, direct::Direct, growth::Growth, idle::Idle, neighbours::Neighbours,
-        restore::Restore, room::Room, storm::Storm,
+        attachments::Attachments, backlog::Backlog, cluster::Cluster, direct::Direct, growth::Growth, idle::Idle,
+        neighbours::Neighbours, restore::Restore, room::Room, storm::Storm,
     },
 };
 use anyhow::Result;
@@ -28,6 +28,8 @@ struct Cli {
 enum Command {
     /// Pairs that send each other direct messages.
     Direct(Direct),
+    /// Several nodes on one MySQL database, loaded across.
+    Cluster(Cluster),
     /// Connections that do nothing.
     Idle(Idle),
     /// One sender and many members.
@@ -75,6 +77,7 @@ fn command(cli: Cli) -> Result<()> {
     let json = cli.json;
     match cli.command {
         Command::Direct(direct) => print(json, &block_on(direct.run())?),
+        Command::Cluster(cluster) => print(json, &block_on(cluster.run())?),
         Command::Idle(idle) => print(json, &[block_on(idle.run())?]),
         Command::Room(room) => print(json, &[block_on(room.run())?]),
         Command::Storm(storm) => print(json, &[block_on(storm.run())?]),

@@ -10,7 +10,7 @@ pub(crate) mod people;
 mod waxwing;
 
 pub(crate) use bare::{Bare, ToFloor};
-pub(crate) use waxwing::{ToServer, Waxwing, open_chat, sign_up};
+pub(crate) use waxwing::{ToNodes, ToServer, Waxwing, open_chat, sign_up};
 
 use crate::{process::Process, progress, report::Measured, wire::Connection};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -90,6 +90,20 @@ impl Latencies {
 
 /// Runs a load; `process` is whose processor time is counted.
 pub(crate) async fn run<O: Opener>(what: &str, opener: O, load: &Load, process: Option<Process>) -> Result<Measured> {
+    let look = async || process.map(|process| anyhow::Ok((process.cpu()?, process.memory()?))).transpose();
+    let (latencies, looks) = observed(what, opener, load, look).await?;
+    let [before, after] = looks;
+    let used = after.zip(before).map(|((after, _), (before, _))| after - before);
+    Ok(Measured::of(&latencies, load.duration, used, after.map(|(_, memory)| memory)))
+}
+
+/// Runs a load, and looks when the measurement begins and when it ends.
+pub(crate) async fn observed<O: Opener, L>(
+    what: &str,
+    opener: O,
+    load: &Load,
+    look: impl AsyncFn() -> Result<L>,
+) -> Result<(Latencies, [L; 2])> {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(load.pairs);
     let (opened, mut opening) = mpsc::unbounded_channel();
     let (go, span) = watch::channel(None);
@@ -118,10 +132,9 @@ pub(crate) async fn run<O: Opener>(what: &str, opener: O, load: &Load, process: 
     let begin = Instant::now() + load.warm_up;
     go.send_replace(Some(Span { begin, end: begin + load.duration }));
     tokio::time::sleep_until(begin.into()).await;
-    let cpu = process.map(Process::cpu).transpose()?;
+    let before = look().await?;
     progress::run_for(what, begin, load.duration).await;
-    let used = process.map(Process::cpu).transpose()?.zip(cpu).map(|(after, before)| after - before);
-    let memory = process.map(Process::memory).transpose()?;
+    let after = look().await?;
     let joined = tokio::task::spawn_blocking(move || {
         let mut all = Latencies::new()?;
         for worker in workers {
@@ -129,7 +142,7 @@ pub(crate) async fn run<O: Opener>(what: &str, opener: O, load: &Load, process: 
         }
         anyhow::Ok(all)
     });
-    Ok(Measured::of(&joined.await??, load.duration, used, memory))
+    Ok((joined.await??, [before, after]))
 }
 
 /// One thread: opens its pairs, waits for the signal, runs them.

@@ -69,6 +69,14 @@ struct Private {
     _root: TempDir,
 }
 
+/// Servers of our own that share a database. Dropping them kills them; the schema stays.
+pub(crate) struct Nodes {
+    pub(crate) link: Link,
+    pub(crate) endpoints: Vec<Endpoint>,
+    children: Vec<Child>,
+    _root: TempDir,
+}
+
 impl Where {
     /// The folder for databases.
     pub(crate) fn folder(&self) -> PathBuf {
@@ -113,57 +121,115 @@ impl Where {
 
     async fn start(&self, accounts: usize) -> Result<(Private, Link, Vec<Account>)> {
         let program = self.program()?;
-        let folder = self.folder();
-        let made = tempfile::Builder::new().prefix("waxwing-bench-").tempdir_in(&folder);
-        let root = made.map_err(|error| {
-            let message = format!("no folder can be made in {}: {error}", folder.display());
-            Failure::user(message, "name another with --dir")
-        })?;
-        let (link, accounts) = set_up(root.path(), &self.database, accounts).await?;
-        let log = std::fs::File::create(root.path().join("server.log"))?;
-        let mut child = Command::new(&program)
-            .args(["run", "--dir"])
-            .arg(root.path().join("server"))
-            .arg("--password-file")
-            .arg(root.path().join("password"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let mut lines = BufReader::new(child.stdout.take().context("the server's output")?).lines();
-        if lines.next_line().await?.is_none() {
-            let log = std::fs::read_to_string(root.path().join("server.log")).unwrap_or_default();
-            let message = format!("the server did not start: {}", log.trim());
-            return Err(Failure::error(Kind::Unexpected, message, "try `waxwing-server check`"));
-        }
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let root = self.root()?;
+        let (link, accounts) = set_up(root.path(), &self.database, &[], accounts).await?;
+        let child = run(&program, root.path(), "server").await?;
         Ok((Private { child, _root: root }, link, accounts))
     }
 
+    /// Sets so many nodes up and starts them, on a schema of their own: that of `--database`, with their number behind it.
+    /// Returns the database's URL, too.
+    pub(crate) async fn nodes(&self, count: usize, nats: &str) -> Result<(Nodes, String)> {
+        if self.database() != "mysql" {
+            let next = "name one with --database mysql://user:password@host:port/schema";
+            return Err(Failure::user("only a MySQL database can be shared", next));
+        }
+        let (program, root) = (self.program()?, self.root()?);
+        let url = format!("{}_{count}", self.database);
+        let wrong = |wrong: waxwing_setup::plan::WrongAnswer| Failure::user(wrong.reason, wrong.next);
+        let nats = waxwing_setup::plan::nats(nats).map_err(wrong)?;
+        let (mut link, _) = set_up(root.path(), &url, &nats, 0).await?;
+        let mut children = vec![run(&program, root.path(), "server").await?];
+        for number in 1..count {
+            let name = format!("node-{number}");
+            let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
+            let made = Command::new(beside("waxwing-setup")?)
+                .args(["node", "--yes", "--json", "--listen", &listen.to_string(), "--from"])
+                .arg(root.path().join("server"))
+                .arg("--dir")
+                .arg(root.path().join(&name))
+                .arg("--server-password-file")
+                .arg(root.path().join("password"))
+                .stdin(Stdio::null())
+                .output()
+                .await?;
+            if !made.status.success() {
+                let message = format!("a node was not made: {}", String::from_utf8_lossy(&made.stderr).trim());
+                return Err(Failure::error(Kind::Unexpected, message, "try `waxwing-setup node` by hand"));
+            }
+            link.addresses.push(waxwing_protocol::Address { host: listen.ip().to_string(), port: listen.port() });
+            children.push(run(&program, root.path(), &name).await?);
+        }
+        let mut endpoints = Vec::new();
+        for address in &link.addresses {
+            endpoints.push(Endpoint::of(&Link { addresses: vec![address.clone()], ..link.clone() }).await?);
+        }
+        Ok((Nodes { link, endpoints, children, _root: root }, url))
+    }
+
+    fn root(&self) -> Result<TempDir> {
+        let folder = self.folder();
+        let made = tempfile::Builder::new().prefix("waxwing-bench-").tempdir_in(&folder);
+        made.map_err(|error| {
+            let message = format!("no folder can be made in {}: {error}", folder.display());
+            Failure::user(message, "name another with --dir")
+        })
+    }
+
     fn program(&self) -> Result<PathBuf> {
-        let path = match &self.server_program {
-            Some(path) => path.clone(),
-            None => std::env::current_exe()?.with_file_name("waxwing-server"),
-        };
+        let Some(path) = &self.server_program else { return beside("waxwing-server") };
         match path.is_file() {
-            true => Ok(path),
-            false => Err(Failure::user(
-                format!("there is no {}", path.display()),
-                "build it with `cargo build --release --workspace --bins`, or name it with --server-program",
-            )),
+            true => Ok(path.clone()),
+            false => Err(missing(path, "name another with --server-program")),
         }
     }
 }
 
+/// A program in the folder of this one.
+fn beside(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(missing(&path, "build it with `cargo build --release --workspace --bins`")),
+    }
+}
+
+fn missing(path: &Path, next: &str) -> anyhow::Error {
+    Failure::user(format!("there is no {}", path.display()), next)
+}
+
+/// Starts the server in a folder below `root`; done when it listens.
+async fn run(program: &Path, root: &Path, name: &str) -> Result<Child> {
+    let log_file = root.join(format!("{name}.log"));
+    let mut child = Command::new(program)
+        .args(["run", "--dir"])
+        .arg(root.join(name))
+        .arg("--password-file")
+        .arg(root.join("password"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log_file)?)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("starting {}", program.display()))?;
+    let mut lines = BufReader::new(child.stdout.take().context("the server's output")?).lines();
+    if lines.next_line().await?.is_none() {
+        let log = std::fs::read_to_string(log_file).unwrap_or_default();
+        let message = format!("the server did not start: {}", log.trim());
+        return Err(Failure::error(Kind::Unexpected, message, "try `waxwing-server check`"));
+    }
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    Ok(child)
+}
+
 /// Sets a server up in `root`, with so many accounts; returns its link and them.
-async fn set_up(root: &Path, url: &str, accounts: usize) -> Result<(Link, Vec<Account>)> {
+async fn set_up(root: &Path, url: &str, nats: &[String], accounts: usize) -> Result<(Link, Vec<Account>)> {
     let wrong = |wrong: waxwing_setup::plan::WrongAnswer| Failure::user(wrong.reason, wrong.next);
     let (mysql, database_password) = database(url).map_err(wrong)?;
     let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
     let sign_up = Some(SignUp::Open);
-    let answers = Answers { database: Some(mysql), listen: Some(listen), sign_up, ..Answers::default() };
+    let nats = nats.to_vec();
+    let answers = Answers { database: Some(mysql), listen: Some(listen), sign_up, nats, ..Answers::default() };
     let mut config = answers.config().map_err(wrong)?;
     lift(&mut config);
     let server_password = Zeroizing::new(waxwing_server::relay::new_invite_code()?);
@@ -268,6 +334,13 @@ fn lift(config: &mut Config) {
     config.policy.room_disk_mib = 0;
     config.policy.room_memory_mib = 0;
     config.max_connections = 100_000;
+}
+
+impl Nodes {
+    /// Their processes.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        self.children.iter().filter_map(Child::id).map(Process).collect()
+    }
 }
 
 impl Place {

@@ -2,6 +2,7 @@
 
 pub(crate) mod attachments;
 pub(crate) mod backlog;
+pub(crate) mod cluster;
 pub(crate) mod direct;
 pub(crate) mod growth;
 pub(crate) mod idle;

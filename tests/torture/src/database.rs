@@ -1,16 +1,9 @@
-//! The server's database, seen from outside: locked for a while, searched for ciphertexts that were stored twice; or a
-//! MariaDB of our own that can be killed.
+//! The server's database, seen from outside: locked for a while, or searched for ciphertexts that were stored twice.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rusqlite::{Connection, OpenFlags};
 use sha2::{Digest as _, Sha256};
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
-use tempfile::TempDir;
+use std::{collections::HashMap, path::Path, time::Duration};
 
 /// Keeps everybody else from writing until it is dropped.
 pub(crate) struct Locked(#[expect(dead_code, reason = "holds the transaction")] Connection);
@@ -48,54 +41,4 @@ impl Ciphertexts {
         }
         Ok(twice)
     }
-}
-
-/// A MariaDB of our own. Dropping it stops it and deletes everything.
-pub(crate) struct MariaDb {
-    place: TempDir,
-    url: String,
-}
-
-impl MariaDb {
-    pub(crate) fn start() -> Result<Self> {
-        let place = tempfile::Builder::new().prefix("waxwing-torture-db.").tempdir()?;
-        let url = run(&["start", &place.path().display().to_string()])?;
-        Ok(Self { place, url })
-    }
-
-    pub(crate) fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// `kill -9`.
-    pub(crate) fn kill(&self) -> Result<()> {
-        let pid = std::fs::read_to_string(self.pid_file())?;
-        let killed = Command::new("kill").args(["-9", pid.trim()]).status()?;
-        ensure!(killed.success(), "no process {pid}");
-        Ok(())
-    }
-
-    /// Starts it again, at the same port.
-    pub(crate) fn restart(&self) -> Result<()> {
-        let url = run(&["start", &self.place.path().display().to_string()])?;
-        ensure!(url == self.url, "the database came back at {url} and not at {}", self.url);
-        Ok(())
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.place.path().join("mariadbd.pid")
-    }
-}
-
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        let _ = run(&["stop", &self.place.path().display().to_string()]);
-    }
-}
-
-fn run(arguments: &[&str]) -> Result<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../mariadb.sh");
-    let output = Command::new(script).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output()?;
-    ensure!(output.status.success(), "mariadb.sh {arguments:?} failed");
-    Ok(String::from_utf8(output.stdout)?.lines().last().unwrap_or_default().to_owned())
 }

@@ -1,7 +1,6 @@
 //! A server with its users, their devices, and the chats between them; set up before anything breaks.
 
 use crate::{
-    database::MariaDb,
     device::{Device, Refusal},
     history::{Membership, Moment, View},
     recorder::Recorder,
@@ -16,7 +15,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use waxwing_tests::{Database, Server};
+use waxwing_tests::{Database, MariaDb, Server};
 
 /// How long a device may take to answer while nothing is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,8 +42,8 @@ impl World {
         let database = matches!(storage, Storage::OwnMariaDb).then(MariaDb::start).transpose()?;
         let mut server = match (storage, &database) {
             (Storage::Sqlite, _) => Server::set_up(Database::Sqlite, "open")?,
-            (Storage::Url(url), _) => Server::set_up_at(url, "open")?,
-            (Storage::OwnMariaDb, Some(database)) => Server::set_up_at(database.url(), "open")?,
+            (Storage::Url(url), _) => Server::set_up_at(url, &["--signup", "open"])?,
+            (Storage::OwnMariaDb, Some(database)) => Server::set_up_at(database.url(), &["--signup", "open"])?,
             (Storage::OwnMariaDb, None) => bail!("no MariaDB"),
         };
         // What a device that comes anew again and again would reach is not what is looked for here.

@@ -75,13 +75,35 @@ impl Opener for ToServer {
     type Speech = Waxwing;
 
     async fn open(&self, index: usize, load: &Load) -> Result<(Connection, Connection, Waxwing)> {
-        let (mut receiver, to) = self.account(&format!("{index}r")).await?;
-        let (mut sender, _) = self.account(&format!("{index}s")).await?;
-        receiver.insist("the events", Request::Subscribe).await?;
-        sender.insist("the events", Request::Subscribe).await?;
-        let conversation = open_chat(&mut sender, &to).await?;
-        Ok((sender.connection, receiver.connection, Waxwing::new(conversation, (0, 1), load.payload)))
+        open_pair((self, self), index, load).await
     }
+}
+
+/// Opens pairs whose two are at different nodes, if there are several.
+#[derive(Clone)]
+pub(crate) struct ToNodes(pub(crate) Vec<ToServer>);
+
+impl Opener for ToNodes {
+    type Speech = Waxwing;
+
+    async fn open(&self, index: usize, load: &Load) -> Result<(Connection, Connection, Waxwing)> {
+        let node = |index: usize| self.0.get(index % self.0.len().max(1)).context("no node");
+        open_pair((node(index)?, node(index + 1)?), index, load).await
+    }
+}
+
+/// A pair: the sender at one server, the receiver at another one.
+async fn open_pair(
+    (one, other): (&ToServer, &ToServer),
+    index: usize,
+    load: &Load,
+) -> Result<(Connection, Connection, Waxwing)> {
+    let (mut receiver, to) = other.account(&format!("{index}r")).await?;
+    let (mut sender, _) = one.account(&format!("{index}s")).await?;
+    receiver.insist("the events", Request::Subscribe).await?;
+    sender.insist("the events", Request::Subscribe).await?;
+    let conversation = open_chat(&mut sender, &to).await?;
+    Ok((sender.connection, receiver.connection, Waxwing::new(conversation, (0, 1), load.payload)))
 }
 
 /// Opens a direct conversation with an account; returns its id.
