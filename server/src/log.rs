@@ -33,7 +33,7 @@ pub enum LogError {
 
 /// Starts logging for the whole process, to standard error.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(parse(filter)?).with_writer(std::io::stderr);
     // On a full disk lines are lost; complaining about that where nothing can be written would end the server.
     let lines = lines.log_internal_errors(false);
     // A line that is not written for want of its filter is no failure.
@@ -54,9 +54,14 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     .map_err(|_| LogError::Started)
 }
 
+/// A filter. What NATS' library says of each try is left out, unless it is asked for by name: the server says why itself, once.
+fn parse(filter: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(format!("async_nats=off,{filter}"))
+}
+
 /// Logs by this filter from now on, if this process logs at all.
 pub(crate) fn set_filter(filter: &str) {
-    if let (Some(set), Ok(filter)) = (FILTER.get(), EnvFilter::try_new(filter)) {
+    if let (Some(set), Ok(filter)) = (FILTER.get(), parse(filter)) {
         set(filter);
     }
 }

@@ -9,8 +9,10 @@ use crate::{
 };
 use dialoguer::{Confirm, Input, Password, Select, theme::ColorfulTheme};
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    io::{self, Read as _},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _},
     path::Path,
+    time::Duration,
 };
 use tokio::runtime::Handle;
 use waxwing_server::{
@@ -21,6 +23,25 @@ use waxwing_server::{
 };
 use waxwing_terminal::{FoundTerminal, interrupted};
 use zeroize::Zeroizing;
+
+/// How long NATS may take to say that it is there.
+const NATS_GREETING: Duration = Duration::from_secs(3);
+
+/// Whether NATS is there: it says `INFO` to whoever connects, before TLS and passwords.
+fn greets(url: &str) -> io::Result<()> {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let has_port = place.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let place = if has_port { place.to_owned() } else { format!("{place}:4222") };
+    let address = place.to_socket_addrs()?.next().ok_or(io::ErrorKind::NotFound)?;
+    let mut stream = TcpStream::connect_timeout(&address, NATS_GREETING)?;
+    stream.set_read_timeout(Some(NATS_GREETING))?;
+    let mut greeting = [0; 5];
+    stream.read_exact(&mut greeting)?;
+    match &greeting {
+        b"INFO " => Ok(()),
+        _ => Err(io::Error::other("something else than NATS listens there")),
+    }
+}
 
 /// How the questions ended.
 pub(crate) enum Asked {
@@ -206,6 +227,17 @@ impl Wizard {
         let input =
             Input::with_theme(&self.theme).with_prompt("Where NATS is").default("nats://127.0.0.1:4222".to_owned());
         answers.nats = plan::nats(&input.validate_with(usable).interact_text()?)?;
+        for url in &answers.nats {
+            println!("  Trying {url} \u{2026}");
+            match greets(url) {
+                Ok(()) => println!(
+                    "  It answers. If it wants a password, write that into config.toml afterwards ([cluster])."
+                ),
+                Err(error) => {
+                    println!("  It does not answer yet ({error}). The server runs all the same, and goes on trying.");
+                }
+            }
+        }
         Ok(())
     }
 
