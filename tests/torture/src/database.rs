@@ -60,7 +60,16 @@ impl MariaDb {
     pub(crate) fn start() -> Result<Self> {
         let place = tempfile::Builder::new().prefix("waxwing-torture-db.").tempdir()?;
         let url = run(&["start", &place.path().display().to_string()])?;
-        Ok(Self { place, url })
+        let database = Self { place, url };
+        // Whoever may administrate it may write to it all the same.
+        database.execute(
+            "REVOKE READ ONLY ADMIN, SUPER ON *.* FROM waxwing@'127.0.0.1', waxwing@localhost;
+             CREATE DATABASE IF NOT EXISTS ballast;
+             CREATE OR REPLACE TABLE ballast.ballast (n INT PRIMARY KEY, m INT NOT NULL);
+             USE ballast;
+             INSERT INTO ballast SELECT seq, 0 FROM seq_1_to_3000;",
+        )?;
+        Ok(database)
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -79,6 +88,39 @@ impl MariaDb {
     pub(crate) fn restart(&self) -> Result<()> {
         let url = run(&["start", &self.place.path().display().to_string()])?;
         ensure!(url == self.url, "the database came back at {url} and not at {}", self.url);
+        Ok(())
+    }
+
+    /// Lets it take changes, or none.
+    pub(crate) fn set_read_only(&self, read_only: bool) -> Result<()> {
+        self.execute(&format!("SET GLOBAL read_only = {read_only}"))
+    }
+
+    /// Locks what the server locks, in the other order, in a transaction that has written more: if the two meet, InnoDB ends
+    /// the server's.
+    pub(crate) fn lock_backwards(&self) -> Result<()> {
+        let schema = "SELECT table_schema INTO @schema FROM information_schema.tables
+                      WHERE table_name = 'conversation' AND table_schema LIKE 'waxwing%' ORDER BY create_time DESC LIMIT 1";
+        let lock = |order: &str| {
+            format!(
+                "EXECUTE IMMEDIATE CONCAT('SELECT id FROM `', @schema, '`.conversation ORDER BY id {order} FOR UPDATE')"
+            )
+        };
+        self.execute(&format!(
+            "{schema}; SET innodb_lock_wait_timeout = 2; BEGIN; UPDATE ballast.ballast SET m = m + 1;
+             {}; DO SLEEP(0.05); {}; ROLLBACK;",
+            lock("DESC LIMIT 1"),
+            lock("ASC")
+        ))
+    }
+
+    /// Runs statements as its administrator.
+    fn execute(&self, statements: &str) -> Result<()> {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "--user=root", "--batch", "--skip-column-names", "--execute", statements]);
+        client.arg(format!("--socket={}", self.place.path().join("socket").display()));
+        let output = client.stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "MariaDB refuses: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 
