@@ -14,13 +14,15 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 pid_file=$folder/mariadbd.pid
 
-alive() { [[ -s $pid_file ]] && kill -0 "$(<"$pid_file")" 2>/dev/null; }
+# One that was killed may stay in the table of processes until somebody has asked for its end: it is as good as gone.
+runs() { kill -0 "$1" 2>/dev/null && [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) != Z* ]]; }
+alive() { [[ -s $pid_file ]] && runs "$(<"$pid_file")"; }
 
 if [[ $command == stop ]]; then
   if alive; then
     pid=$(<"$pid_file")
     kill "$pid"
-    while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
+    while runs "$pid"; do sleep 0.1; done
   fi
   exit 0
 fi

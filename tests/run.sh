@@ -38,6 +38,7 @@ install_packages() {
   has nginx || missing+=(nginx-light)
   has nats-server || missing+=(nats-server)
   /usr/bin/python3 -c "import aiosmtpd" 2>/dev/null || missing+=(python3-aiosmtpd)
+  has faketime || missing+=(faketime)
   [[ -n ${WAXWING_TEST_MYSQL:-} ]] || has mariadbd || missing+=(mariadb-server)
   ((${#missing[@]})) || return 0
   if ! has apt-get; then

@@ -29,13 +29,32 @@ pub(crate) async fn run(store: SharedStore, retention: impl Fn() -> Retention, n
     let mut ticks = hourly();
     loop {
         ticks.tick().await;
-        match expire(&store, retention(), now_ms()).await {
+        let now_ms = now_ms();
+        match may_expire(&store, now_ms).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::info!("nothing is deleted for its age today: the server was away, or its clock was set");
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(%error, "could not see what is too old");
+                continue;
+            }
+        }
+        match expire(&store, retention(), now_ms).await {
             Ok(Expirable { entries, inbox_items, invites, .. }) => {
                 tracing::info!(entries, inbox_items, invites, "deleted what was too old");
             }
             Err(error) => tracing::error!(%error, "could not delete what is too old"),
         }
     }
+}
+
+/// Whether things may go for their age: not on the day on which the server is back. Those for whom they wait could not fetch them
+/// while it was away; and where its clock was wrong, or is, they are not as old as they seem.
+async fn may_expire(store: &SharedStore, now_ms: u64) -> Result<bool, StoreError> {
+    let today = u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX);
+    Ok(store.note_alive(today).await? < today)
 }
 
 /// Deletes what is too old now, of every kind but attachments and devices; returns how much of what is counted.
@@ -68,6 +87,10 @@ pub(crate) async fn sweep(
     loop {
         ticks.tick().await;
         let now_ms = now_ms();
+        // Whether it was away the other task says.
+        if !may_expire(&store, now_ms).await.unwrap_or(false) {
+            continue;
+        }
         match sweep_once(&store, &attachments, days_before(now_ms, days()), now_ms.saturating_sub(DAY_MS)).await {
             Ok((0, 0)) => {}
             Ok((expired, orphans)) => tracing::info!(expired, orphans, "deleted attachments"),

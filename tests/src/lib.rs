@@ -3,6 +3,7 @@
 //! Everything lives in temporary folders and on loopback, and is gone when its value is dropped. It drives the programs
 //! as a user does, by their command lines; beyond that it knows the wire language only, to play a misbehaving peer.
 
+mod clock;
 mod database;
 mod gateway;
 mod impostor;
@@ -17,6 +18,7 @@ mod server;
 mod tty;
 mod user;
 
+pub use clock::{Clock, DAY};
 pub use database::{Database, MariaDb};
 pub use gateway::Gateway;
 pub use impostor::{Impostor, Met};

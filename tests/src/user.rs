@@ -18,6 +18,7 @@ pub const PASSWORD: &str = "velvet-Quarry.91 lagoon tumbler";
 pub struct User {
     name: String,
     place: TempDir,
+    settings: Vec<(String, String)>,
 }
 
 impl User {
@@ -27,7 +28,7 @@ impl User {
     /// There is no place for files.
     pub fn new(name: &str) -> Result<Self> {
         let place = tempfile::Builder::new().prefix(&format!("waxwing-{name}.")).tempdir()?;
-        let user = Self { name: name.to_owned(), place };
+        let user = Self { name: name.to_owned(), place, settings: Vec::new() };
         user.set_password(PASSWORD)?;
         Ok(user)
     }
@@ -91,6 +92,11 @@ impl User {
         Ok(fs::write(self.password_file(), format!("{password}\n"))?)
     }
 
+    /// Sets an environment variable for the programs of this user that start from now on.
+    pub fn set(&mut self, variable: &str, value: impl ToString) {
+        self.settings.push((variable.to_owned(), value.to_string()));
+    }
+
     /// A command of `waxwing`, not started yet.
     ///
     /// # Errors
@@ -99,6 +105,7 @@ impl User {
         let mut command = bare(&program("waxwing")?);
         command.env("HOME", self.place.path()).env("WAXWING_PASSWORD_FILE", self.password_file());
         command.arg("--data-dir").arg(self.data()).args(arguments);
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

@@ -27,6 +27,9 @@ mod roster;
 mod sending;
 pub(crate) mod settings;
 mod signals;
+#[cfg(test)]
+mod simulation;
+mod submission;
 mod succession;
 mod sync;
 mod wishes;

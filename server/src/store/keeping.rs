@@ -81,6 +81,8 @@ pub(super) fn silence_counts_from(alive: Option<u32>, before: Option<u32>, today
     match (alive, before) {
         // It was there yesterday, or is there since. A clock that was set back must not make anybody's silence longer.
         (Some(alive), Some(before)) if alive <= today && today - alive <= 1 => before,
+        // It has only begun: it was never away.
+        (None, _) => today.saturating_sub(1),
         _ => today,
     }
 }
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn silence_counts_while_the_server_is_there() {
-        assert_eq!(silence_counts_from(None, None, 100), 100);
+        assert_eq!(silence_counts_from(None, None, 100), 99);
         assert_eq!(silence_counts_from(Some(100), Some(40), 100), 40);
         assert_eq!(silence_counts_from(Some(100), Some(40), 101), 40);
         assert_eq!(silence_counts_from(Some(100), Some(40), 102), 102, "it was away for a day");

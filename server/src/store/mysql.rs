@@ -45,6 +45,7 @@ use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::{Connection, MySql, Transaction};
 use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::Mutex;
+use waxwing_crash::crash_point;
 use waxwing_protocol::{
     AccountRecord, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo, DeviceId, GroupInfo,
     InboxItem, Incarnation, KeyPackageStock, Page, RoomInfo, RoomName, SegmentId, Username,
@@ -118,6 +119,14 @@ impl Database {
     async fn begin(&self) -> Result<Transaction<'static, MySql>, StoreError> {
         Ok(self.pool.begin().await?)
     }
+}
+
+/// Ends a transaction.
+async fn committed(transaction: Transaction<'_, MySql>) -> Result<(), StoreError> {
+    crash_point("change", "before");
+    transaction.commit().await?;
+    crash_point("change", "after");
+    Ok(())
 }
 
 #[async_trait]

@@ -10,6 +10,8 @@ mod batch;
 mod conversations;
 mod deletion;
 mod devices;
+#[cfg(any(test, feature = "conformance"))]
+pub mod direct;
 mod disclosure;
 mod inbox;
 mod joining;

@@ -7,9 +7,9 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use openmls::prelude::{
-    CredentialType, Extension, ExtensionType, Extensions, GroupId, KeyPackageIn, LeafNodeIndex, MlsGroup,
-    MlsGroupCreateConfig, MlsMessageBodyIn, MlsMessageIn, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProtocolVersion,
-    RequiredCapabilitiesExtension, UnknownExtension,
+    CredentialType, Extension, ExtensionType, Extensions, GroupId, KeyPackageIn, LeafNodeIndex, LeafNodeParameters,
+    MlsGroup, MlsGroupCreateConfig, MlsMessageBodyIn, MlsMessageIn, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
+    ProcessedMessageContent, ProtocolVersion, RequiredCapabilitiesExtension, UnknownExtension,
     tls_codec::{Deserialize as _, Serialize as _},
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -20,8 +20,10 @@ use waxwing_e2ee::{
     content::{self, Body, Change, Content, Target},
     mls::{About, GroupRules, JoinKey, Kind, Participant, Role},
 };
-use waxwing_protocol::{Bytes, ConversationId, ConversationKind, DeviceId, Handshake, Roster, Welcome};
-use waxwing_server::store::{Append, AppendBody, NewConversation};
+use waxwing_protocol::{
+    Bytes, ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, Roster, Welcome,
+};
+use waxwing_server::store::{Append, AppendBody, Join, NewConversation};
 use waxwing_tests::{User, texts};
 
 const ID: ConversationId = ConversationId([0x6d; 16]);
@@ -226,6 +228,87 @@ fn a_member_who_is_no_admin_changes_nothing_for_anybody() -> Result<()> {
     alice.send("Birds", "rid of it")?;
     assert_eq!(texts(&bob.receive()?).last().context("a message")?, "rid of it");
     ensure!(rogue.say(5, 5, "still here").is_err(), "who was put out writes no more");
+    Ok(())
+}
+
+#[test]
+fn who_was_put_out_reads_nothing_more_and_comes_in_by_nothing_it_has_kept() -> Result<()> {
+    let server = Server::start()?;
+    let (alice, bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let mut rogue = Rogue::new(&server)?;
+    rogue.say(1, 1, "before")?;
+    assert_eq!(texts(&alice.receive()?).last().context("a message")?, "before");
+    bob.receive_now()?;
+    // All that lets anybody in, as it was while it was a member.
+    let crypto = rogue.provider.crypto();
+    let kept = rogue.group.export_group_info(crypto, rogue.forger.signer(), true)?.tls_serialize_detached()?;
+    alice.run(&["group", "remove", "Birds", "mallory"])?.expect_code(0)?;
+    alice.send("Birds", "not for mallory")?;
+
+    let list = server.account("bob")?.device_list;
+    let identity = IdentityPublicKey::from_der(&server.account("bob")?.identity_key.0)?;
+    let device = DeviceId(DeviceList::verify(&list.0, &identity, "bob")?.list.devices[0].id);
+    // Whatever it can get hold of, from the server itself say, in whichever order it tries.
+    let log: Vec<Vec<u8>> = server
+        .fetch(device, ID, 2)?
+        .into_iter()
+        .filter_map(|entry| match entry.body {
+            EntryBody::Application(bytes) | EntryBody::Commit(bytes) => Some(bytes.0),
+            EntryBody::Own { .. } => None,
+        })
+        .collect();
+    ensure!(log.len() >= 2, "the removal and the message");
+    for _ in 0..2 {
+        for bytes in log.iter().rev().chain(&log) {
+            let message = MlsMessageIn::tls_deserialize_exact(bytes)?.try_into_protocol_message()?;
+            match rogue.group.process_message(&rogue.provider, message).map(|read| read.into_content()) {
+                Ok(ProcessedMessageContent::StagedCommitMessage(commit)) => {
+                    rogue.group.merge_staged_commit(&rogue.provider, *commit)?;
+                }
+                Ok(other) => anyhow::bail!("who was put out reads {other:?}"),
+                Err(_) => {}
+            }
+        }
+    }
+    ensure!(rogue.say(2, 9, "still here").is_err(), "who was put out writes no more");
+
+    // It lets itself in with what it has kept: the server refuses, for its account is out.
+    let MlsMessageBodyIn::GroupInfo(info) = MlsMessageIn::tls_deserialize_exact(&kept)?.extract() else {
+        anyhow::bail!("no state of a group")
+    };
+    let provider = OpenMlsRustCrypto::default();
+    let (_, bundle) = MlsGroup::external_commit_builder()
+        .skip_lifetime_validation()
+        .build_group(&provider, info, rogue.forger.credential())?
+        .leaf_node_parameters(LeafNodeParameters::builder().with_capabilities(capabilities(SUITE)).build())
+        .load_psks(provider.storage())?
+        .build(provider.rand(), provider.crypto(), rogue.forger.signer(), |_| true)?
+        .finalize(&provider)?;
+    let commit: Bytes = bundle.into_commit().tls_serialize_detached()?.into();
+    rogue.number = 0;
+    for commits in 1..4 {
+        let join = Join { commit: commit.clone(), group_info: None };
+        ensure!(rogue.append(commits, AppendBody::Join(join)).is_err(), "it is in again");
+        rogue.number = 0;
+    }
+    // Nor would the members, had the server a part in it: their state is another one since.
+    let next = server.fetch(device, ID, 2)?.last().context("an entry")?.seq + 1;
+    server.lies.page.tell(move |_, page| {
+        page.map(|mut page| {
+            let here = page.entries.iter().any(|entry| matches!(entry.body, EntryBody::Commit(_)));
+            if here && page.head + 1 == next {
+                page.entries.push(Entry { seq: next, time_ms: 1, body: EntryBody::Commit(commit.clone()) });
+                (page.head, page.commits) = (next, page.commits + 1);
+            }
+            page
+        })
+    });
+    bob.receive_now()?;
+    let shown: Vec<Value> = history(&bob)?.into_iter().filter(|one| one["kind"] != "notice").collect();
+    assert_eq!(texts(&shown)[..2], ["before", "not for mallory"]);
+    assert_eq!(shown.last().context("a mark")?["kind"], "unreadable", "{shown:?}");
+    let members = group(&bob)?["members"].as_array().context("members")?.len();
+    assert_eq!(members, 2);
     Ok(())
 }
 

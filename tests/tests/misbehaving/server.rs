@@ -204,6 +204,12 @@ impl Server {
         Ok(())
     }
 
+    /// What the log of a conversation has for a device behind an entry.
+    pub(crate) fn fetch(&self, device: DeviceId, conversation: ConversationId, after: u64) -> Result<Vec<Entry>> {
+        let page = self.runtime.block_on(self.store.fetch(device, conversation, after))?;
+        Ok(page.context("no such conversation")?.entries)
+    }
+
     /// A key package of a device of this account, for whoever asks.
     pub(crate) fn claim(&self, username: &str) -> Result<ClaimedKeyPackage> {
         let claimed = self.runtime.block_on(self.store.claim_key_packages(&username.parse()?, DeviceId([0; 16])))?;

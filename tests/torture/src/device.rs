@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use waxwing_tests::{DEADLINE, Proxy, Running, User, bear_full_disks, copy_folder, link_with_port};
+use waxwing_tests::{Clock, DEADLINE, Proxy, Running, User, bear_full_disks, copy_folder, link_with_port};
 
 /// See the module.
 pub(crate) struct Device {
@@ -21,6 +21,8 @@ pub(crate) struct Device {
     pub(crate) proxy: Proxy,
     user: User,
     daemon: Mutex<Option<Running>>,
+    /// What it sees instead of the true time, if the run moves clocks.
+    pub(crate) clock: Option<Clock>,
     /// Set for the next start only.
     crash_at: Mutex<Option<String>>,
 }
@@ -44,15 +46,19 @@ impl std::fmt::Display for Refusal {
 
 impl Device {
     /// A device with a new account, or a further one of an account, which is not started yet.
-    pub(crate) fn enrol(link: &str, port: u16, username: &str, number: usize) -> Result<Self> {
+    pub(crate) fn enrol(link: &str, port: u16, username: &str, number: usize, with_clock: bool) -> Result<Self> {
         let proxy = Proxy::start(port)?;
         let link = link_with_port(link, proxy.port())?;
-        let user = match number {
+        let mut user = match number {
             1 => User::sign_up(&link, username)?,
             _ => User::log_in(&link, username)?,
         };
         let name = format!("{username}.{number}");
-        Ok(Self { name, proxy, user, daemon: Mutex::new(None), crash_at: Mutex::new(None) })
+        let clock = with_clock.then(|| Clock::new(user.place().join("clock"))).transpose()?;
+        for (variable, value) in clock.iter().flat_map(Clock::variables) {
+            user.set(variable, value);
+        }
+        Ok(Self { name, proxy, user, daemon: Mutex::new(None), clock, crash_at: Mutex::new(None) })
     }
 
     pub(crate) fn username(&self) -> &str {

@@ -4,7 +4,7 @@
 
 use crate::{
     checker::Invariant,
-    database::{Locked, lock},
+    database::{Locked, lock, lock_backwards, set_read_only},
     device::Device,
     history::{Lapse, Moment},
     world::World,
@@ -21,7 +21,7 @@ use std::{
     thread::Scope,
     time::{Duration, Instant},
 };
-use waxwing_tests::{Direction, Fault};
+use waxwing_tests::{Clock, DAY, Direction, Fault};
 
 macro_rules! kinds {
     ($($kind:ident $name:literal $weight:literal $what:literal),+ $(,)?) => {
@@ -56,6 +56,9 @@ kinds! {
     FullServer "full-server" 2 "the server's disk is full for a while",
     LockDatabase "lock-database" 2 "another program holds the server's embedded database for a while",
     KillDatabase "kill-database" 1 "kill -9 of the MariaDB that the run has started",
+    ReadOnlyDatabase "read-only-database" 2 "that MariaDB takes no changes for a while",
+    Deadlock "deadlock" 4 "somebody else locks rows of that MariaDB the other way round",
+    Clock "clock" 4 "the clock of a client or of the server is a day or ten years off for a while (libfaketime)",
     OldCopy "old-copy" 1 "an old copy of a device's folder is put back",
     Remove "remove" 3 "somebody is put out of the group while everybody writes, and let in again",
     Burst "burst" 10 "two devices write many messages at the same moment",
@@ -93,6 +96,8 @@ enum Undo<'a> {
     RoomForServer,
     Unlock(Locked),
     StartDatabase,
+    Writable,
+    TrueTime(&'a Clock),
 }
 
 /// Breaks things in a world, one fault after the other, and mends them again.
@@ -148,7 +153,7 @@ impl<'a> Injector<'a> {
         if self.inflict(kind, device, rng, scope, burst)? {
             let of = match kind {
                 Kind::KillServer | Kind::RestartServer | Kind::PauseServer | Kind::FullServer => "server",
-                Kind::LockDatabase | Kind::KillDatabase => "database",
+                Kind::LockDatabase | Kind::KillDatabase | Kind::ReadOnlyDatabase | Kind::Deadlock => "database",
                 _ => device.name.as_str(),
             };
             self.world.recorder.note(format!("FAULT {} ({of})", kind.name()));
@@ -260,6 +265,23 @@ impl<'a> Injector<'a> {
                     return Ok(false);
                 }
                 (Undo::StartDatabase, milliseconds(rng, 0, 1500))
+            }
+            Kind::ReadOnlyDatabase => match self.world.database.as_ref().map(|database| set_read_only(database, true)) {
+                Some(Ok(())) => (Undo::Writable, milliseconds(rng, 200, 1500)),
+                _ => return Ok(false),
+            },
+            Kind::Deadlock => {
+                let Some(database) = &self.world.database else { return Ok(false) };
+                // It may come too late or too early; whoever loses is the server, mostly.
+                scope.spawn(move || drop(lock_backwards(database)));
+                return Ok(true);
+            }
+            Kind::Clock => {
+                let server = self.world.clock.as_ref().filter(|_| rng.u8(..4) == 0);
+                let Some(clock) = server.or(device.clock.as_ref()) else { return Ok(false) };
+                let seconds = [DAY, -DAY, 3650 * DAY, -3650 * DAY][rng.usize(..4)];
+                clock.set(seconds)?;
+                (Undo::TrueTime(clock), milliseconds(rng, 1000, 4000))
             }
             Kind::OldCopy => return self.old_copy(device),
             Kind::Remove => {
@@ -375,6 +397,9 @@ impl<'a> Injector<'a> {
                 }
             }
             Undo::Unlock(locked) => drop(locked),
+            // One that was killed meanwhile comes back writable.
+            Undo::Writable => drop(world.database.as_ref().map(|database| set_read_only(database, false))),
+            Undo::TrueTime(clock) => clock.set(0)?,
             Undo::StartDatabase => match &world.database {
                 Some(database) => database.restart()?,
                 None => bail!("there is no database to start"),

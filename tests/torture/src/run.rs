@@ -122,7 +122,7 @@ pub fn run(plan: &Plan, say: &mut dyn FnMut(String)) -> Result<Report> {
     let end = Instant::now() + plan.duration;
     while Instant::now() < end {
         let begun = Instant::now();
-        let mut world = World::set_up(&plan.storage, plan.users, plan.devices)?;
+        let mut world = World::set_up(&plan.storage, plan.users, plan.devices, plan.faults.contains(&Kind::Clock))?;
         report.worlds += 1;
         say(format!("world {} stands after {:.1} s", report.worlds, begun.elapsed().as_secs_f64()));
         let mut ciphertexts = Ciphertexts::default();

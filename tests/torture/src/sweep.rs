@@ -19,6 +19,16 @@ use std::{
 pub const CLIENT: &[&str] = &[
     "queue.before",
     "queue.after",
+    "deed.before",
+    "deed.after",
+    "mark-read.before",
+    "mark-read.after",
+    "read-position.before",
+    "read-position.after",
+    "read-receipt.before",
+    "read-receipt.after",
+    "set.before",
+    "set.after",
     "seal.before",
     "seal.after",
     "send.posted",
@@ -27,8 +37,22 @@ pub const CLIENT: &[&str] = &[
     "acknowledge.posted",
     "receipt.before",
     "receipt.after",
+    "settle.before",
+    "settle.after",
     "unseal.before",
     "unseal.after",
+    "refused.before",
+    "refused.after",
+    "give-up.before",
+    "give-up.after",
+    "skip.before",
+    "skip.after",
+    "key-packages.before",
+    "key-packages.after",
+    "chat-heard-of.before",
+    "chat-heard-of.after",
+    "introduce.before",
+    "introduce.after",
     "create.before",
     "create.after",
     "created.before",
@@ -39,16 +63,47 @@ pub const CLIENT: &[&str] = &[
     "commit-refused.after",
     "join.before",
     "join.after",
+    "join-alone.before",
+    "join-alone.after",
+    "join-alone-refused.before",
+    "join-alone-refused.after",
+    "joined-alone.before",
+    "joined-alone.after",
     "acknowledge-inbox.posted",
+    "told.before",
+    "told.after",
+    "manifest.before",
+    "manifest.after",
 ];
 /// Points of the server.
 pub const SERVER: &[&str] = &["write.before", "write.after", "write.published", "write.answered"];
+/// Those of a MySQL or MariaDB alone: all but appending and acknowledging has a transaction of its own there.
+pub const MYSQL: &[&str] = &["change.before", "change.after"];
 /// Points that are reached by chance only: not reaching them is no failure.
-const BY_CHANCE: &[&str] = &["unseal", "commit-refused"];
+const BY_CHANCE: &[&str] = &[
+    "settle",
+    "unseal",
+    "refused",
+    "give-up",
+    "skip",
+    "key-packages",
+    "chat-heard-of",
+    "introduce",
+    "created",
+    "commit-refused",
+    "join",
+    "told",
+];
+/// Points that need two who change a group at the same time.
+const CONTENDED: &[&str] = &["unseal", "commit-refused"];
 /// The first time, and later ones: what is repeated may differ from what is new.
 const TIMES: [usize; 3] = [1, 2, 7];
 /// How long the others work until the victim must have died.
 const UNTIL: Duration = Duration::from_secs(20);
+
+fn belongs_to(point: &str, steps: &[&str]) -> bool {
+    point.split_once('.').is_some_and(|(step, _)| steps.contains(&step))
+}
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
@@ -64,8 +119,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether every point was reached and nothing was broken.
     pub fn is_good(&self) -> bool {
-        let by_chance = |point: &String| BY_CHANCE.iter().any(|step| point.starts_with(step));
-        self.violations.is_empty() && self.missed.iter().all(by_chance)
+        self.violations.is_empty() && self.missed.iter().all(|point| belongs_to(point, BY_CHANCE))
     }
 
     /// How often a program died.
@@ -110,20 +164,28 @@ impl Outcome {
 /// # Errors
 /// The world cannot be set up, or does not come back; or nothing dies anywhere: then the programs have no such points.
 pub fn sweep(storage: &Storage, say: &mut dyn FnMut(String)) -> Result<Outcome> {
-    let world = World::set_up(storage, 2, 2)?;
+    let world = World::set_up(storage, 2, 2, false)?;
     let mut outcome = Outcome::default();
     let mut count = 0;
-    for (point, of_server) in CLIENT.iter().map(|point| (point, false)).chain(SERVER.iter().map(|point| (point, true)))
-    {
+    let client = CLIENT.iter().map(|point| (point, false));
+    let mysql: &[&str] = if *storage == Storage::Sqlite { &[] } else { MYSQL };
+    for (point, of_server) in client.chain(SERVER.iter().chain(mysql).map(|point| (point, true))) {
         let mut died = 0;
         for times in TIMES {
             count += 1;
             let name = format!("{point}#{times}");
             world.recorder.note(format!("CRASH {name}"));
-            let victim = world.devices.get(count % world.devices.len()).context("no device")?;
-            died += usize::from(provoke(&world, victim, &name, of_server)?);
+            // Only those who founded the group may change it.
+            let place = if belongs_to(point, CONTENDED) { 0 } else { count % world.devices.len() };
+            let victim = world.devices.get(place).context("no device")?;
+            let reached = provoke(&world, victim, &name, of_server)?;
+            died += usize::from(reached);
             heal(&world, victim, of_server)?;
             run::rest(&world, &mut fastrand::Rng::with_seed(count as u64));
+            if !reached {
+                // Still less is it reached more often.
+                break;
+            }
         }
         say(format!("{point}: died {died} times of {}", TIMES.len()));
         match died {
@@ -166,6 +228,10 @@ fn provoke(world: &World, victim: &Device, name: &str, of_server: bool) -> Resul
             let text = format!("{name}-{}-{number}", device.name);
             run::write(world, device, (chat, all), text, true, Duration::from_secs(2));
         }
+        errand(world, victim, number / world.devices.len().max(1));
+        if belongs_to(name, CONTENDED) {
+            contend(world, victim, name, number);
+        }
         // What changes groups: a new one by the victim, a new one with the victim, a change of an old one.
         if number.is_multiple_of(16) {
             for maker in [victim, world.founder()?] {
@@ -181,6 +247,44 @@ fn provoke(world: &World, victim: &Device, name: &str, of_server: bool) -> Resul
         thread::sleep(Duration::from_millis(100));
     }
     Ok(false)
+}
+
+/// Something else that a user does.
+fn errand(world: &World, victim: &Device, number: usize) {
+    const HURRY: Duration = Duration::from_secs(2);
+    let chats = world.chats(victim);
+    let (chat, _) = &chats[number % chats.len()];
+    let call = |method: &str, params: serde_json::Value| victim.call(method, &params, HURRY);
+    let _ = match number % 4 {
+        0 => call("mark_read", json!({ "chat": chat })),
+        1 => call("mute", json!({ "chat": chat, "muted": number % 8 == 1 })),
+        2 => call("backup_now", json!({})),
+        _ => call("history", json!({ "chat": chat })).and_then(|history| {
+            let mut messages = history["messages"].as_array().into_iter().flatten();
+            let last = messages.rfind(|one| one["kind"] == "text" && one["seq"].is_number());
+            let message =
+                json!({ "id": last.map(|one| &one["id"]), "chat": chat, "from": last.map(|one| &one["from"]) });
+            call("react", json!({ "message": message, "emoji": "🌊", "wait": false }))
+        }),
+    };
+}
+
+/// Two devices of the founder change the group at once, and write into it meanwhile: one of them is refused.
+fn contend(world: &World, victim: &Device, name: &str, number: usize) {
+    let founders = world.devices.iter().filter(|device| device.username() == victim.username());
+    thread::scope(|scope| {
+        for device in founders {
+            scope.spawn(move || {
+                let title = format!("{name} {number} {}", device.name);
+                let change = json!({ "chat": world.group, "change": { "name": title } });
+                let _ = device.call("change_group", &change, Duration::from_secs(3));
+            });
+        }
+        for place in 0..8 {
+            let text = format!("{name}-contended-{number}-{place}");
+            run::write(world, victim, (&world.group, &world.group), text, true, Duration::from_secs(2));
+        }
+    });
 }
 
 fn heal(world: &World, victim: &Device, of_server: bool) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A server with its users, their devices, and the chats between them; set up before anything breaks.
 
 use crate::{
+    database::prepare,
     device::{Device, Refusal},
     history::{Membership, Moment, View},
     recorder::Recorder,
@@ -15,7 +16,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use waxwing_tests::{Database, MariaDb, Server};
+use waxwing_tests::{Clock, Database, MariaDb, Server};
 
 /// How long a device may take to answer while nothing is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) recorder: Recorder,
     pub(crate) database: Option<MariaDb>,
     pub(crate) database_file: Option<PathBuf>,
+    /// What the server sees instead of the true time, if the run moves clocks.
+    pub(crate) clock: Option<Clock>,
     /// Marks that the devices' coming left in their chats: by device, the ids of such lines.
     marks: HashSet<(String, String)>,
 }
@@ -38,8 +41,9 @@ pub(crate) struct World {
 impl World {
     /// Sets up everything and waits until every device is in the group and in the room. Direct chats are left for later:
     /// they are opened while things break, by both sides.
-    pub(crate) fn set_up(storage: &Storage, users: usize, devices: usize) -> Result<Self> {
+    pub(crate) fn set_up(storage: &Storage, users: usize, devices: usize, clocks: bool) -> Result<Self> {
         let database = matches!(storage, Storage::OwnMariaDb).then(MariaDb::start).transpose()?;
+        database.as_ref().map(prepare).transpose()?;
         let mut server = match (storage, &database) {
             (Storage::Sqlite, _) => Server::set_up(Database::Sqlite, "open")?,
             (Storage::Url(url), _) => Server::set_up_at(url, &["--signup", "open"])?,
@@ -50,13 +54,17 @@ impl World {
         for limit in ["KEY_PACKAGES", "KEY_PACKAGES_OF_ONE", "LOOK_UPS", "PROBES"] {
             server.set(&format!("WAXWING_LIMITS_{limit}"), "off");
         }
+        let clock = clocks.then(|| Clock::new(server.beside("clock"))).transpose()?;
+        for (variable, value) in clock.iter().flat_map(Clock::variables) {
+            server.set(variable, value);
+        }
         server.restart()?;
         let (link, port) = (server.link().to_owned(), server.port());
         let enrolled: Vec<Result<Vec<Device>>> = thread::scope(|scope| {
             let enrol = |name: &'static str| {
                 let link = link.as_str();
                 let all = move || -> Result<Vec<Device>> {
-                    (1..=devices).map(|number| Device::enrol(link, port, name, number)).collect()
+                    (1..=devices).map(|number| Device::enrol(link, port, name, number, clocks)).collect()
                 };
                 scope.spawn(all)
             };
@@ -75,6 +83,7 @@ impl World {
             recorder: Recorder::new(),
             database,
             database_file,
+            clock,
             marks: HashSet::new(),
         };
         world.gather()?;

@@ -3,7 +3,7 @@
 //! The invariant: one at a time, with a number of the chat's sends; the bytes are on disk before they leave and repeated
 //! until the server has said yes or no; the group changes in the order of the log. It must not know why a commit is made.
 
-use super::{Engine, State, creation, directory::Pinned, membership::Pace, sending::Setback};
+use super::{Engine, State, creation, directory::Pinned, membership::Pace};
 use crate::{
     Error,
     account::now_ms,
@@ -12,7 +12,7 @@ use crate::{
         self,
         chats::{self, ChatId, ChatRow},
         commits::{self, CommitRow},
-        join_requests, outbox,
+        join_requests,
         own::Own,
     },
 };
@@ -92,17 +92,14 @@ impl Engine {
     pub(super) async fn post_commit(&mut self, chat: ChatId, commit: CommitRow) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let online = &mut **online;
-        let lane = online.lanes.entry(chat).or_default();
-        // What was sealed before it has a lower number.
-        let first = outbox::lowest_sealed(&self.db, chat)?.is_none();
-        if !first || lane.sent_to >= commit.number {
+        let submission = &mut online.lanes.entry(chat).or_default().submission;
+        if !submission.commit_is_due(&self.db, chat, commit.number)? {
             return Ok(());
         }
         let request = minicbor::decode(&commit.request)
             .map_err(|error| Error::Storage(format!("the stored change of a chat: {error}")))?;
         online.connection.post(request, (chat, commit.number), &online.answer_to).await;
-        lane.in_flight += 1;
-        lane.sent_to = commit.number;
+        submission.left(commit.number);
         Ok(())
     }
 
@@ -128,8 +125,8 @@ impl Engine {
         }
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let lane = online.lane(chat);
-        (lane.setback, lane.sent_to, lane.settled) = (None::<Setback>, 0, false);
-        let again = lane.stale_at.replace(row.commits) == Some(row.commits);
+        lane.settled = false;
+        let again = lane.submission.commit_refused(row.commits);
         let wait = match refusal.code {
             ErrorCode::Stale if again => Some(super::sending::STILL_STALE),
             ErrorCode::Stale => None,

@@ -115,7 +115,7 @@ impl Engine {
         if taken || winner.0 == *id {
             return Err(Error::ServerMisbehaves("it named another chat as this one".into()));
         }
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("create-lost", &mut self.db, |tx| {
             delete_group(tx, id)?;
             chats::set_waiting(tx, row.chat, &winner.0)
         })?;
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     fn discard_creation(&mut self, row: &ChatRow, id: &[u8; 16]) -> Result<(), Error> {
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("create-lost", &mut self.db, |tx| {
             delete_group(tx, id)?;
             chats::set_new(tx, row.chat)
         })

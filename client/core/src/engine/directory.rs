@@ -156,7 +156,7 @@ impl Engine {
                 })?;
                 newer.into_iter().for_each(|list| self.note_list(list));
             }
-            Standing::New => store::in_transaction(&mut self.db, |tx| {
+            Standing::New => store::step("pin", &mut self.db, |tx| {
                 contacts::pin(tx, name, &account.identity.to_der(), &account.signed_list)?;
                 keep_former(tx, &account)?;
                 contacts::set_rotations(tx, name, &account.rotations)

@@ -55,7 +55,7 @@ impl Engine {
         let group = ChatKind::of(&row.name) != ChatKind::Direct;
         // Of a copy that was put back by hand the others may not know: they would go on without this device.
         let former = match life {
-            Some(life) if group => store::in_transaction(&mut self.db, |tx| succession::remembered(tx, row))?
+            Some(life) if group => store::step("era", &mut self.db, |tx| succession::remembered(tx, row))?
                 .map(|rules| (succession::successor(&id, life), rules)),
             _ => None,
         };

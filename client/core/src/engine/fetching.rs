@@ -5,7 +5,10 @@
 use super::{Engine, State, eras::End, log};
 use crate::{
     Error,
-    store::chats::{self, ChatId},
+    store::{
+        chats::{self, ChatId},
+        commits,
+    },
     transport::{CallError, unexpected},
 };
 use waxwing_protocol::{ConversationId, ErrorCode, Refusal, Request, Response};
@@ -73,7 +76,8 @@ impl Engine {
             Err(error) => return Err(error.into_error()),
         };
         let (head, sent) = (page.head, page.sent);
-        let skipped = match log::check_page(&page, row.cursor) {
+        let own_commit = commits::find(&self.db, chat)?.map(|commit| commit.number);
+        let behind = match log::check_page(&page, &row, own_commit) {
             // This chat's log is not the one that we know; the others may be.
             Err(Error::ServerRestored) => return self.begin_era(chat, End::Restored),
             checked => checked?,
@@ -89,8 +93,15 @@ impl Engine {
         }
         let commits = page.commits.min(head);
         lane.fetched(page.entries);
-        if let Some(upto) = skipped {
-            self.skip(chat, upto)?;
+        match behind {
+            log::Behind::Kept => {}
+            log::Behind::Expired(upto) => self.skip(chat, upto)?,
+            log::Behind::Beyond => {
+                // Once it is in again, what was written meanwhile is marked.
+                chats::set_waiting(&self.db, chat, &conversation)?;
+                self.note_outside(chat);
+                return Ok(());
+            }
         }
         self.advance(chat).await?;
         let row = chats::load(&self.db, chat)?;
@@ -112,7 +123,7 @@ impl Engine {
             online.behind.remove(&chat);
             let lane = online.lane(chat);
             lane.synced = true;
-            lane.accepted = Some(sent);
+            lane.submission.compared(sent);
         }
         Ok(())
     }

@@ -244,7 +244,7 @@ impl Engine {
 
     /// The server has the file: the message may leave.
     fn uploaded(&mut self, message: i64) -> Result<(), Error> {
-        let chat = store::in_transaction(&mut self.db, |tx| {
+        let chat = store::step("file-done", &mut self.db, |tx| {
             let Some(upload) = rows::upload(tx, message)? else { return Ok(None) };
             rows::end_upload(tx, message)?;
             let shown = messages::load(tx, message)?;

@@ -112,7 +112,7 @@ impl Engine {
 
     fn tell_owed(&mut self, owed: &Owed, now: u64) -> Result<(), Error> {
         let chat = owed.chat;
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("told", &mut self.db, |tx| {
             gaps::set_told(tx, owed, now)?;
             let row = chats::load(tx, chat)?;
             if row.era != owed.era || row.phase != Phase::Active {

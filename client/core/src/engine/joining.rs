@@ -119,7 +119,7 @@ impl Engine {
         if chats::by_former_conversation(&self.db, &id)?.is_some() {
             return Ok(());
         }
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("chat-heard-of", &mut self.db, |tx| {
             let row = chats::ensure(tx, &name)?;
             match row.phase {
                 Phase::New => chats::set_waiting(tx, row.chat, &id),
@@ -335,7 +335,7 @@ impl Engine {
                 _ => {
                     // The chat changed meanwhile: its new state, and another join.
                     online.lane(row.chat).retry_at = Some(Instant::now() + PAUSE);
-                    store::in_transaction(&mut self.db, |tx| {
+                    store::step("join-alone-refused", &mut self.db, |tx| {
                         creation::delete_group(tx, &conversation)?;
                         chats::set_waiting(tx, row.chat, &conversation)
                     })
@@ -378,7 +378,8 @@ pub(super) fn came_in(
     let missed = seq.saturating_sub(row.cursor + 1);
     let gap = match row.cursor > 0 && missed > 0 {
         true => {
-            let reason = format!("{missed} entries were written while this device could not read the chat");
+            let entries = if missed == 1 { "1 entry was" } else { &format!("{missed} entries were") };
+            let reason = format!("{entries} written while this device could not read the chat");
             Some(log::mark(tx, own, row, seq - 1, reason)?)
         }
         false => None,

@@ -28,7 +28,7 @@ use waxwing_e2ee::{
     content::{self, Body},
     mls::{Group, GroupRules, Member, Mls, MlsError, Received},
 };
-use waxwing_protocol::{ConversationId, Page};
+use waxwing_protocol::{ConversationId, Entry, EntryBody, Page};
 use zeroize::Zeroizing;
 
 /// No log is longer; leaves room for arithmetic, and for the database's signed integers.
@@ -84,9 +84,22 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-/// Checks that a page continues the log behind the cursor; returns up to where entries are gone for good, if any are.
-pub(super) fn check_page(page: &Page, cursor: u64) -> Result<Option<u64>, Error> {
+/// What a page says of the entries right behind the cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// The server has them, or there are none.
+    Kept,
+    /// Those up to this one are gone for good.
+    Expired(u64),
+    /// They are not there for this device, and there were commits among them: it has come in anew since, or they expired. What
+    /// follows cannot be read with the group that is here.
+    Beyond,
+}
+
+/// Checks that a page continues the log behind the cursor. `own_commit` is the number of the commit that waits.
+pub(super) fn check_page(page: &Page, row: &ChatRow, own_commit: Option<u64>) -> Result<Behind, Error> {
     let misbehaves = || Error::ServerMisbehaves("a page of a chat's log does not continue it".into());
+    let cursor = row.cursor;
     if page.head > HIGHEST || page.tail > page.head + 1 || page.entries.iter().any(|entry| entry.seq > page.head) {
         return Err(misbehaves());
     }
@@ -96,10 +109,23 @@ pub(super) fn check_page(page: &Page, cursor: u64) -> Result<Option<u64>, Error>
     let next = (cursor + 1).max(page.tail);
     let first = page.entries.first().map_or(page.head + 1, |entry| entry.seq);
     let consecutive = page.entries.iter().zip(first..).all(|(entry, seq)| entry.seq == seq);
-    match first == next && consecutive {
-        true => Ok((next > cursor + 1).then(|| next - 1)),
-        false => Err(misbehaves()),
+    if first != next || !consecutive {
+        return Err(misbehaves());
     }
+    if next == cursor + 1 {
+        return Ok(Behind::Kept);
+    }
+    let is_commit = |entry: &&Entry| match &entry.body {
+        EntryBody::Commit(_) => true,
+        EntryBody::Own { number } => *number == 0 || Some(*number) == own_commit,
+        EntryBody::Application(_) => false,
+    };
+    let to_the_end = page.entries.last().is_none_or(|last| last.seq == page.head);
+    let commits = page.entries.iter().filter(is_commit).count() as u64;
+    Ok(match to_the_end && page.commits.min(page.head) > row.commits.saturating_add(commits) {
+        true => Behind::Beyond,
+        false => Behind::Expired(next - 1),
+    })
 }
 
 impl Engine {
@@ -111,13 +137,7 @@ impl Engine {
             return Ok(());
         }
         let lane = online.lane(chat);
-        let mut entries = Vec::new();
-        let mut next = row.cursor + 1;
-        lane.ahead = lane.ahead.split_off(&next);
-        while let Some(entry) = lane.ahead.remove(&next) {
-            entries.push((next, entry));
-            next += 1;
-        }
+        let entries = lane.take_next(row.cursor);
         if !lane.ahead.is_empty() && lane.is_quiet() {
             // Something was left out on the way; no answer of ours can fill the gap.
             online.behind.insert(chat);
@@ -156,7 +176,7 @@ impl Engine {
         };
 
         let State::Online(online) = &mut self.reach else { return Ok(()) };
-        online.lane(chat).confirmed(effects.confirmed);
+        online.lane(chat).submission.confirmed(effects.confirmed);
         online.acknowledge(ConversationId(conversation), row.cursor).await;
         crash_point("acknowledge", "posted");
         if row.others > others {
@@ -222,23 +242,27 @@ impl Engine {
         }
     }
 
-    /// The server does not have the entries up to `seq` any more: says so in the chat and goes on behind them.
+    /// The server does not have the entries up to `upto` any more: says so in the chat and goes on behind them.
     pub(super) fn skip(&mut self, chat: ChatId, upto: u64) -> Result<(), Error> {
         let mut row = chats::load(&self.db, chat)?;
         let own = &self.own;
-        let event = store::in_transaction(&mut self.db, |tx| {
-            let missing = upto - row.cursor;
-            row.cursor = upto;
-            let reason = format!("{missing} entries expired on the server before this device could fetch them");
-            let event = mark(tx, own, &row, row.cursor, reason)?;
-            chats::set_gap(tx, chat, true)?;
-            chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
-            Ok::<_, Error>(event)
-        })?;
+        let event = store::step("skip", &mut self.db, |tx| pass_over(tx, own, &mut row, upto))?;
         self.note_gap(chat);
         self.tell(&event);
         Ok(())
     }
+}
+
+/// Goes on behind the entries up to `upto`, which are gone, and marks their place.
+pub(super) fn pass_over(tx: &Database, own: &Own, row: &mut ChatRow, upto: u64) -> Result<Event, Error> {
+    let missing = upto - row.cursor;
+    row.cursor = upto;
+    let entries = if missing == 1 { "1 entry" } else { &format!("{missing} entries") };
+    let reason = format!("{entries} expired on the server before this device could fetch them");
+    let event = mark(tx, own, row, row.cursor, reason)?;
+    chats::set_gap(tx, row.chat, true)?;
+    chats::set_progress(tx, row.chat, row.cursor, row.commits, row.others)?;
+    Ok(event)
 }
 
 /// The server has what was sent under this number; returns the message that it shows as.
@@ -603,3 +627,6 @@ fn insert(tx: &Database, own: &Own, row: &ChatRow, placed: &Placed<'_>) -> Resul
     }
     Ok(position)
 }
+
+#[cfg(test)]
+mod tests;

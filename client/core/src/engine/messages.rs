@@ -92,7 +92,7 @@ impl Engine {
     pub(crate) fn deed(&mut self, which: &MessageRef, deed: Deed) -> Result<Option<Message>, Error> {
         let own = self.own.username.clone();
         let rights = self.rights_in(resolve(&self.db, which)?.0.chat)?;
-        let (chat, before, after) = store::in_transaction(&mut self.db, |tx| {
+        let (chat, before, after) = store::step("deed", &mut self.db, |tx| {
             let (target, position) = resolve(tx, which)?;
             let message = messages::load(tx, position)?;
             if matches!(deed, Deed::Delete) && message.from == own {
@@ -169,7 +169,7 @@ impl Engine {
 
     /// Tells the others what the user has read, unless the user does not want that.
     pub(super) fn queue_read_receipts(&mut self) -> Result<(), Error> {
-        let told = store::in_transaction(&mut self.db, |tx| {
+        let told = store::step("read-receipt", &mut self.db, |tx| {
             let mut told = Vec::new();
             let wanted = super::settings::is_on(tx, super::settings::READ_RECEIPTS)?;
             for (chat, read) in chats::owing_read_receipts(tx)? {

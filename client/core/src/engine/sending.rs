@@ -1,9 +1,12 @@
-//! From the outbox to the server: sealing, pipelining, and what each answer means.
+//! From the outbox to the server: which chats have their turn, when they are tried again, and who is told what came of it.
 //!
-//! The invariant: a send number never carries two ciphertexts that the server could accept. Bytes once sealed are
-//! repeated as they are until the server has refused them; only then the number is given out again.
+//! The invariant: bytes leave only after the state that made them is committed. What leaves, and what an answer means for
+//! it, is the `submission`'s business.
 
-use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log, order, settings};
+use super::{
+    Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, creation, settings,
+    submission::{self, Due, Meaning, Recovery, Submission},
+};
 use crate::{
     ChatKind, Error, ErrorKind, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -11,9 +14,9 @@ use crate::{
     store::{
         self,
         chats::{self, ChatId, Phase},
-        commits, messages, outbox,
+        messages, outbox,
     },
-    transport::{Answer, CallError, Tag},
+    transport::{Answer, Tag},
 };
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
@@ -25,12 +28,10 @@ use tokio::time::Instant;
 use waxwing_crash::crash_point;
 use waxwing_e2ee::{
     content::{self, Body},
-    mls::{Group, Mls},
+    mls::Mls,
 };
-use waxwing_protocol::{ConversationId, Entry, EntryBody, ErrorCode, Refusal, Request, Response};
+use waxwing_protocol::{ConversationId, Entry, EntryBody, Refusal, Request};
 
-/// How many messages of one chat may be unconfirmed.
-const WINDOW: usize = 64;
 /// Entries further ahead than this are fetched again rather than remembered.
 const AHEAD: usize = 4096;
 /// How long to wait where the server does not say.
@@ -46,14 +47,10 @@ const STILL_FULL: Duration = Duration::from_secs(10);
 pub(super) struct Lane {
     /// Heard of, not yet handled.
     pub(super) ahead: BTreeMap<u64, Ahead>,
-    /// Requests without an answer.
-    pub(super) in_flight: usize,
-    /// The last number that left on this connection.
-    pub(super) sent_to: u64,
+    /// What of it is on its way.
+    pub(super) submission: Submission,
     /// Whether the log was compared with the server's on this connection.
     pub(super) synced: bool,
-    /// The count of commits after which messages were refused as stale last.
-    pub(super) stale_at: Option<u64>,
     /// Since when this chat waits for its welcome.
     pub(super) waiting_since: Option<Instant>,
     /// How often this device tried to let itself in.
@@ -70,23 +67,7 @@ pub(super) struct Lane {
     pub(super) claims: u8,
     /// The account whose identity was fetched last, to judge an entry.
     pub(super) stranger: Option<String>,
-    /// What to do once nothing is in flight.
-    pub(super) setback: Option<Setback>,
-    /// The lowest number that the server still expects, as far as refusals have said.
-    refused: Option<u64>,
-    /// It expects it no more: so many bytes of this account wait there already.
-    full: Option<u64>,
-    /// The highest number that the server has accepted, as it said when the log was compared and as the log says since.
-    pub(super) accepted: Option<u64>,
     pub(super) retry_at: Option<Instant>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Setback {
-    /// The server refused these bytes: give the numbers out again.
-    Reseal,
-    /// The outcome is unknown: repeat the same bytes.
-    Repeat,
 }
 
 impl Lane {
@@ -123,20 +104,21 @@ impl Lane {
         }
     }
 
-    /// The log has confirmed this send number: whatever was said of refusing it does not count.
-    pub(super) fn confirmed(&mut self, number: u64) {
-        self.refused = self.refused.filter(|refused| *refused > number);
-        self.accepted = self.accepted.map(|accepted| accepted.max(number));
+    /// Takes what follows the cursor without a gap; what is before it counts no more.
+    pub(super) fn take_next(&mut self, cursor: u64) -> Vec<(u64, Ahead)> {
+        let mut next = cursor + 1;
+        self.ahead = self.ahead.split_off(&next);
+        let mut entries = Vec::new();
+        while let Some(entry) = self.ahead.remove(&next) {
+            entries.push((next, entry));
+            next += 1;
+        }
+        entries
     }
 
     /// Whether everything that left was answered.
     pub(super) fn is_quiet(&self) -> bool {
-        self.in_flight == 0
-    }
-
-    fn reseal(&mut self, number: u64) {
-        self.setback.get_or_insert(Setback::Reseal);
-        self.refused = Some(self.refused.map_or(number, |lowest| lowest.min(number)));
+        self.submission.is_quiet()
     }
 
     pub(super) fn wait(&mut self, refusal: &Refusal) {
@@ -275,33 +257,17 @@ impl Engine {
             online.behind.insert(chat);
             return Ok(());
         }
-        if let Some(setback) = online.lane(chat).setback {
-            if !online.lane(chat).is_quiet() || online.behind.contains(&chat) {
+        let behind = online.behind.contains(&chat);
+        match online.lanes.entry(chat).or_default().submission.recover(&mut self.db, row, behind)? {
+            Recovery::Done => {}
+            Recovery::NotYet => return Ok(()),
+            Recovery::StillStale => {
+                online.lane(chat).retry_at = Some(Instant::now() + STILL_STALE);
                 return Ok(());
             }
-            let lane = online.lane(chat);
-            let full = lane.full.take().map(|limit| Error::WaitingFull { limit });
-            let mut failed = Vec::new();
-            if let (Setback::Reseal, Some(refused)) = (setback, lane.refused) {
-                failed = store::step("unseal", &mut self.db, |tx| {
-                    outbox::unseal(tx, chat, refused)?;
-                    chats::set_number(tx, chat, refused.saturating_sub(1))?;
-                    let Some(error) = &full else { return Ok(Vec::new()) };
-                    // What shows as no message has nobody to send it again: it stays.
-                    let positions = outbox::take_messages(tx, chat)?.into_iter();
-                    positions.map(|position| fail(tx, position, error)).collect::<Result<_, Error>>()
-                })?;
-            }
-            let again = lane.stale_at.replace(row.commits) == Some(row.commits);
-            (lane.setback, lane.refused, lane.sent_to) = (None, None, 0);
-            if let Some(error) = full {
-                lane.retry_at = Some(Instant::now() + STILL_FULL);
-                failed.into_iter().for_each(|message| self.note_failed(message, &error));
-                return Ok(());
-            }
-            if setback == Setback::Reseal && again {
-                // Caught up, and still refused: do not try as fast as the server answers.
-                lane.retry_at = Some(Instant::now() + STILL_STALE);
+            Recovery::Full(failed, limit) => {
+                online.lane(chat).retry_at = Some(Instant::now() + STILL_FULL);
+                failed.into_iter().for_each(|message| self.note_failed(message, &Error::WaitingFull { limit }));
                 return Ok(());
             }
         }
@@ -312,28 +278,26 @@ impl Engine {
         loop {
             let State::Online(online) = &mut self.reach else { return Ok(()) };
             let online = &mut **online;
-            let lane = online.lanes.entry(chat).or_default();
-            let room = WINDOW.saturating_sub(outbox::unconfirmed(&self.db, chat, lane.sent_to)?);
-            if room == 0 {
-                return Ok(());
-            }
-            let sealed = outbox::sealed(&self.db, chat, lane.sent_to, room)?;
-            if sealed.is_empty() {
-                if !open || !self.seal(chat, room)? {
-                    if open && outbox::is_empty(&self.db, chat)? {
-                        self.dirty.remove(&chat);
+            let submission = &mut online.lanes.entry(chat).or_default().submission;
+            match submission.due(&self.db, chat)? {
+                Due::Nothing => return Ok(()),
+                Due::Rows(rows) => {
+                    for row in rows {
+                        let (number, commits, payload) = (row.number, row.commits, row.wire.into());
+                        let request = Request::Send { conversation, number, commits, payload };
+                        online.connection.post(request, (chat, number), &online.answer_to).await;
+                        crash_point("send", "posted");
+                        submission.left(number);
                     }
-                    return Ok(());
                 }
-                continue;
-            }
-            for row in sealed {
-                let (number, commits, payload) = (row.number, row.commits, row.wire.into());
-                let request = Request::Send { conversation, number, commits, payload };
-                online.connection.post(request, (chat, number), &online.answer_to).await;
-                crash_point("send", "posted");
-                lane.in_flight += 1;
-                lane.sent_to = number;
+                Due::Room(room) => {
+                    if !open || !self.seal(chat, room)? {
+                        if open && outbox::is_empty(&self.db, chat)? {
+                            self.dirty.remove(&chat);
+                        }
+                        return Ok(());
+                    }
+                }
             }
         }
     }
@@ -342,23 +306,18 @@ impl Engine {
     fn seal(&mut self, chat: ChatId, limit: usize) -> Result<bool, Error> {
         let own = &self.own;
         store::step("seal", &mut self.db, |tx| {
-            let rows = outbox::unsealed(tx, chat, limit)?;
             let row = chats::load(tx, chat)?;
-            let (Some(conversation), false) = (row.conversation, rows.is_empty()) else { return Ok(false) };
+            let Some(conversation) = row.conversation else { return Ok(false) };
             let mls = Mls::new(tx);
             let device = crate::own_device(&mls, own)?;
-            let group = Group::load(&mls, &conversation).map_err(|error| crate::mls_error(&error))?;
-            let mut group = group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))?;
-            let seen = store::order::seen(tx, chat, row.cursor)?;
-            let mut number = row.number;
-            for queued in rows {
-                let content = order::with_seen(&queued.content, seen)?;
-                let wire = group.encrypt(&device, &content).map_err(|error| crate::mls_error(&error))?;
-                number += 1;
-                outbox::seal(tx, queued.position, number, row.commits, &wire)?;
-            }
-            chats::set_number(tx, chat, number)?;
-            Ok::<_, Error>(true)
+            let mut group = None;
+            submission::seal(tx, &row, limit, |content| {
+                let group = match &mut group {
+                    Some(group) => group,
+                    none => none.insert(creation::load(&mls, &conversation)?),
+                };
+                group.encrypt(&device, content).map_err(|error| crate::mls_error(&error))
+            })
         })
     }
 
@@ -368,7 +327,7 @@ impl Engine {
             return Ok(());
         }
         let full_name = self.own.full_name.clone();
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("introduce", &mut self.db, |tx| {
             // None at all has to be told only where there was one.
             if full_name.is_some() || store::settings::load(tx, settings::FULL_NAME)?.is_some() {
                 let mut id = [0; 16];
@@ -391,53 +350,17 @@ impl Engine {
     pub(super) fn answered(&mut self, (chat, number): Tag, answer: Answer) -> Result<(), Error> {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         let lane = online.lanes.entry(chat).or_default();
-        lane.in_flight = lane.in_flight.saturating_sub(1);
-        let refusal = match answer {
-            Ok(Response::Accepted { seq, .. }) => {
-                if chats::load(&self.db, chat)?.cursor < seq {
-                    lane.ahead.insert(seq, Ahead::Own { number });
-                } else if commits::is(&self.db, chat, number)? {
-                    self.commit_expired(chat)?;
-                } else if let Some(message) =
-                    store::in_transaction(&mut self.db, |tx| log::settle(tx, chat, number, seq))?
-                {
-                    // Accepted long ago, and the entry expired before we heard of it.
+        match lane.submission.answered(&mut self.db, chat, number, answer)? {
+            Meaning::Placed(seq) => drop(lane.ahead.insert(seq, Ahead::Own { number })),
+            Meaning::Settled(message) => {
+                if let Some(message) = *message {
                     self.note_sent(message);
                 }
-                return Ok(());
             }
-            Ok(_) => return Err(crate::transport::unexpected()),
-            Err(CallError::Lost(reason)) => return Err(Error::ConnectionLost(reason)),
-            Err(CallError::Refused(refusal)) => refusal,
-        };
-        let is_commit = commits::is(&self.db, chat, number)?;
-        match refusal.code {
-            ErrorCode::Stale if is_commit => self.commit_refused(chat, number, &refusal)?,
-            ErrorCode::Stale => {
-                lane.reseal(number);
-                online.behind.insert(chat);
-            }
-            ErrorCode::OutOfOrder if refusal.number.is_some_and(|expected| expected > number) => {
-                tracing::warn!(expected = refusal.number, number, "this device has written more than it knows");
-                return Err(Error::OldCopy);
-            }
-            // One before it was refused; the same happens to both. Or numbers before it were given to what failed, when the
-            // chat was over for a while say: nothing waits under them any more, and they are given out again.
-            ErrorCode::OutOfOrder => {
-                let expected = refusal.number.unwrap_or(number);
-                let is_gone = outbox::lowest_sealed(&self.db, chat)?.is_some_and(|lowest| expected < lowest);
-                if is_gone && lane.accepted.is_none_or(|accepted| expected <= accepted) {
-                    return Err(Error::ServerMisbehaves("it asks again for what it has accepted".into()));
-                }
-                if is_commit {
-                    self.commit_refused(chat, number, &ErrorCode::Stale.into())?;
-                }
-                if let State::Online(online) = &mut self.reach {
-                    online.lane(chat).reseal(expected);
-                }
-            }
-            ErrorCode::Busy | ErrorCode::RateLimited | ErrorCode::Internal | ErrorCode::Draining => {
-                lane.setback = Some(Setback::Repeat);
+            Meaning::CommitSettled => self.commit_expired(chat)?,
+            Meaning::Again | Meaning::Full => {}
+            Meaning::Behind => drop(online.behind.insert(chat)),
+            Meaning::Later(refusal, is_commit) => {
                 lane.wait(&refusal);
                 if is_commit {
                     // Many may wait for the same second.
@@ -445,27 +368,21 @@ impl Engine {
                     lane.retry_at = lane.retry_at.map(|at| at + jitter);
                 }
             }
-            ErrorCode::WaitingFull if !is_commit => {
-                lane.reseal(number);
-                lane.full = Some(refusal.number.unwrap_or(0));
-            }
-            ErrorCode::UnknownConversation => {
+            Meaning::Unknown(refusal) => {
                 // This device was put out, or the conversation is gone: the list says which.
-                lane.setback = Some(Setback::Repeat);
                 lane.wait(&refusal);
                 online.conversations_due = true;
             }
-            _ if is_commit => self.commit_refused(chat, number, &refusal)?,
-            _ => {
-                lane.reseal(number);
-                let error = match refusal.code {
-                    ErrorCode::NobodyThere => Error::NobodyThere,
-                    _ => Error::Refused(refusal.to_string()),
-                };
-                let failed = store::in_transaction(&mut self.db, |tx| {
-                    outbox::take(tx, chat, number)?.map(|position| fail(tx, position, &error)).transpose()
-                })?;
-                failed.into_iter().for_each(|message| self.note_failed(message, &error));
+            Meaning::CommitRefused(refusal, expected) => {
+                self.commit_refused(chat, number, &refusal)?;
+                if let (Some(expected), State::Online(online)) = (expected, &mut self.reach) {
+                    online.lane(chat).submission.reseal(expected);
+                }
+            }
+            Meaning::Failed(message, error) => {
+                if let Some(message) = *message {
+                    self.note_failed(message, &error);
+                }
             }
         }
         Ok(())
@@ -474,7 +391,7 @@ impl Engine {
     /// Nothing that waits in this chat can be sent.
     pub(super) fn give_up(&mut self, chat: ChatId, error: &Error) -> Result<(), Error> {
         self.dirty.remove(&chat);
-        let failed = store::in_transaction(&mut self.db, |tx| {
+        let failed = store::step("give-up", &mut self.db, |tx| {
             let positions = outbox::clear(tx, chat)?.into_iter();
             positions.map(|position| fail(tx, position, error)).collect::<Result<Vec<_>, _>>()
         })?;

@@ -161,7 +161,7 @@ impl Engine {
     /// Sets something, here and on the account's other devices.
     fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let own = &self.own;
-        let told = store::in_transaction(&mut self.db, |tx| {
+        let told = store::step("set", &mut self.db, |tx| {
             let at = now_ms();
             settings::set(tx, name, value, at)?;
             sync::queue(
@@ -292,7 +292,7 @@ impl Engine {
         let now = now_ms();
         let next = history::next_expiry(&self.db)?;
         if next.is_some_and(|at| at <= now) {
-            let gone = store::in_transaction(&mut self.db, |tx| history::expire(tx, now))?;
+            let gone = store::step("disappear", &mut self.db, |tx| history::expire(tx, now))?;
             for (chat, id, from) in gone {
                 self.tell(&Event::Gone { chat, id, from });
             }

@@ -33,7 +33,7 @@ impl Engine {
             // Nothing of it was shown.
             return Ok(());
         }
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("mark-read", &mut self.db, |tx| {
             chats::mark_read(tx, row.chat)?;
             messages::begin_expiry(tx, now_ms())
         })?;
@@ -45,7 +45,7 @@ impl Engine {
     /// Tells the other devices how far the user has read.
     pub(super) fn queue_read_positions(&mut self) -> Result<(), Error> {
         let own = &self.own;
-        let told = store::in_transaction(&mut self.db, |tx| {
+        let told = store::step("read-position", &mut self.db, |tx| {
             let mut told = None;
             for read in chats::owing_read_positions(tx)? {
                 let era = u32::try_from(read.era).unwrap_or(u32::MAX);

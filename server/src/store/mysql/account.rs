@@ -1,10 +1,10 @@
 //! Accounts and invites. It owns the tables `account` and `invite`, and the rule that the name of an account that has ended
 //! stays taken and is otherwise like one that nobody had. It must not know what the sealed columns contain.
 
-use super::Database;
 use super::devices::insert_device;
 use super::error::is_duplicate;
 use super::row::{bytes, signed, unsigned};
+use super::{Database, committed};
 use crate::store::{
     AccountId, InviteSummary, LoginRecord, NewAccount, NewInvite, SealedVault, SignUpOutcome, StoreError,
     account::rotations,
@@ -41,7 +41,7 @@ impl Database {
             Err(error) if is_duplicate(&error) => return Ok(SignUpOutcome::DeviceExists),
             done => done?,
         }
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(SignUpOutcome::Created(id))
     }
 

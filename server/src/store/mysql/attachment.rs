@@ -2,7 +2,7 @@
 //! locks the account's row first. See [`crate::store::AttachmentStore`]. It must not know where chunks are.
 
 use super::row::{bytes, signed, unsigned};
-use super::{Database, MysqlStore, error};
+use super::{Database, MysqlStore, committed, error};
 use crate::store::{
     AccountId, AttachmentOutcome, AttachmentRow, AttachmentStore, NewAttachment, StoreError,
     attachment::{DROPPED_AT_ONCE, FINISHED_AT_ONCE},
@@ -47,7 +47,7 @@ impl Database {
                 .bind(signed(new.now_ms))
                 .execute(&mut *transaction)
                 .await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         match inserted.rows_affected() {
             0 => Ok(AttachmentOutcome::Different),
             _ => Ok(AttachmentOutcome::Begun),

@@ -2,8 +2,8 @@
 //! that a manifest follows the one before and names only what is there: whoever changes any of it locks the account's row
 //! first. It must not know what is inside.
 
-use super::Database;
 use super::row::{length, push_list, signed, unsigned};
+use super::{Database, committed};
 use crate::store::{
     BackupRecord, ManifestOutcome, NewManifest, NewSegment, OTHERS_SEGMENTS_MS, SegmentOutcome, StoreError,
 };
@@ -37,7 +37,7 @@ impl Database {
                     .bind(&new.id.0[..])
                     .execute(&mut *transaction)
                     .await?;
-                transaction.commit().await?;
+                committed(transaction).await?;
                 return Ok(SegmentOutcome::Stored);
             }
             None => {}
@@ -61,7 +61,7 @@ impl Database {
             .bind(new.payload.as_ref())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(SegmentOutcome::Stored)
     }
 
@@ -118,7 +118,7 @@ impl Database {
             push_list(&mut delete, part.iter().copied());
             delete.build().execute(&mut *transaction).await?;
         }
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(ManifestOutcome::Stored)
     }
 
@@ -148,7 +148,7 @@ impl Database {
         {
             sqlx::query(statement).bind(account).execute(&mut *transaction).await?;
         }
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(true)
     }
 }

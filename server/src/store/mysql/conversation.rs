@@ -1,12 +1,12 @@
 //! Conversations' rows and their making. It owns the rules that a pair of accounts has one direct conversation and that
 //! a creation may be repeated. It must not know what a commit means.
 
-use super::Database;
 use super::error::{is_duplicate, retried};
 use super::inbox::{Notice, announce, post};
 use super::joining::set_group_info;
 use super::rooms::insert_room;
 use super::row::{bytes, length, signed, unsigned};
+use super::{Database, committed};
 use crate::store::{CreateOutcome, NewConversation, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::BTreeSet;
@@ -69,7 +69,7 @@ impl Database {
             .collect();
         let _order = self.inbox_order.lock().await;
         let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         if let Some(handshake) = &new.handshake {
             // Nobody else is in it yet: who comes in by this entry starts after it.
             let entry = Entry { seq, time_ms: new.now_ms, body: EntryBody::Commit(handshake.commit.clone()) };

@@ -1,9 +1,9 @@
 //! The end of an account. It owns the rule that its row stays, emptied, and with it nothing but the name; what others have of
 //! it in conversations stays until they have read it.
 
-use super::Database;
 use super::devices::{delete_devices, devices_of, leave_conversations, lock_devices};
 use super::row::signed;
+use super::{Database, committed};
 use crate::store::{AccountId, StoreError};
 use sqlx::{MySql, Transaction};
 use waxwing_protocol::DeviceId;
@@ -47,7 +47,7 @@ impl Database {
         lock_devices(&mut transaction, &devices).await?;
         delete_devices(&mut transaction, &devices).await?;
         sqlx::query("DELETE FROM former_device WHERE account = ?").bind(account.0).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(Some(devices.into_iter().collect()))
     }
 }

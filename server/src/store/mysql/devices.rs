@@ -2,11 +2,11 @@
 //! rules that device lists follow each other without a gap, that every device concerned hears of a new one once, and that
 //! a removed device leaves nothing that it could use.
 
-use super::Database;
 use super::error::is_duplicate;
 use super::inbox::{Notice, announce, empty_inboxes, post};
 use super::log::{drop_until, lock};
 use super::row::{bytes, push_list, signed, unsigned};
+use super::{Database, committed};
 use crate::store::{
     AccountId, AccountRevision, DeviceRow, EnrolOutcome, Enrolment, ReviseOutcome, RevisedCredentials, StoreError,
     account::{add_rotation, may_follow},
@@ -53,7 +53,7 @@ impl Database {
             delete_devices(&mut transaction, &replaced).await?;
         }
         let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         announce(&*self.publish, &notices, &posted);
         Ok(EnrolOutcome::Enrolled)
     }
@@ -87,7 +87,7 @@ impl Database {
         lock_devices(&mut transaction, &concerned).await?;
         delete_devices(&mut transaction, &removed).await?;
         let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         announce(&*self.publish, &notices, &posted);
         Ok(ReviseOutcome::Revised)
     }

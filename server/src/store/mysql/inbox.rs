@@ -1,8 +1,8 @@
 //! The devices' inboxes. It owns the tables `inbox` and `welcome` and the counter on the device's row: numbers rise, are
 //! never used again, and are published in order. It must not know why a notice is posted.
 
-use super::Database;
 use super::row::{bytes, length, push_list, signed, unsigned};
+use super::{Database, committed};
 use crate::store::{Publish, StoreError};
 use sqlx::{MySql, QueryBuilder, Row, Transaction, mysql::MySqlRow};
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,7 +193,7 @@ impl Database {
             .execute(&mut *transaction)
             .await?;
         delete_unused(&mut transaction, welcomes).await?;
-        Ok(transaction.commit().await?)
+        committed(transaction).await
     }
 
     /// Deletes inbox items and welcomes stored before this moment, in parts; returns how many items.

@@ -1,10 +1,10 @@
 //! What devices of a participating account see of a conversation that they may not be in, and how they ask to be let in. It
 //! owns the table `group_info`. It must not know what is inside.
 
-use super::Database;
 use super::error::is_duplicate;
 use super::inbox::{Notice, announce, post};
 use super::row::{bytes, unsigned};
+use super::{Database, committed};
 use crate::store::StoreError;
 use sqlx::{MySql, Transaction};
 use waxwing_protocol::{
@@ -90,7 +90,7 @@ impl Database {
             Err(error) if is_duplicate(&error) => return Ok(true),
             posted => posted?,
         };
-        transaction.commit().await?;
+        committed(transaction).await?;
         announce(&*self.publish, &notices, &posted);
         Ok(true)
     }

@@ -1,7 +1,7 @@
 //! What waits, of whom, and what is too old. See [`crate::store::KeepingStore`].
 
 use super::row::{bytes, push_list, signed, unsigned};
-use super::{Database, MysqlStore, error};
+use super::{Database, MysqlStore, committed, error};
 use crate::store::{AccountId, DeviceSummary, KeepingStore, StoreError, Usage, keeping::silence_counts_from};
 use async_trait::async_trait;
 use sqlx::{MySql, QueryBuilder};
@@ -99,7 +99,7 @@ impl Database {
             .bind(i64::from(since))
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(since)
     }
 

@@ -1,9 +1,9 @@
 //! Key packages. It owns the rule that a one-time package is handed out once: whoever adds or takes any locks the
 //! device's row first. It must not know what is in them.
 
-use super::Database;
 use super::error::retried;
 use super::row::{bytes, push_list, signed};
+use super::{Database, committed};
 use crate::store::{KEY_PACKAGE_MS, LAST_RESORT_MS, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ impl Database {
             });
             insert.build().execute(&mut *transaction).await?;
         }
-        transaction.commit().await?;
+        committed(transaction).await?;
         let added = u32::try_from(fitting.len()).unwrap_or(u32::MAX);
         Ok(KeyPackageStock { one_time: stock.one_time.saturating_add(added), ..stock })
     }
@@ -87,7 +87,7 @@ impl Database {
                 .fetch_all(&mut *transaction)
                 .await?;
         let mut one_time = take_one_each(&mut transaction, devices.iter().map(|(id, _)| id.as_slice())).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         let claimed = devices.into_iter().map(|(id, last_resort)| {
             let key_package = one_time.remove(&id).or(last_resort).map(Bytes);
             Ok(ClaimedKeyPackage { device: DeviceId(bytes(&id, "device")?), key_package })

@@ -1,9 +1,9 @@
 //! Reading and expiring a conversation's log. It owns the rule that only a prefix of a log expires, and only what is too old. It must not know what a payload means.
 
-use super::Database;
 use super::conversation::{APPLICATION, COMMIT};
 use super::error::retried;
 use super::row::{bytes, signed, unsigned};
+use super::{Database, committed};
 use crate::store::{Audience, StoreError};
 use sqlx::{MySql, Transaction};
 use waxwing_protocol::{Bytes, ConversationHead, ConversationId, DeviceId, Entry, EntryBody, Page, limits};
@@ -166,7 +166,7 @@ impl Database {
             return Ok(0);
         }
         let gone = drop_until(&mut transaction, conversation, end).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(gone)
     }
 }

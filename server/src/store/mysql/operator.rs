@@ -4,7 +4,7 @@
 
 use super::devices::{delete_devices, devices_of, leave_conversations, lock_devices};
 use super::row::{signed, unsigned};
-use super::{Database, MysqlStore, error};
+use super::{Database, MysqlStore, committed, error};
 use crate::store::{
     AccountId, AccountSummary, Cutoffs, Disclosed, Expirable, InviteSummary, OperatorStore, Statistics, StoreError,
     Usage,
@@ -101,7 +101,7 @@ impl Database {
         let _order = self.inbox_order.lock().await;
         lock_devices(&mut transaction, &devices).await?;
         delete_devices(&mut transaction, &devices).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(devices.into_iter().collect())
     }
 

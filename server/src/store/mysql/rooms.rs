@@ -1,12 +1,12 @@
 //! Groups and rooms: conversations of any number of accounts. It owns the table `room`, and the rules that a room's name is
 //! given once and that who leaves gets nothing that comes after. It must not know who may change what: the clients judge that.
 
-use super::Database;
 use super::conversation::{Beginning, recipients};
 use super::deletion::delete_conversation;
 use super::devices::{devices_of, leave_conversation};
 use super::inbox::{Notice, announce, post};
 use super::row::{bytes, push_list};
+use super::{Database, committed};
 use crate::store::{AccountId, CreateOutcome, JoinRoomOutcome, NewConversation, StoreError};
 use sqlx::{MySql, QueryBuilder, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,7 +100,7 @@ impl Database {
             .bind(account.0)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(JoinRoomOutcome::Joined(ConversationId(bytes(&id, "room")?)))
     }
 
@@ -152,7 +152,7 @@ impl Database {
         let notices = [Notice { devices, notice, sender: None, now_ms }];
         let _order = self.inbox_order.lock().await;
         let posted = post(&mut transaction, &notices, self.statement_bytes).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         announce(&*self.publish, &notices, &posted);
         Ok(())
     }
@@ -162,7 +162,7 @@ impl Database {
         let Some(id) = locked_room(&mut transaction, name).await? else { return Ok(false) };
         delete_conversation(&mut transaction, &id).await?;
         sqlx::query("DELETE FROM participant WHERE conversation = ?").bind(&id[..]).execute(&mut *transaction).await?;
-        transaction.commit().await?;
+        committed(transaction).await?;
         Ok(true)
     }
 }

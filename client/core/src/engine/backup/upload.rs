@@ -271,7 +271,7 @@ impl Engine {
     fn manifest_accepted(&mut self, upload: &Upload, signed: &SignedManifest) -> Result<(), Error> {
         let crate::engine::State::Online(online) = &self.reach else { return Ok(()) };
         let incarnation = online.connection.greeting.incarnation;
-        store::in_transaction(&mut self.db, |tx| {
+        store::step("manifest", &mut self.db, |tx| {
             store::backup::replace(
                 tx,
                 &upload.body.segments,
