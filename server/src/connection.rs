@@ -6,20 +6,21 @@
 
 mod frames;
 pub(crate) mod outbox;
+mod writer;
 
 use crate::{
     handler,
     limits::{Account, Origin},
     relay::{Context, Following},
-    session::{Greeting, Peer, Session, SignedIn},
+    session::{Device, Greeting, Peer, Session, SignedIn},
 };
 use frames::Frames;
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use minicbor::Decode;
 use outbox::{End, Outbox};
 use std::{pin::Pin, pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncWrite},
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
@@ -29,8 +30,6 @@ use waxwing_protocol::{
     ServerFrame, ServerHello, limits,
 };
 
-/// How long a write may make no progress.
-const WRITE: Duration = Duration::from_secs(20);
 /// How long the last answers may take to leave when a connection ends.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -91,30 +90,38 @@ pub(crate) async fn serve_tunnel<S: AsyncRead + AsyncWrite + Unpin + Send>(
 
 /// Serves one connection, to which the key with this pin was shown, to its end. `draining` turns true when the relay shuts
 /// down.
-pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
-    context: &Context,
+///
+/// No `async fn`, which would keep room for its arguments and for all that is made of them, as long as the connection lasts.
+/// For the same reason its parts are boxed: each is as large as the largest thing that it ever does.
+pub(crate) fn serve<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'a>(
+    context: &'a Context,
     tls: Tls<S>,
     pin: waxwing_protocol::Pin,
     arrival: Arrival,
     draining: watch::Receiver<bool>,
-) -> Summary {
-    let outbox = Arc::new(Outbox::default());
-    let end = match exporter(&tls) {
-        Err(end) => end,
-        Ok(exporter) => {
-            let (read, write) = tokio::io::split(tls);
-            let Arrival { origin, ticket, login } = arrival;
-            let peer = Peer { exporter, pin, origin, ticket };
-            // Boxed where they are made: what is handed on by value takes room in each future that it passes.
-            let reading: Running<'_, Half> = Box::pin(async {
-                Half::Reading(converse(context, Frames::new(read, login), &outbox, peer, draining).await)
-            });
-            let writing: Running<'_, Half> = Box::pin(async { Half::Writing(write_out(write, &outbox, WRITE).await) });
-            attend(&outbox, [reading, writing]).await
-        }
-    };
-    let (answered, refused) = outbox.counts();
-    Summary { end, answered, refused }
+) -> impl Future<Output = Summary> + Send + 'a {
+    let exporter = exporter(&tls);
+    let begun = exporter.map(|exporter| {
+        let outbox = Arc::new(Outbox::default());
+        let (read, write) = tokio::io::split(tls);
+        let Arrival { origin, ticket, login } = arrival;
+        let peer = Peer { exporter, pin, origin, ticket };
+        let signing_in = sign_in(context, Frames::new(read, login), Arc::clone(&outbox), peer, draining);
+        let reading = converse(context, Arc::clone(&outbox), Box::pin(signing_in));
+        let writing = writer::write_out(write, Arc::clone(&outbox), writer::PATIENCE);
+        let halves: [Running<'a, Half>; 2] =
+            [Box::pin(reading.map(Half::Reading)), Box::pin(writing.map(Half::Writing))];
+        (outbox, halves)
+    });
+    async move {
+        let (outbox, halves) = match begun {
+            Ok(begun) => begun,
+            Err(end) => return Summary::ended(end),
+        };
+        let end = attend(&outbox, halves).await;
+        let (answered, refused) = outbox.counts();
+        Summary { end, answered, refused }
+    }
 }
 
 /// A half of a connection that has ended.
@@ -135,7 +142,7 @@ async fn attend(outbox: &Outbox, both: [Running<'_, Half>; 2]) -> End {
     match first {
         Some(Half::Reading(end)) => {
             outbox.close(end);
-            let _ = timeout(CLOSING, halves.next()).await;
+            let _ = Box::pin(timeout(CLOSING, halves.next())).await;
             end
         }
         Some(Half::Writing(end)) => end,
@@ -154,34 +161,38 @@ fn exporter<S>(tls: &Tls<S>) -> Result<[u8; 32], End> {
     connection.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(|_| End::Handshake)
 }
 
+/// The reading half: signing in, and what follows it.
 async fn converse<R: AsyncRead + Unpin>(
     context: &Context,
-    mut frames: Frames<R>,
-    outbox: &Arc<Outbox>,
-    peer: Peer,
-    mut draining: watch::Receiver<bool>,
+    outbox: Arc<Outbox>,
+    signing_in: Pin<Box<impl Future<Output = Result<Asking<R>, End>>>>,
 ) -> End {
-    // Boxed: what signing in needs, which is much, is given back after it.
-    match Box::pin(sign_in(context, &mut frames, outbox, peer, &mut draining)).await {
-        Err(end) => end,
-        Ok(signed_in) => {
-            frames.signed_in();
-            serve_device(context, &mut frames, outbox, signed_in, &mut draining).await
-        }
-    }
+    let mut asking = match signing_in.await {
+        Ok(asking) => asking,
+        Err(end) => return end,
+    };
+    asking.frames.signed_in();
+    serve_device(context, &mut asking, &outbox).await
+}
+
+/// A signed-in device that may ask for something.
+struct Asking<R> {
+    frames: Frames<R>,
+    signed_in: SignedIn,
+    draining: watch::Receiver<bool>,
 }
 
 /// From the hello to a signed-in device, one request at a time.
 async fn sign_in<R: AsyncRead + Unpin>(
     context: &Context,
-    frames: &mut Frames<R>,
-    outbox: &Outbox,
+    mut frames: Frames<R>,
+    outbox: Arc<Outbox>,
     peer: Peer,
-    draining: &mut watch::Receiver<bool>,
-) -> Result<SignedIn, End> {
+    mut draining: watch::Receiver<bool>,
+) -> Result<Asking<R>, End> {
     let hello = tokio::select! {
         body = frames.next() => waxwing_protocol::decode_hello(body?).map_err(|_| End::Malformed)?,
-        () = drained(draining) => return Err(End::Draining),
+        () = drained(&mut draining) => return Err(End::Draining),
     };
     let mut session = match Greeting.handle(context, hello) {
         Ok((accepted, session)) => {
@@ -196,33 +207,28 @@ async fn sign_in<R: AsyncRead + Unpin>(
     loop {
         outbox.room().await;
         let frame = tokio::select! {
-            body = frames.next() => read_request(body?, outbox)?,
-            () = drained(draining) => return Err(End::Draining),
+            body = frames.next() => read_request(body?, &outbox)?,
+            () = drained(&mut draining) => return Err(End::Draining),
         };
         let Some(ClientFrame { id, request }) = frame else { continue };
         let (next, answer) = match session {
             Session::Anonymous(session) => session.handle(context, &peer, request).await,
             Session::AccountProven(session) => session.handle(context, &peer, request).await,
-            Session::Device(signed_in) => return Ok(signed_in),
+            Session::Device(signed_in) => return Ok(Asking { frames, signed_in, draining }),
         };
         frames.forget();
         outbox.answer(id, answer);
         match next {
-            Session::Device(signed_in) => return Ok(signed_in),
+            Session::Device(signed_in) => return Ok(Asking { frames, signed_in, draining }),
             next => session = next,
         }
     }
 }
 
 /// Serves a signed-in device until its connection ends and everything begun is answered.
-async fn serve_device<R: AsyncRead + Unpin>(
-    context: &Context,
-    frames: &mut Frames<R>,
-    outbox: &Arc<Outbox>,
-    signed_in: SignedIn,
-    draining: &mut watch::Receiver<bool>,
-) -> End {
-    let SignedIn { device, seat: _seat } = signed_in;
+async fn serve_device<R: AsyncRead + Unpin>(context: &Context, asking: &mut Asking<R>, outbox: &Arc<Outbox>) -> End {
+    let Asking { frames, signed_in: SignedIn { device, .. }, draining } = asking;
+    let device = *device;
     let account = context.limiter.account(device.account);
     let mut rules = context.following();
     // First counted, then looked up again: whoever removes the device or locks its account meanwhile ends a connection
@@ -231,19 +237,19 @@ async fn serve_device<R: AsyncRead + Unpin>(
     if let Err(end) = Box::pin(handler::authentication::admit(context, device)).await {
         return end;
     }
-    // Its first polls happen in the order of pushing, which is what brings appends to the store in order.
-    let mut appends = FuturesUnordered::new();
+    // Its first polls happen in the order of pushing, which is what brings appends to the store in order. Boxed, since the set
+    // keeps room for one of its futures even when it has none.
+    let mut appends: FuturesUnordered<Running<'_, (u32, Answer)>> = FuturesUnordered::new();
+    // One that is handled, and one that is not begun before that is answered.
     let mut other: Option<Running<'_, (u32, Answer)>> = None;
-    let mut held: Option<ClientFrame> = None;
+    let mut held: Option<Running<'_, (u32, Answer)>> = None;
     let mut subscription = None;
     let mut ending = None;
     // Once, since waiting for it takes a lock that all connections share.
     let mut drained = pin!(drained(draining));
     loop {
-        if other.is_none()
-            && let Some(ClientFrame { id, request }) = held.take()
-        {
-            other = Some(Box::pin(async move { (id, handler::handle(context, device, request).await) }));
+        if other.is_none() {
+            other = held.take();
         }
         if let Some(end) = ending
             && appends.is_empty()
@@ -268,9 +274,9 @@ async fn serve_device<R: AsyncRead + Unpin>(
                             outbox.answer(id, Ok(Response::Done));
                         }
                         Request::Send { .. } | Request::Commit { .. } | Request::Join { .. } => {
-                            appends.push(async move { (id, handler::handle(context, device, request).await) });
+                            appends.push(handle(context, device, id, request));
                         }
-                        request => held = Some(ClientFrame { id, request }),
+                        request => held = Some(handle(context, device, id, request)),
                     },
                 }
             }
@@ -283,6 +289,11 @@ async fn serve_device<R: AsyncRead + Unpin>(
             }
         }
     }
+}
+
+/// Handles a request once it is polled.
+fn handle(context: &Context, device: Device, id: u32, request: Request) -> Running<'_, (u32, Answer)> {
+    Box::pin(async move { (id, handler::handle(context, device, request).await) })
 }
 
 /// Waits for the future in the slot and empties it; for ever if there is none.
@@ -343,45 +354,9 @@ fn read_admitted(
     }
 }
 
-/// Writes what the outbox holds, all of it at once, until it is closed or the peer does not take anything for so long.
-async fn write_out(mut write: impl AsyncWrite + Unpin, outbox: &Outbox, patience: Duration) -> End {
-    let mut buffer = Vec::new();
-    loop {
-        buffer = match outbox.take(buffer).await {
-            Ok(buffer) => buffer,
-            Err(end) => {
-                let _ = timeout(patience, write.shutdown()).await;
-                return end;
-            }
-        };
-        if let Err(end) = write_all(&mut write, &buffer, patience).await {
-            return end;
-        }
-    }
-}
-
-async fn write_all(write: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], patience: Duration) -> Result<(), End> {
-    while !bytes.is_empty() {
-        let written = timeout(patience, write.write(bytes)).await.map_err(|_| End::SlowReader)?;
-        bytes = match written {
-            Ok(count) if count > 0 => bytes.get(count..).unwrap_or_default(),
-            _ => return Err(End::Lost),
-        };
-    }
-    timeout(patience, write.flush()).await.map_err(|_| End::SlowReader)?.map_err(|_| End::Lost)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_peer_that_takes_nothing_is_given_up() {
-        let (_peer, write) = tokio::io::duplex(16);
-        let outbox = Outbox::default();
-        outbox.push_event(&[0; 1000]);
-        assert_eq!(write_out(write, &outbox, Duration::from_millis(10)).await, End::SlowReader);
-    }
 
     #[tokio::test]
     async fn malformed_requests_are_answered_where_they_have_an_id() {

@@ -84,7 +84,9 @@ impl Hub {
     /// Counts a connection among the device's from now on.
     pub(crate) fn connect(self: &Arc<Self>, device: DeviceId, outbox: &Arc<Outbox>) -> Presence {
         let mut connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
-        connected.entry(device).or_default().push(Connected { since_ms: now_ms(), outbox: Arc::clone(outbox) });
+        // Most have one.
+        let connections = connected.entry(device).or_insert_with(|| Vec::with_capacity(1));
+        connections.push(Connected { since_ms: now_ms(), outbox: Arc::clone(outbox) });
         Presence { hub: Arc::clone(self), device, outbox: Arc::clone(outbox) }
     }
 
@@ -267,7 +269,8 @@ mod tests {
     use waxwing_protocol::{Event, InboxNotice, ServerFrame};
 
     async fn next(outbox: &Outbox) -> Result<Vec<u8>, End> {
-        outbox.take(Vec::new()).await.map(|bytes| bytes[4..].to_vec())
+        let mut bytes = Vec::new();
+        outbox.take(&mut bytes).await.map(|()| bytes.split_off(4))
     }
 
     #[tokio::test]

@@ -396,49 +396,58 @@ async fn accept(
     }
 }
 
-async fn attend(
+/// Attends to a connection that was accepted.
+///
+/// No `async fn`, which would keep room for its arguments twice, as long as the connection lasts.
+fn attend(
     context: Arc<Context>,
     (way, tcp, peer): (Way, TcpStream, IpAddr),
     draining: watch::Receiver<bool>,
     connection: u64,
-) {
+) -> impl Future<Output = ()> + Send {
     // Answers are written whole, so waiting to fill packets gains nothing.
     let _ = tcp.set_nodelay(true);
     tracing::info!(connection, "connection opened");
     METRICS.accepted.inc();
     METRICS.open.inc();
     // Counted down however the task ends.
-    let _open = Open;
+    let open = Open;
     let login = Instant::now() + Duration::from_secs(limits::LOGIN_SECONDS);
-    let Summary { end, answered, refused } = match way {
-        Way::Port => enter(&context, tcp, peer, login, draining).await,
-        Way::Proxy => Box::pin(web::serve(&context, tcp, peer, login, draining)).await,
-    };
-    METRICS.ended.with_label_values(&[&end.to_string()]).inc();
-    tracing::info!(connection, answered, refused, reason = %end, "connection closed");
+    async move {
+        let _open = open;
+        let Summary { end, answered, refused } = match way {
+            Way::Port => enter(&context, tcp, peer, login, draining).await,
+            Way::Proxy => Box::pin(web::serve(&context, tcp, peer, login, draining)).await,
+        };
+        METRICS.ended.with_label_values(&[&end.to_string()]).inc();
+        tracing::info!(connection, answered, refused, reason = %end, "connection closed");
+    }
 }
 
 /// Finds out which of the two protocols it is. Whoever it is has until `login` to sign in.
-async fn enter(
+fn enter(
     context: &Arc<Context>,
     tcp: TcpStream,
     peer: IpAddr,
     login: Instant,
     mut draining: watch::Receiver<bool>,
-) -> Summary {
-    let opened = tokio::select! {
-        // Boxed: what the handshake needs is given back after it.
-        opened = Box::pin(door::open(context, tcp, login)) => opened,
-        () = connection::drained(&mut draining) => Err(End::Draining),
-    };
-    match opened {
-        Ok(Opened::Waxwing(tls, pin)) => {
-            let arrival = Arrival { origin: peer.into(), ticket: None, login };
-            connection::serve(context, tls, pin, arrival, draining).await
+) -> impl Future<Output = Summary> + Send {
+    // Boxed: what the handshake needs is given back after it.
+    let opening = Box::pin(door::open(context, tcp, login));
+    async move {
+        let opened = tokio::select! {
+            opened = opening => opened,
+            () = connection::drained(&mut draining) => Err(End::Draining),
+        };
+        match opened {
+            Ok(Opened::Waxwing(tls, pin)) => {
+                let arrival = Arrival { origin: peer.into(), ticket: None, login };
+                connection::serve(context, tls, pin, arrival, draining).await
+            }
+            // Boxed, so that the tasks of plain connections do not grow by what only this way needs.
+            Ok(Opened::Http(tls)) => Box::pin(web::serve(context, tls, peer, login, draining)).await,
+            Err(end) => Summary::ended(end),
         }
-        // Boxed, so that the tasks of plain connections do not grow by what only this way needs.
-        Ok(Opened::Http(tls)) => Box::pin(web::serve(context, tls, peer, login, draining)).await,
-        Err(end) => Summary::ended(end),
     }
 }
 

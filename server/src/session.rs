@@ -46,6 +46,7 @@ pub(crate) struct Device {
 /// A device with its place among the sessions.
 pub(crate) struct SignedIn {
     pub(crate) device: Device,
+    #[expect(dead_code, reason = "the place is taken as long as this is there")]
     pub(crate) seat: Seat,
 }
 

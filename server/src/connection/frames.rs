@@ -15,7 +15,7 @@ use zeroize::Zeroize as _;
 /// How long one frame may take from its first byte to its last.
 const FRAME_SECONDS: u64 = 30;
 /// What an idle connection keeps.
-const SMALL: usize = 256;
+const SMALL: usize = 64;
 /// What a busy connection reads at once; more only where one frame is longer.
 const CHUNK: usize = 16 * 1024;
 

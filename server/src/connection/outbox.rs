@@ -6,16 +6,19 @@
 
 use crate::metrics::METRICS;
 use minicbor::Encode;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::{
+    future::poll_fn,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
 use waxwing_protocol::{Event, Refusal, Response, ServerFrame};
 
 /// The bytes that may wait before events are left out and no further request is begun.
 pub(crate) const BACKLOG: usize = 1024 * 1024;
 /// The most room that is made before it is needed.
 const USUAL: usize = 64 * 1024;
-/// A drained buffer larger than this is given back to the allocator.
-const KEEP: usize = 8 * 1024;
+/// A larger buffer is given back to the allocator while nothing waits.
+const KEEP: usize = 256;
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,27 +67,24 @@ struct Pending {
     /// Whether events were left out since the last take.
     behind: bool,
     closed: Option<End>,
+    /// Whether the connection ends at once.
+    cut: bool,
     /// Requests answered and refused, for the log.
     counts: (u64, u64),
+    /// Who waits for something to take, for room, and for the cut. One each, and all under the lock that is held anyway.
+    writer: Option<Waker>,
+    reader: Option<Waker>,
+    connection: Option<Waker>,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
-    pending: Mutex<Pending>,
-    /// For the writer: there is something to take.
-    filled: Notify,
-    /// For the reader: there is room again.
-    emptied: Notify,
-    /// For the connection: it ends at once.
-    cut: Notify,
-}
+pub(crate) struct Outbox(Mutex<Pending>);
 
 impl Outbox {
     /// Queues the answer to a request. It always fits, since no request is begun without room.
     pub(crate) fn answer(&self, id: u32, answer: Result<Response, Refusal>) {
         let mut pending = self.lock();
-        let first = pending.bytes.is_empty();
         let frame = match answer {
             Ok(response) => {
                 pending.counts.0 += 1;
@@ -97,15 +97,7 @@ impl Outbox {
             }
         };
         append(&mut pending.bytes, &frame);
-        drop(pending);
-        self.tell(first);
-    }
-
-    /// Wakes the writer, if these were the first bytes since it took all that there were: else it was woken already.
-    fn tell(&self, first: bool) {
-        if first {
-            self.filled.notify_one();
-        }
+        wake(pending, |pending| &mut pending.writer);
     }
 
     /// How many requests were answered and how many refused.
@@ -116,10 +108,8 @@ impl Outbox {
     /// Queues one frame.
     pub(crate) fn push(&self, frame: &impl Encode<()>) {
         let mut pending = self.lock();
-        let first = pending.bytes.is_empty();
         append(&mut pending.bytes, frame);
-        drop(pending);
-        self.tell(first);
+        wake(pending, |pending| &mut pending.writer);
     }
 
     /// Queues an event that is encoded already, or leaves it out.
@@ -143,53 +133,65 @@ impl Outbox {
             }
             append_with(&mut pending.bytes, encode);
         }
-        drop(pending);
-        self.tell(first);
+        wake(pending, |pending| &mut pending.writer);
     }
 
     /// Ends the connection once everything queued is written.
     pub(crate) fn close(&self, reason: End) {
-        self.lock().closed.get_or_insert(reason);
-        self.filled.notify_one();
+        let mut pending = self.lock();
+        pending.closed.get_or_insert(reason);
+        wake(pending, |pending| &mut pending.writer);
     }
 
     /// Ends the connection at once, whatever is queued or unanswered.
     pub(crate) fn cut(&self, reason: End) {
-        self.lock().closed = Some(reason);
-        self.cut.notify_one();
+        let mut pending = self.lock();
+        pending.closed = Some(reason);
+        pending.cut = true;
+        wake(pending, |pending| &mut pending.connection);
     }
 
     /// Waits until somebody cuts the connection. For one waiter.
     pub(crate) async fn when_cut(&self) -> End {
-        self.cut.notified().await;
-        self.lock().closed.unwrap_or(End::Closed)
+        poll_fn(|cx| {
+            let mut pending = self.lock();
+            match pending.closed {
+                Some(reason) if pending.cut => Poll::Ready(reason),
+                _ => wait(&mut pending.connection, cx),
+            }
+        })
+        .await
     }
 
-    /// Waits for something to write and takes all of it; `spare` is an emptied buffer for what comes next. Ends with the
-    /// reason once the outbox is closed and empty.
-    pub(crate) async fn take(&self, mut spare: Vec<u8>) -> Result<Vec<u8>, End> {
-        if spare.capacity() > KEEP {
-            spare = Vec::new();
+    /// Waits for something to write and puts all of it in the place of what is in `buffer`, which is used for what comes
+    /// next. Ends with the reason once the outbox is closed and empty. For one waiter, the writer.
+    pub(crate) async fn take(&self, buffer: &mut Vec<u8>) -> Result<(), End> {
+        buffer.clear();
+        poll_fn(|cx| self.poll_take(buffer, cx)).await
+    }
+
+    fn poll_take(&self, buffer: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        let mut pending = self.lock();
+        if pending.behind {
+            pending.behind = false;
+            append(&mut pending.bytes, &ServerFrame::Event(Event::Behind));
         }
-        spare.clear();
-        loop {
-            {
-                let mut pending = self.lock();
-                if pending.behind {
-                    pending.behind = false;
-                    append(&mut pending.bytes, &ServerFrame::Event(Event::Behind));
-                }
-                if !pending.bytes.is_empty() {
-                    self.emptied.notify_one();
-                    pending.usual = pending.bytes.len().min(USUAL);
-                    return Ok(std::mem::replace(&mut pending.bytes, spare));
-                }
-                if let Some(reason) = pending.closed {
-                    return Err(reason);
-                }
+        if !pending.bytes.is_empty() {
+            pending.usual = pending.bytes.len().min(USUAL);
+            std::mem::swap(&mut pending.bytes, buffer);
+            wake(pending, |pending| &mut pending.reader);
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(reason) = pending.closed {
+            return Poll::Ready(Err(reason));
+        }
+        // It may be long until there is something.
+        for idle in [&mut pending.bytes, buffer] {
+            if idle.capacity() > KEEP {
+                *idle = Vec::new();
             }
-            self.filled.notified().await;
         }
+        wait(&mut pending.writer, cx)
     }
 
     /// Whether another request may be begun.
@@ -199,14 +201,35 @@ impl Outbox {
 
     /// Waits until another request may be begun. For one waiter, the reader.
     pub(crate) async fn room(&self) {
-        while !self.has_room() {
-            self.emptied.notified().await;
-        }
+        poll_fn(|cx| {
+            let mut pending = self.lock();
+            if pending.bytes.len() < BACKLOG { Poll::Ready(()) } else { wait(&mut pending.reader, cx) }
+        })
+        .await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Wakes who waits in this place, if anybody does.
+fn wake(mut pending: MutexGuard<'_, Pending>, place: fn(&mut Pending) -> &mut Option<Waker>) {
+    let waiting = place(&mut pending).take();
+    // Not under the lock, which whoever wakes up takes first.
+    drop(pending);
+    if let Some(waker) = waiting {
+        waker.wake();
+    }
+}
+
+/// Waits in this place from now on.
+fn wait<T>(place: &mut Option<Waker>, cx: &Context<'_>) -> Poll<T> {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+    Poll::Pending
 }
 
 /// Appends a frame with its length before it.
@@ -253,12 +276,28 @@ mod tests {
         }
         assert!(outbox.lock().bytes.len() <= BACKLOG);
         outbox.answer(7, Ok(Response::Done));
-        let taken = frames(&outbox.take(Vec::new()).await.unwrap());
+        let mut buffer = Vec::new();
+        outbox.take(&mut buffer).await.unwrap();
+        let taken = frames(&buffer);
         assert_eq!(taken.iter().filter(|frame| **frame == ServerFrame::Event(Event::Behind)).count(), 1);
         assert_eq!(taken.last(), Some(&ServerFrame::Event(Event::Behind)));
         outbox.push_event(&event);
         outbox.close(End::Replaced);
-        assert_eq!(frames(&outbox.take(Vec::new()).await.unwrap()), [ServerFrame::Event(Event::Draining)]);
-        assert_eq!(outbox.take(Vec::new()).await, Err(End::Replaced));
+        outbox.take(&mut buffer).await.unwrap();
+        assert_eq!(frames(&buffer), [ServerFrame::Event(Event::Draining)]);
+        assert_eq!(outbox.take(&mut buffer).await, Err(End::Replaced));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_and_a_silent_outbox_keeps_little() {
+        let (outbox, mut buffer) = (Outbox::default(), Vec::new());
+        let (taken, ()) = tokio::join!(outbox.take(&mut buffer), async { outbox.push_event(&[0; BACKLOG]) });
+        assert!(taken.is_ok() && outbox.has_room());
+        outbox.push_event(&[0; BACKLOG]);
+        let ((), taken) = tokio::join!(outbox.room(), outbox.take(&mut buffer));
+        assert!(taken.is_ok() && buffer.len() > BACKLOG);
+        let ending = async { outbox.cut(End::Removed) };
+        assert_eq!(tokio::join!(outbox.take(&mut buffer), outbox.when_cut(), ending).1, End::Removed);
+        assert!(buffer.capacity() <= KEEP && outbox.lock().bytes.capacity() <= KEEP);
     }
 }
