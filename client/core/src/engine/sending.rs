@@ -3,7 +3,7 @@
 //! The invariant: a send number never carries two ciphertexts that the server could accept. Bytes once sealed are
 //! repeated as they are until the server has refused them; only then the number is given out again.
 
-use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, log, order, settings};
+use super::{Ahead, Engine, Online, RECEIPT_DELAY, Reply, State, creation, log, order, settings};
 use crate::{
     ChatKind, Error, ErrorKind, Event, Message, MessageId, MessageState,
     account::now_ms,
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use waxwing_crash::crash_point;
 use waxwing_e2ee::{
     content::{self, Body},
-    mls::{Group, Mls},
+    mls::Mls,
 };
 use waxwing_protocol::{ConversationId, Entry, EntryBody, ErrorCode, Refusal, Request, Response};
 
@@ -341,14 +341,15 @@ impl Engine {
     /// Encrypts the next messages of a chat; false if there are none.
     fn seal(&mut self, chat: ChatId, limit: usize) -> Result<bool, Error> {
         let own = &self.own;
-        store::step("seal", &mut self.db, |tx| {
+        let known = &mut self.kept;
+        let sealed = store::step("seal", &mut self.db, |tx| {
             let rows = outbox::unsealed(tx, chat, limit)?;
             let row = chats::load(tx, chat)?;
-            let (Some(conversation), false) = (row.conversation, rows.is_empty()) else { return Ok(false) };
+            let (Some(conversation), false) = (row.conversation, rows.is_empty()) else { return Ok(None) };
             let mls = Mls::new(tx);
             let device = crate::own_device(&mls, own)?;
-            let group = Group::load(&mls, &conversation).map_err(|error| crate::mls_error(&error))?;
-            let mut group = group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))?;
+            let mut group = creation::resume(&mls, &conversation, known.take(&conversation))?;
+            group.begin_batch();
             let seen = store::order::seen(tx, chat, row.cursor)?;
             let mut number = row.number;
             for queued in rows {
@@ -357,9 +358,13 @@ impl Engine {
                 number += 1;
                 outbox::seal(tx, queued.position, number, row.commits, &wire)?;
             }
+            let kept = group.keep().map_err(|error| crate::mls_error(&error))?;
             chats::set_number(tx, chat, number)?;
-            Ok::<_, Error>(true)
-        })
+            Ok::<_, Error>(Some((conversation, kept)))
+        })?;
+        let Some((conversation, kept)) = sealed else { return Ok(false) };
+        self.kept.put(conversation, kept);
+        Ok(true)
     }
 
     /// Tells the other side our full name, once per chat.
