@@ -20,7 +20,8 @@ fn main() -> Result<()> {
     let [data, chat, word, rest @ ..] = arguments.as_slice() else {
         anyhow::bail!("give a data folder, a chat, and a word that its last messages have");
     };
-    let program = Path::new(&env::var("WAXWING_TEST_BINARIES").context("WAXWING_TEST_BINARIES is not set")?).join("waxwing");
+    let program =
+        Path::new(&env::var("WAXWING_TEST_BINARIES").context("WAXWING_TEST_BINARIES is not set")?).join("waxwing");
     let mut times = Vec::new();
     for _ in 0..ROUNDS {
         let mut command = Command::new(&program);

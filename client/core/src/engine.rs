@@ -151,6 +151,7 @@ pub(crate) struct Engine {
     wipe: bool,
     wishes: wishes::Wishes,
     kept: kept::Kept,
+    checked_lists: directory::CheckedLists,
     _lock: ProfileLock,
 }
 
@@ -276,6 +277,7 @@ impl Engine {
             wipe: false,
             wishes: wishes::Wishes::default(),
             kept: kept::Kept::default(),
+            checked_lists: directory::CheckedLists::default(),
             _lock: lock,
         };
         let thread = std::thread::Builder::new()

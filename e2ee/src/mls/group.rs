@@ -10,7 +10,7 @@ pub(super) mod kept;
 mod signal;
 
 use batch::Batch;
-pub use change::{Amendment, Change, Newcomer, Outdated, Prepared};
+pub use change::{Amendment, Change, Newcomer, Outdated, Prepared, Roll};
 pub use kept::KeptGroup;
 pub use signal::{Signal, Signals};
 

@@ -22,7 +22,9 @@ use crate::{
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
 use waxwing_e2ee::account::IdentityPublicKey;
-use waxwing_e2ee::mls::{Change, Group, GroupRules, JoinKey, KeptGroup, Kind, Member, Mls, Participant, Role, SignedList};
+use waxwing_e2ee::mls::{
+    Change, Group, GroupRules, JoinKey, KeptGroup, Kind, Member, Mls, Participant, Role, SignedList,
+};
 use waxwing_protocol::{
     ConversationId, ConversationKind, CreateConversation, DeviceId, ErrorCode, Handshake, Request, Response, Welcome,
     encode,

@@ -104,7 +104,10 @@ pub(super) async fn run(room: &Room) -> Result<Report> {
     while newcomer.history(&chat, None).await.map_err(failed)?.iter().filter(|one| one.told_by.is_some()).count()
         < HISTORY as usize
     {
-        timeout(LIMIT, events.recv()).await.context("the newcomer is not told")?.context("the newcomer's client ended")?;
+        timeout(LIMIT, events.recv())
+            .await
+            .context("the newcomer is not told")?
+            .context("the newcomer's client ended")?;
     }
     let told = since.elapsed();
 
