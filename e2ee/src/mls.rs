@@ -46,7 +46,7 @@ mod storage;
 
 pub use device::{Device, SignatureKey};
 pub use error::MlsError;
-pub use group::{Amendment, Change, Group, Newcomer, Outdated, Prepared, Received, Signal, Signals};
+pub use group::{Amendment, Change, Group, KeptGroup, Newcomer, Outdated, Prepared, Received, Roll, Signal, Signals};
 pub use join_key::JoinKey;
 pub use key_package::key_package;
 pub use leave::Leave;

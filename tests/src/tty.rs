@@ -53,6 +53,12 @@ impl Tty {
         Ok(Self { pty, child, screen, changes })
     }
 
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Presses keys: characters, or the sequences that a terminal sends for others.
     ///
     /// # Errors

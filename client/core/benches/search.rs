@@ -1,6 +1,7 @@
 //! How long the first results of a search in a million messages take: `cargo bench -p waxwing-core --features benchmark`.
 //!
-//! Storing them takes minutes: with `WAXWING_BENCH_HISTORY=FILE` they are kept there, and used the next time.
+//! Storing them takes minutes: with `WAXWING_BENCH_HISTORY=FILE` they are kept there, and used the next time. With
+//! `WAXWING_BENCH_PROFILE=DIR` they are stored in the profile of this data folder, for measuring how it is opened.
 
 use std::{
     path::PathBuf,
@@ -12,16 +13,20 @@ const MESSAGES: u64 = 1_000_000;
 const ROUNDS: u32 = 5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let profile = std::env::var_os("WAXWING_BENCH_PROFILE").map(PathBuf::from);
     let folder = tempfile::tempdir()?;
     let kept = std::env::var_os("WAXWING_BENCH_HISTORY").map(PathBuf::from);
     let path = kept.unwrap_or_else(|| folder.path().join("history.db"));
-    if !path.exists() {
+    if profile.is_none() && !path.exists() {
         let started = Instant::now();
         drop(History::of(&path, MESSAGES)?);
         let size = std::fs::metadata(&path)?.len() / (1024 * 1024);
         println!("{MESSAGES} messages stored and indexed: {:.1?}, {size} MiB", started.elapsed());
     }
-    let history = History::open(&path)?;
+    let history = match profile {
+        Some(data) => History::in_profile(&data, MESSAGES)?,
+        None => History::open(&path)?,
+    };
     for query in [
         "needle",
         "marmalade",

@@ -15,6 +15,7 @@ mod groups;
 mod history;
 mod inbox;
 mod joining;
+mod kept;
 mod log;
 mod membership;
 pub(crate) mod messages;
@@ -152,6 +153,8 @@ pub(crate) struct Engine {
     /// Whether something was deleted that the write-ahead log may still have.
     wipe: bool,
     wishes: wishes::Wishes,
+    kept: kept::Kept,
+    checked_lists: directory::CheckedLists,
     _lock: ProfileLock,
 }
 
@@ -198,6 +201,8 @@ struct Online {
     lanes: BTreeMap<ChatId, sending::Lane>,
     /// Chats whose log has to be fetched.
     behind: BTreeSet<ChatId>,
+    /// The page that is wanted next.
+    asked: Option<fetching::Asked>,
     inbox_due: bool,
     /// Whether the account's conversations have to be compared with the chats here.
     conversations_due: bool,
@@ -274,6 +279,8 @@ impl Engine {
             expiry: None,
             wipe: false,
             wishes: wishes::Wishes::default(),
+            kept: kept::Kept::default(),
+            checked_lists: directory::CheckedLists::default(),
             _lock: lock,
         };
         let thread = std::thread::Builder::new()
@@ -549,6 +556,9 @@ impl Engine {
     async fn take_in(&mut self, incoming: Vec<Incoming>, answers: Vec<(Tag, Answer)>) -> Result<(), Error> {
         let mut touched = BTreeSet::new();
         let mut ended = None;
+        if let State::Online(online) = &mut self.reach {
+            online.asked = None;
+        }
         for (tag, answer) in answers {
             self.answered(tag, answer)?;
             touched.insert(tag.0);

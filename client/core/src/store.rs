@@ -45,6 +45,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/client/0014_message_ids.sql"),
     include_str!("../../../migrations/client/0015_successions.sql"),
     include_str!("../../../migrations/client/0016_search_days.sql"),
+    include_str!("../../../migrations/client/0017_read_marks.sql"),
 ];
 
 /// Opens the database, made anew if there is none, and brings its schema up to date.

@@ -171,11 +171,16 @@ impl Caller {
 
     /// Sends a request and waits for its answer.
     pub(crate) async fn call(&self, request: Request) -> Answer {
-        match timeout(ANSWER, self.begin(request).await).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(CallError::Lost("closed".into())),
-            Err(_) => Err(CallError::Lost("the server does not answer".into())),
-        }
+        answered(self.begin(request).await).await
+    }
+}
+
+/// Waits for the answer to a request, for as long as a server may take.
+pub(crate) async fn answered(answer: oneshot::Receiver<Answer>) -> Answer {
+    match timeout(ANSWER, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(CallError::Lost("closed".into())),
+        Err(_) => Err(CallError::Lost("the server does not answer".into())),
     }
 }
 
@@ -229,11 +234,7 @@ impl Connection {
     pub(crate) async fn call(&self, request: Request) -> Answer {
         let (caller, answer) = oneshot::channel();
         self.submit(request, Waiter::Caller(caller)).await;
-        match timeout(ANSWER, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(CallError::Lost("closed".into())),
-            Err(_) => Err(CallError::Lost("the server does not answer".into())),
-        }
+        answered(answer).await
     }
 
     /// Whether events were left out since the last call.

@@ -43,6 +43,9 @@ pub enum MlsError {
     /// Another commit of ours still waits for the server's verdict.
     #[error("a change of the group is still pending")]
     CommitPending,
+    /// A message of a batch could not be read or made, and all of it has to be undone: see [`super::Group::begin_batch`].
+    #[error("the batch is undone")]
+    Undone,
     /// MLS cannot do what we asked for.
     #[error("MLS: {0}")]
     Mls(#[source] Box<dyn Error + Send + Sync>),
@@ -59,6 +62,7 @@ impl MlsError {
             | Self::Database(_)
             | Self::Migration(_)
             | Self::CommitPending
+            | Self::Undone
             | Self::Mls(_) => false,
         }
     }

@@ -3,11 +3,15 @@
 //! The invariant: after an error the group is what the database says, as before the call. This module must not know
 //! which entries the server has accepted: the caller tells it.
 
+mod batch;
 mod change;
 mod join;
+pub(super) mod kept;
 mod signal;
 
-pub use change::{Amendment, Change, Newcomer, Outdated, Prepared};
+use batch::Batch;
+pub use change::{Amendment, Change, Newcomer, Outdated, Prepared, Roll};
+pub use kept::KeptGroup;
 pub use signal::{Signal, Signals};
 
 use super::{
@@ -18,7 +22,7 @@ use super::{
 };
 use crate::account::IdentityPublicKey;
 use openmls::prelude::{
-    GroupId, MlsGroup, MlsGroupCreateConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent,
+    ContentType, GroupId, MlsGroup, MlsGroupCreateConfig, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY, ProcessedMessageContent,
     SenderRatchetConfiguration,
 };
 use openmls_traits::OpenMlsProvider as _;
@@ -85,6 +89,7 @@ pub struct Group<'tx> {
     rules: GroupRules,
     /// Who made the welcome by which this device has just come in.
     invited_by: Option<Member>,
+    batch: Batch<'tx>,
 }
 
 impl<'tx> Group<'tx> {
@@ -113,7 +118,7 @@ impl<'tx> Group<'tx> {
             MlsGroup::new_with_group_id(provider, device.signer(), &config, id, device.credential())
                 .map_err(MlsError::ours)
         })?;
-        Ok(Self { mls, group, id: *id, rules: rules.clone(), invited_by: None })
+        Ok(Self { mls, group, id: *id, rules: rules.clone(), invited_by: None, batch: Batch::none(mls) })
     }
 
     /// The group as it was last left; `None` if there is none of this id.
@@ -123,7 +128,7 @@ impl<'tx> Group<'tx> {
     pub fn load(mls: &'tx Mls<'tx>, id: &[u8; 16]) -> Result<Option<Self>, MlsError> {
         let Some(group) = mls.step(|provider| load(provider, id))? else { return Ok(None) };
         let rules = GroupRules::from_extensions(group.extensions())?;
-        Ok(Some(Self { mls, group, id: *id, rules, invited_by: None }))
+        Ok(Some(Self { mls, group, id: *id, rules, invited_by: None, batch: Batch::none(mls) }))
     }
 
     /// The conversation's id.
@@ -197,7 +202,7 @@ impl<'tx> Group<'tx> {
     /// # Errors
     /// [`MlsError::Mls`] after our removal.
     pub fn encrypt(&mut self, device: &Device, plaintext: &[u8]) -> Result<Vec<u8>, MlsError> {
-        self.step(|group, provider| {
+        self.message_step(|group, provider| {
             let message = group.group.create_message(provider, device.signer(), plaintext).map_err(MlsError::ours)?;
             to_bytes(&message)
         })
@@ -209,16 +214,25 @@ impl<'tx> Group<'tx> {
     /// All of [`MlsError`]; see [`MlsError::is_fault_of_entry`]. The group is as before then.
     pub fn receive(&mut self, identities: &dyn Identities, bytes: &[u8]) -> Result<Received, MlsError> {
         let message = from_bytes(bytes)?.try_into_protocol_message().map_err(|_| MlsError::Malformed)?;
+        if message.content_type() == ContentType::Application {
+            return self.message_step(|group, provider| {
+                let processed = group.group.process_message(provider, message).map_err(MlsError::reading)?;
+                let from = claimed(processed.credential())?;
+                match processed.into_content() {
+                    ProcessedMessageContent::ApplicationMessage(message) => {
+                        Ok(Received::Message { from, body: Zeroizing::new(message.into_bytes()) })
+                    }
+                    ProcessedMessageContent::OwnPrivateMessage => Ok(Received::Own),
+                    _ => Err(MlsError::Malformed),
+                }
+            });
+        }
         self.step(|group, provider| {
             let processed = group.group.process_message(provider, message).map_err(MlsError::reading)?;
             let sender = processed.sender().clone();
-            let from = processed.credential().clone();
             let authenticated = processed.aad().to_vec();
             match processed.into_content() {
-                ProcessedMessageContent::ApplicationMessage(message) => {
-                    let body = Zeroizing::new(message.into_bytes());
-                    Ok(Received::Message { from: claimed(&from)?, body })
-                }
+                ProcessedMessageContent::ApplicationMessage(_) => Err(MlsError::Malformed),
                 ProcessedMessageContent::StagedCommitMessage(commit) => {
                     let gate = Gate::new(&group.rules, identities);
                     let verdict = gate.commit(&group.group, &sender, &authenticated, &commit)?;
@@ -262,15 +276,21 @@ impl<'tx> Group<'tx> {
 
     /// One step of this group. The copy in memory is ahead of the database after an undone step, so it is loaded anew.
     fn step<T>(&mut self, work: impl FnOnce(&mut Self, &Provider<'tx>) -> Result<T, MlsError>) -> Result<T, MlsError> {
+        self.write_batch()?;
         let mls = self.mls;
         let outcome = mls.step(|provider| work(self, provider));
-        if outcome.is_err()
-            && let Some(group) = mls.step(|provider| load(provider, &self.id))?
-        {
+        if outcome.is_err() {
+            self.reload()?;
+        }
+        outcome
+    }
+
+    fn reload(&mut self) -> Result<(), MlsError> {
+        if let Some(group) = self.mls.step(|provider| load(provider, &self.id))? {
             self.group = group;
             self.read_rules()?;
         }
-        outcome
+        Ok(())
     }
 }
 

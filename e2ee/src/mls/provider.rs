@@ -5,6 +5,7 @@
 
 use super::{
     MlsError,
+    group::kept,
     storage::{Cbor, Storage},
 };
 use openmls_rust_crypto::RustCrypto;
@@ -18,7 +19,9 @@ use std::fmt;
 /// # Errors
 /// [`MlsError::Migration`].
 pub fn migrate(db: &mut Connection) -> Result<(), MlsError> {
-    SqliteStorageProvider::<Cbor, _>::new(db).run_migrations().map_err(|error| MlsError::Migration(Box::new(error)))
+    let migrated = SqliteStorageProvider::<Cbor, _>::new(&mut *db).run_migrations();
+    migrated.map_err(|error| MlsError::Migration(Box::new(error)))?;
+    kept::migrate(db).map_err(|error| MlsError::Migration(Box::new(error)))
 }
 
 /// Deletes all groups and keys: the device that they were of is none any more. `tx` is an open transaction.
@@ -46,9 +49,12 @@ pub fn forget(tx: &Connection) -> Result<(), MlsError> {
 /// # Errors
 /// Those of `work`; those of the database if the undoing itself fails, and then the transaction is lost.
 pub fn savepoint<T, E: From<rusqlite::Error>>(tx: &Connection, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    tx.execute_batch("SAVEPOINT step")?;
+    tx.prepare_cached("SAVEPOINT step")?.execute([])?;
     let outcome = work();
-    tx.execute_batch(if outcome.is_ok() { "RELEASE step" } else { "ROLLBACK TO step; RELEASE step" })?;
+    if outcome.is_err() {
+        tx.prepare_cached("ROLLBACK TO step")?.execute([])?;
+    }
+    tx.prepare_cached("RELEASE step")?.execute([])?;
     outcome
 }
 
@@ -66,6 +72,24 @@ impl<'tx> Mls<'tx> {
 
     pub(super) fn provider(&self) -> &Provider<'tx> {
         &self.provider
+    }
+
+    pub(super) fn tx(&self) -> &'tx Connection {
+        self.tx
+    }
+
+    /// As [`Mls::step`], but message secrets are not written; also returns whether any were to be.
+    pub(super) fn step_without_message_secrets<T>(
+        &self,
+        work: impl FnOnce(&Provider<'tx>) -> Result<T, MlsError>,
+    ) -> (Result<T, MlsError>, bool) {
+        self.provider.storage.skip_message_secrets(|| self.step(work))
+    }
+
+    /// Undoes the whole transaction.
+    pub(super) fn roll_back(&self) {
+        // If this fails there is no transaction, or SQLite has ended it by itself.
+        let _ = self.tx.execute_batch("ROLLBACK");
     }
 
     /// One step of MLS: whole or not at all. A failure of the database outweighs what openmls made of it.

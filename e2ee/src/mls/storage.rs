@@ -6,7 +6,7 @@
 use openmls_sqlite_storage::{Codec, SqliteStorageProvider};
 use openmls_traits::storage::{StorageProvider, traits};
 use rusqlite::Connection;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 /// How openmls's types are encoded inside its tables.
 #[derive(Default)]
@@ -34,6 +34,11 @@ impl Codec for Cbor {
     }
 }
 
+/// As openmls' tables have a group's id.
+pub(super) fn encoded(id: &openmls::prelude::GroupId) -> Result<Vec<u8>, CborError> {
+    Cbor::to_vec(id)
+}
+
 /// The database failed; [`Storage::take_failure`] says how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the database failed")]
@@ -43,11 +48,23 @@ pub(super) struct Failed;
 pub(super) struct Storage<'tx> {
     inner: SqliteStorageProvider<Cbor, &'tx Connection>,
     failure: RefCell<Option<rusqlite::Error>>,
+    skipping: Cell<bool>,
+    skipped: Cell<bool>,
 }
 
 impl<'tx> Storage<'tx> {
     pub(super) fn new(tx: &'tx Connection) -> Self {
-        Self { inner: SqliteStorageProvider::new(tx), failure: RefCell::new(None) }
+        let (skipping, skipped) = (Cell::new(false), Cell::new(false));
+        Self { inner: SqliteStorageProvider::new(tx), failure: RefCell::new(None), skipping, skipped }
+    }
+
+    /// Runs `work` and writes no message secrets meanwhile; also returns whether any were to be written.
+    pub(super) fn skip_message_secrets<T>(&self, work: impl FnOnce() -> T) -> (T, bool) {
+        self.skipped.set(false);
+        self.skipping.set(true);
+        let outcome = work();
+        self.skipping.set(false);
+        (outcome, self.skipped.get())
     }
 
     /// What went wrong since this was last asked.
@@ -78,6 +95,18 @@ macro_rules! pass_on {
 impl StorageProvider<VERSION> for Storage<'_> {
     type Error = Failed;
 
+    fn write_message_secrets<A: traits::GroupId<VERSION>, B: traits::MessageSecrets<VERSION>>(
+        &self,
+        group_id: &A,
+        message_secrets: &B,
+    ) -> Result<(), Failed> {
+        if self.skipping.get() {
+            self.skipped.set(true);
+            return Ok(());
+        }
+        self.note(self.inner.write_message_secrets(group_id, message_secrets))
+    }
+
     pass_on! {
         fn write_mls_join_config<A: GroupId, B: MlsGroupJoinConfig>(group_id: &A, config: &B) -> ();
         fn append_own_leaf_node<A: GroupId, B: LeafNode>(group_id: &A, leaf_node: &B) -> ();
@@ -87,7 +116,6 @@ impl StorageProvider<VERSION> for Storage<'_> {
         fn write_context<A: GroupId, B: GroupContext>(group_id: &A, group_context: &B) -> ();
         fn write_confirmation_tag<A: GroupId, B: ConfirmationTag>(group_id: &A, confirmation_tag: &B) -> ();
         fn write_group_state<A: GroupState, B: GroupId>(group_id: &B, group_state: &A) -> ();
-        fn write_message_secrets<A: GroupId, B: MessageSecrets>(group_id: &A, message_secrets: &B) -> ();
         fn write_resumption_psk_store<A: GroupId, B: ResumptionPskStore>(group_id: &A, resumption_psk_store: &B) -> ();
         fn write_own_leaf_index<A: GroupId, B: LeafNodeIndex>(group_id: &A, own_leaf_index: &B) -> ();
         fn write_group_epoch_secrets<A: GroupId, B: GroupEpochSecrets>(group_id: &A, group_epoch_secrets: &B) -> ();

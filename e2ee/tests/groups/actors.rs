@@ -121,6 +121,7 @@ impl Phone {
         let mls = Mls::new(&tx);
         let mut group = Group::load(&mls, &CHAT)?.expect("the chat exists");
         let value = work(&mut group, &self.device, &self.known)?;
+        drop(group);
         tx.commit()?;
         Ok(value)
     }

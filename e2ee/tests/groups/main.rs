@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "a test has no outside")]
 
 mod actors;
+mod batch;
 mod chat;
 mod external;
 mod gate;

@@ -12,14 +12,15 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
 };
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpStream,
     process::{Child, Command},
     task::JoinSet,
 };
@@ -61,6 +62,8 @@ pub(crate) struct Place {
     /// Accounts that were there before it began.
     pub(crate) accounts: Vec<Account>,
     private: Option<Private>,
+    /// Where the private server tells its numbers.
+    health: Option<SocketAddr>,
 }
 
 /// A server of our own. Dropping it kills it and deletes all that it has.
@@ -110,21 +113,23 @@ impl Where {
             Some(link) => {
                 let wrong = |error| Failure::user(format!("--server is no link: {error}"), "copy it whole, in quotes");
                 let link: Link = link.parse().map_err(wrong)?;
-                Ok(Place { endpoint: Endpoint::of(&link).await?, link, accounts: Vec::new(), private: None })
+                let endpoint = Endpoint::of(&link).await?;
+                Ok(Place { endpoint, link, accounts: Vec::new(), private: None, health: None })
             }
             None => {
-                let (private, link, accounts) = self.start(accounts).await?;
-                Ok(Place { endpoint: Endpoint::of(&link).await?, link, accounts, private: Some(private) })
+                let (private, link, accounts, health) = self.start(accounts).await?;
+                let endpoint = Endpoint::of(&link).await?;
+                Ok(Place { endpoint, link, accounts, private: Some(private), health: Some(health) })
             }
         }
     }
 
-    async fn start(&self, accounts: usize) -> Result<(Private, Link, Vec<Account>)> {
+    async fn start(&self, accounts: usize) -> Result<(Private, Link, Vec<Account>, SocketAddr)> {
         let program = self.program()?;
         let root = self.root()?;
-        let (link, accounts) = set_up(root.path(), &self.database, &[], accounts).await?;
+        let (link, accounts, health) = set_up(root.path(), &self.database, &[], accounts).await?;
         let child = run(&program, root.path(), "server").await?;
-        Ok((Private { child, _root: root }, link, accounts))
+        Ok((Private { child, _root: root }, link, accounts, health))
     }
 
     /// Sets so many nodes up and starts them, on a schema of their own: that of `--database`, with their number behind it.
@@ -138,7 +143,7 @@ impl Where {
         let url = format!("{}_{count}", self.database);
         let wrong = |wrong: waxwing_setup::plan::WrongAnswer| Failure::user(wrong.reason, wrong.next);
         let nats = waxwing_setup::plan::nats(nats).map_err(wrong)?;
-        let (mut link, _) = set_up(root.path(), &url, &nats, 0).await?;
+        let (mut link, ..) = set_up(root.path(), &url, &nats, 0).await?;
         let mut children = vec![run(&program, root.path(), "server").await?];
         for number in 1..count {
             let name = format!("node-{number}");
@@ -222,16 +227,19 @@ async fn run(program: &Path, root: &Path, name: &str) -> Result<Child> {
     Ok(child)
 }
 
-/// Sets a server up in `root`, with so many accounts; returns its link and them.
-async fn set_up(root: &Path, url: &str, nats: &[String], accounts: usize) -> Result<(Link, Vec<Account>)> {
+/// Sets a server up in `root`, with so many accounts; returns its link, them, and where it tells its numbers.
+async fn set_up(root: &Path, url: &str, nats: &[String], accounts: usize) -> Result<(Link, Vec<Account>, SocketAddr)> {
     let wrong = |wrong: waxwing_setup::plan::WrongAnswer| Failure::user(wrong.reason, wrong.next);
     let (mysql, database_password) = database(url).map_err(wrong)?;
-    let listen = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr())?;
+    let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let (listen, health) = (free()?, free()?);
     let sign_up = Some(SignUp::Open);
     let nats = nats.to_vec();
     let answers = Answers { database: Some(mysql), listen: Some(listen), sign_up, nats, ..Answers::default() };
     let mut config = answers.config().map_err(wrong)?;
     lift(&mut config);
+    // Nodes are made from one configuration, and cannot share a port.
+    config.health = config.cluster.nats.is_empty().then_some(health);
     let server_password = Zeroizing::new(waxwing_server::relay::new_invite_code()?);
     std::fs::write(root.join("password"), server_password.as_bytes())?;
     let folder = Folder::new(root.join("server"));
@@ -253,10 +261,10 @@ async fn set_up(root: &Path, url: &str, nats: &[String], accounts: usize) -> Res
     // Its lock on the folder goes with it.
     drop(applying);
     if accounts == 0 {
-        return Ok((link, Vec::new()));
+        return Ok((link, Vec::new(), health));
     }
     let installation = Installation::open(folder, config, &server_password)?;
-    Ok((link, seed(&installation, accounts).await?))
+    Ok((link, seed(&installation, accounts).await?, health))
 }
 
 /// Writes accounts with one device each into the database of a server that does not run.
@@ -344,6 +352,17 @@ impl Nodes {
 }
 
 impl Place {
+    /// How many requests the private server has refused with this code so far; 0 of another server.
+    pub(crate) async fn refusals(&self, code: &str) -> Result<u64> {
+        let Some(health) = self.health else { return Ok(0) };
+        let mut stream = TcpStream::connect(health).await?;
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let name = format!("waxwing_refusals_total{{code=\"{code}\"}} ");
+        Ok(answer.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse().ok()).unwrap_or(0))
+    }
+
     /// The server's process, if it is ours.
     pub(crate) fn process(&self) -> Option<Process> {
         self.private.as_ref().and_then(|private| private.child.id()).map(Process)

@@ -68,7 +68,9 @@ pub(crate) fn lock_backwards(database: &MariaDb) -> Result<()> {
     let schema = "SELECT table_schema INTO @schema FROM information_schema.tables
                   WHERE table_name = 'conversation' AND table_schema LIKE 'waxwing%' ORDER BY create_time DESC LIMIT 1";
     let lock = |order: &str| {
-        format!("EXECUTE IMMEDIATE CONCAT('SELECT id FROM `', @schema, '`.conversation ORDER BY id {order} FOR UPDATE')")
+        format!(
+            "EXECUTE IMMEDIATE CONCAT('SELECT id FROM `', @schema, '`.conversation ORDER BY id {order} FOR UPDATE')"
+        )
     };
     database.execute(&format!(
         "{schema}; SET innodb_lock_wait_timeout = 2; BEGIN; UPDATE ballast.ballast SET m = m + 1;

@@ -266,10 +266,12 @@ impl<'a> Injector<'a> {
                 }
                 (Undo::StartDatabase, milliseconds(rng, 0, 1500))
             }
-            Kind::ReadOnlyDatabase => match self.world.database.as_ref().map(|database| set_read_only(database, true)) {
-                Some(Ok(())) => (Undo::Writable, milliseconds(rng, 200, 1500)),
-                _ => return Ok(false),
-            },
+            Kind::ReadOnlyDatabase => {
+                match self.world.database.as_ref().map(|database| set_read_only(database, true)) {
+                    Some(Ok(())) => (Undo::Writable, milliseconds(rng, 200, 1500)),
+                    _ => return Ok(false),
+                }
+            }
             Kind::Deadlock => {
                 let Some(database) = &self.world.database else { return Ok(false) };
                 // It may come too late or too early; whoever loses is the server, mostly.

@@ -22,7 +22,9 @@ use crate::{
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
 use waxwing_e2ee::account::IdentityPublicKey;
-use waxwing_e2ee::mls::{Change, Group, GroupRules, JoinKey, Kind, Member, Mls, Participant, Role, SignedList};
+use waxwing_e2ee::mls::{
+    Change, Group, GroupRules, JoinKey, KeptGroup, Kind, Member, Mls, Participant, Role, SignedList,
+};
 use waxwing_protocol::{
     ConversationId, ConversationKind, CreateConversation, DeviceId, ErrorCode, Handshake, Request, Response, Welcome,
     encode,
@@ -265,6 +267,12 @@ pub(super) fn is_chat(rules: &GroupRules, own: &str, name: &str, id: &[u8; 16]) 
 
 pub(super) fn load<'tx>(mls: &'tx Mls<'tx>, id: &[u8; 16]) -> Result<Group<'tx>, Error> {
     let group = Group::load(mls, id).map_err(|error| crate::mls_error(&error))?;
+    group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))
+}
+
+/// The same, from what was kept of it if that holds still.
+pub(super) fn resume<'tx>(mls: &'tx Mls<'tx>, id: &[u8; 16], kept: Option<KeptGroup>) -> Result<Group<'tx>, Error> {
+    let group = Group::resume(mls, id, kept).map_err(|error| crate::mls_error(&error))?;
     group.ok_or_else(|| Error::Storage("the keys of a chat are missing".into()))
 }
 

@@ -11,7 +11,10 @@ use crate::{
     transport::{CallError, unexpected},
 };
 use rusqlite::Connection as Database;
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 use waxwing_e2ee::{
     account::{AccountKeys, DeviceList, IdentityPublicKey, VerifiedDeviceList},
     content::Sync,
@@ -318,6 +321,47 @@ pub(super) fn signed_list(
         .map_err(|error| Error::Storage(format!("the stored device list of '{username}': {error}")))?;
     let rotations = contacts::rotations(tx, username)?;
     Ok(Some((SignedList { username: username.to_owned(), list, rotations, identity: None }, verified)))
+}
+
+/// Lists whose signatures were checked before: a group costs one check for each member, not one with each look at it.
+#[derive(Default)]
+pub(super) struct CheckedLists(HashMap<String, Checked>);
+
+struct Checked {
+    signed: Vec<u8>,
+    identity: Vec<u8>,
+    list: Arc<VerifiedDeviceList>,
+}
+
+/// More than the members of some large groups.
+const CHECKED: usize = 4096;
+
+impl CheckedLists {
+    /// As [`signed_list`]; what is stored counts, and is checked again if it is not what it was.
+    pub(super) fn signed_list(
+        &mut self,
+        tx: &Database,
+        own: &Own,
+        username: &str,
+    ) -> Result<Option<(SignedList, Arc<VerifiedDeviceList>)>, Error> {
+        let stored = match username == own.username {
+            true => store::own::device_list(tx)?.map(|signed| (own.identity_key.clone(), signed)),
+            false => contacts::load(tx, username)?.map(|contact| (contact.identity_key, contact.device_list)),
+        };
+        let Some((identity, signed)) = stored else { return Ok(None) };
+        if let Some(known) = self.0.get(username).filter(|known| known.signed == signed && known.identity == identity) {
+            let rotations = contacts::rotations(tx, username)?;
+            let shown = SignedList { username: username.to_owned(), list: signed, rotations, identity: None };
+            return Ok(Some((shown, Arc::clone(&known.list))));
+        }
+        let Some((shown, list)) = signed_list(tx, own, username)? else { return Ok(None) };
+        if self.0.len() >= CHECKED {
+            self.0.clear();
+        }
+        let list = Arc::new(list);
+        self.0.insert(username.to_owned(), Checked { signed, identity, list: Arc::clone(&list) });
+        Ok(Some((shown, list)))
+    }
 }
 
 /// Keeps the identities that led to an account's present one: leaves may still be certified by them.

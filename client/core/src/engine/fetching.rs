@@ -2,19 +2,44 @@
 //!
 //! The invariant: a page is taken only if it continues the log as we know it. It must not know what entries say.
 
-use super::{Engine, State, eras::End, log};
+use super::{Engine, Online, State, eras::End, log};
 use crate::{
     Error,
     store::{
         chats::{self, ChatId},
         commits,
     },
-    transport::{CallError, unexpected},
+    transport::{Answer, CallError, answered, unexpected},
 };
+use tokio::sync::oneshot;
 use waxwing_protocol::{ConversationId, ErrorCode, Refusal, Request, Response};
 
 /// How long a conversation that the server does not know is left alone.
 const GONE_MS: u32 = 10_000;
+
+/// A page that was asked for while the one in front of it is read. It is of use only until something is heard: a later page
+/// has that, and this one may not.
+pub(super) struct Asked {
+    /// Behind which entry of which log it begins.
+    after: (ConversationId, u64),
+    answer: oneshot::Receiver<Answer>,
+}
+
+impl Online {
+    /// The page behind an entry.
+    async fn page(&mut self, conversation: ConversationId, after: u64) -> Answer {
+        match self.asked.take() {
+            Some(asked) if asked.after == (conversation, after) => answered(asked.answer).await,
+            _ => self.connection.call(Request::Fetch { conversation, after }).await,
+        }
+    }
+
+    /// The page behind an entry will be wanted next.
+    async fn ask_for_page(&mut self, conversation: ConversationId, after: u64) {
+        let answer = self.connection.caller().begin(Request::Fetch { conversation, after }).await;
+        self.asked = Some(Asked { after: (conversation, after), answer });
+    }
+}
 
 impl Engine {
     /// Asks which chats have more than we have, page by page.
@@ -62,8 +87,7 @@ impl Engine {
             online.behind.remove(&chat);
             return Ok(());
         };
-        let request = Request::Fetch { conversation: ConversationId(conversation), after: row.cursor };
-        let page = match online.connection.call(request).await {
+        let page = match online.page(ConversationId(conversation), row.cursor).await {
             Ok(Response::Page(page)) => page,
             Ok(_) => return Err(unexpected()),
             Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownConversation => {
@@ -91,6 +115,11 @@ impl Engine {
             // What was heard of before this page was asked for is in it, or does not exist.
             return Err(Error::ServerMisbehaves("it told of entries that it does not have".into()));
         }
+        let beyond = matches!(behind, log::Behind::Beyond);
+        if let Some(last) = page.entries.last().map(|entry| entry.seq).filter(|last| *last < head && !beyond) {
+            online.ask_for_page(ConversationId(conversation), last).await;
+        }
+        let lane = online.lane(chat);
         let commits = page.commits.min(head);
         lane.fetched(page.entries);
         match behind {

@@ -282,6 +282,7 @@ impl Engine {
     /// What waits in a chat that is over will not be sent.
     pub(super) fn note_over(&mut self, row: &ChatRow) -> Result<(), Error> {
         self.note_outside(row.chat);
+        self.kept.clear();
         if let State::Online(online) = &mut self.reach {
             online.lanes.remove(&row.chat);
             online.entering.remove(&row.chat);

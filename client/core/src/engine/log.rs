@@ -26,7 +26,7 @@ use rusqlite::Connection as Database;
 use waxwing_crash::crash_point;
 use waxwing_e2ee::{
     content::{self, Body},
-    mls::{Group, GroupRules, Member, Mls, MlsError, Received},
+    mls::{Group, GroupRules, KeptGroup, Member, Mls, MlsError, Received},
 };
 use waxwing_protocol::{ConversationId, Entry, EntryBody, Page};
 use zeroize::Zeroizing;
@@ -69,7 +69,18 @@ struct Effects {
 enum Stop {
     /// This account's identity has to be fetched first.
     Unknown(String),
+    /// One of them cannot be read, which has undone all that were read together.
+    Undone,
     Failed(Error),
+}
+
+/// How entries are read within their transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// What the group has become is written once. If one of them cannot be read, none was.
+    Together,
+    /// It is written after each, so that one that cannot be read spoils nothing.
+    OneByOne,
 }
 
 impl From<Error> for Stop {
@@ -144,34 +155,15 @@ impl Engine {
         }
         let (Some(conversation), false) = (row.conversation, entries.is_empty()) else { return Ok(()) };
 
-        let own = &self.own;
         let others = row.others;
-        let read = store::step("read", &mut self.db, |tx| {
-            let mls = Mls::new(tx);
-            let group = creation::load(&mls, &conversation)?;
-            let mut reader = Reader { tx, own, row: &mut row, group: Some(group), effects: Effects::default() };
-            let first = reader.row.cursor + 1;
-            for (seq, entry) in entries {
-                reader.read(seq, entry)?;
-                if reader.effects.outside || reader.effects.over.is_some() {
-                    break;
-                }
-            }
-            let mut effects = reader.finish()?;
-            cover(tx, &row, first, &effects.unread)?;
-            chats::set_progress(tx, chat, row.cursor, row.commits, row.others)?;
-            store::order::prune(tx, chat, row.cursor)?;
-            if let Some(text) = &effects.over {
-                let told = roster::end(tx, &row, text)?;
-                effects.events.push(told);
-            } else if effects.outside {
-                chats::set_waiting(tx, chat, &conversation)?;
-            }
-            Ok::<_, Stop>(effects)
-        });
+        let read = match self.read(&mut row, &conversation, &entries, Pace::Together) {
+            Err(Stop::Undone) => self.read(&mut row, &conversation, &entries, Pace::OneByOne),
+            read => read,
+        };
         let effects = match read {
             Ok(effects) => effects,
             Err(Stop::Unknown(username)) => return self.meet_stranger(chat, &username).await,
+            Err(Stop::Undone) => return Err(crate::mls_error(&MlsError::Undone)),
             Err(Stop::Failed(error)) => return Err(error),
         };
 
@@ -220,6 +212,48 @@ impl Engine {
             self.note_outside(chat);
         }
         self.meet_all(&effects.newcomers).await
+    }
+
+    /// Reads entries in one transaction; `row` has become what they made of it, if that went well.
+    fn read(
+        &mut self,
+        row: &mut ChatRow,
+        conversation: &[u8; 16],
+        entries: &[(u64, Ahead)],
+        pace: Pace,
+    ) -> Result<Effects, Stop> {
+        let own = &self.own;
+        let kept = self.kept.take(conversation);
+        let (effects, after, kept) = store::step("read", &mut self.db, |tx| {
+            let mut row = row.clone();
+            let first = row.cursor + 1;
+            let mls = Mls::new(tx);
+            let mut group = creation::resume(&mls, conversation, kept)?;
+            if pace == Pace::Together {
+                group.begin_batch();
+            }
+            let mut reader = Reader { tx, own, row: &mut row, group: Some(group), effects: Effects::default() };
+            for (seq, entry) in entries {
+                reader.read(*seq, entry)?;
+                if reader.effects.outside || reader.effects.over.is_some() {
+                    break;
+                }
+            }
+            let (mut effects, kept) = reader.finish()?;
+            cover(tx, &row, first, &effects.unread)?;
+            chats::set_progress(tx, row.chat, row.cursor, row.commits, row.others)?;
+            store::order::prune(tx, row.chat, row.cursor)?;
+            if let Some(text) = &effects.over {
+                let told = roster::end(tx, &row, text)?;
+                effects.events.push(told);
+            } else if effects.outside {
+                chats::set_waiting(tx, row.chat, conversation)?;
+            }
+            Ok::<_, Stop>((effects, row, kept))
+        })?;
+        *row = after;
+        self.kept.put(*conversation, kept);
+        Ok(effects)
     }
 
     /// An entry can be judged only with an identity that is not known here: fetches it, once per connection.
@@ -284,13 +318,13 @@ struct Reader<'a, 'tx> {
 }
 
 impl Reader<'_, '_> {
-    fn read(&mut self, seq: u64, entry: Ahead) -> Result<(), Stop> {
+    fn read(&mut self, seq: u64, entry: &Ahead) -> Result<(), Stop> {
         let before = self.row.cursor;
         self.row.cursor = seq;
         let hash = match entry {
             Ahead::Own { number } => {
-                let hash = order::own_entry(self.tx, self.row.chat, number)?;
-                self.own_entry(before, seq, number)?;
+                let hash = order::own_entry(self.tx, self.row.chat, *number)?;
+                self.own_entry(before, seq, *number)?;
                 hash
             }
             Ahead::Application { payload } => {
@@ -310,12 +344,16 @@ impl Reader<'_, '_> {
     }
 
     /// What the group has become is kept with the rest.
-    fn finish(self) -> Result<Effects, Error> {
+    fn finish(self) -> Result<(Effects, Option<KeptGroup>), Error> {
         if let (Some(group), true) = (&self.group, self.effects.changed) {
             chats::set_join_key(self.tx, self.row.chat, group.join_key().as_bytes())?;
             chats::set_settled(self.tx, self.row.chat, false)?;
         }
-        Ok(self.effects)
+        let kept = match self.group {
+            Some(group) => group.keep().map_err(|error| crate::mls_error(&error))?,
+            None => None,
+        };
+        Ok((self.effects, kept))
     }
 
     /// The server has what we sent under this number.
@@ -365,6 +403,7 @@ impl Reader<'_, '_> {
                 return Ok(());
             }
             Err(MlsError::UnknownIdentity { username, .. }) => return Err(Stop::Unknown(username)),
+            Err(MlsError::Undone) => return Err(Stop::Undone),
             Err(error) if error.is_fault_of_entry() => {
                 return Ok(self.show(&Placed::unreadable(seq, error.to_string()))?);
             }

@@ -358,10 +358,12 @@ impl Engine {
             _ => return Ok(Vec::new()),
         };
         let own = &self.own;
+        let checked = &mut self.checked_lists;
         store::in_transaction(&mut self.db, |tx| {
             let Some(id) = row.conversation else { return Ok(Vec::new()) };
             let mls = Mls::new(tx);
             let group = creation::load(&mls, &id)?;
+            let roll = group.roll().map_err(|error| crate::mls_error(&error))?;
             let members = group.members().map_err(|error| crate::mls_error(&error))?;
             let mut all = Vec::new();
             let rules = group.rules();
@@ -374,7 +376,7 @@ impl Engine {
                 names.dedup();
             }
             for name in &names {
-                let Some((signed, verified)) = signed_list(tx, own, name)? else { continue };
+                let Some((signed, verified)) = checked.signed_list(tx, own, name)? else { continue };
                 if rules.participant(name).is_none() {
                     all.push(Difference {
                         list: signed,
@@ -384,7 +386,7 @@ impl Engine {
                     });
                     continue;
                 }
-                let mut outdated = group.outdated(&verified).map_err(|error| crate::mls_error(&error))?;
+                let mut outdated = group.outdated_by(&roll, &verified);
                 outdated.add.retain(|device| !unreachable.contains(device));
                 let again = asking(tx, own, row.chat, &verified, &members)?;
                 let again = again.into_iter().filter(|member| !unreachable.contains(&member.device)).collect();

@@ -85,6 +85,7 @@ impl Engine {
             held: HashMap::new(),
             lanes: BTreeMap::new(),
             behind,
+            asked: None,
             inbox_due: true,
             conversations_due: true,
             restock,
@@ -107,6 +108,7 @@ impl Engine {
 
     /// The connection is of no use any more, or never was: see [`Engine::fail`]. Tries again if that may help.
     pub(super) fn disconnect(&mut self, error: &Error) {
+        self.kept.clear();
         let hopeless = matches!(
             error,
             Error::SignedOut

@@ -305,20 +305,30 @@ impl Engine {
     /// Encrypts the next messages of a chat; false if there are none.
     fn seal(&mut self, chat: ChatId, limit: usize) -> Result<bool, Error> {
         let own = &self.own;
-        store::step("seal", &mut self.db, |tx| {
+        let known = &mut self.kept;
+        let sealed = store::step("seal", &mut self.db, |tx| {
             let row = chats::load(tx, chat)?;
-            let Some(conversation) = row.conversation else { return Ok(false) };
+            let Some(conversation) = row.conversation else { return Ok(None) };
             let mls = Mls::new(tx);
             let device = crate::own_device(&mls, own)?;
             let mut group = None;
             submission::seal(tx, &row, limit, |content| {
                 let group = match &mut group {
                     Some(group) => group,
-                    none => none.insert(creation::load(&mls, &conversation)?),
+                    none => {
+                        let group = none.insert(creation::resume(&mls, &conversation, known.take(&conversation))?);
+                        group.begin_batch();
+                        group
+                    }
                 };
                 group.encrypt(&device, content).map_err(|error| crate::mls_error(&error))
-            })
-        })
+            })?;
+            let kept = group.map(|group| group.keep()).transpose().map_err(|error| crate::mls_error(&error))?;
+            Ok::<_, Error>(kept.map(|kept| (conversation, kept)))
+        })?;
+        let Some((conversation, kept)) = sealed else { return Ok(false) };
+        self.kept.put(conversation, kept);
+        Ok(true)
     }
 
     /// Tells the other side our full name, once per chat.

@@ -334,7 +334,9 @@ pub(crate) fn owing_receipts(db: &Connection) -> Result<Vec<ChatRow>, Error> {
 
 pub(crate) fn mark_read(db: &Connection, chat: ChatId) -> Result<(), Error> {
     db.execute(
-        "UPDATE chats SET read = coalesce((SELECT max(position) FROM messages WHERE chat = ?1), 0) WHERE chat = ?1",
+        "UPDATE chats SET read = max(coalesce((SELECT max(position) FROM messages WHERE chat = ?1 AND mine = 0), 0),
+                                     coalesce((SELECT max(position) FROM messages WHERE chat = ?1 AND mine = 1), 0))
+         WHERE chat = ?1",
         [chat],
     )?;
     Ok(())
@@ -404,7 +406,8 @@ pub(crate) fn read_elsewhere(db: &Connection, conversation: &[u8; 16], era: u64,
     let seq = seq.min(1 << 52);
     db.execute(
         "UPDATE chats SET read_told = max(read_told, ?3), read = max(read, coalesce(
-             (SELECT max(m.position) FROM messages m WHERE m.chat = chats.chat AND m.era = ?2 AND m.seq <= ?3), 0))
+             (SELECT max(m.position) FROM messages m WHERE m.chat = chats.chat AND m.mine IN (0, 1)
+                  AND m.position > chats.read AND m.era = ?2 AND m.seq <= ?3), 0))
          WHERE conversation = ?1 AND era = ?2",
         (conversation, era, seq),
     )?;

@@ -279,7 +279,8 @@ pub(crate) fn counts(db: &Connection, chat: ChatId) -> Result<(u64, u64, u64), E
     let mut query = db.prepare_cached(
         "SELECT (SELECT count(*) FROM messages WHERE chat = ?1 AND mine = 0
                     AND position > (SELECT read FROM chats WHERE chat = ?1)),
-                (SELECT count(*) FROM messages WHERE chat = ?1 AND place = 9223372036854775807),
+                (SELECT count(*) FROM messages WHERE chat = ?1 AND era = (SELECT era FROM chats WHERE chat = ?1)
+                    AND place = 9223372036854775807),
                 (SELECT count(*) FROM messages WHERE chat = ?1 AND mention = 1
                     AND position > (SELECT read FROM chats WHERE chat = ?1))",
     )?;

@@ -4,7 +4,11 @@
 //! must not know where lists and key packages come from.
 
 use super::{
-    super::{policy::seats, signed_list, signed_list::Shown},
+    super::{
+        policy::{Seat, seats},
+        signed_list,
+        signed_list::Shown,
+    },
     *,
 };
 use crate::{
@@ -13,6 +17,7 @@ use crate::{
 };
 use openmls::prelude::{KeyPackage, LeafNodeIndex, LeafNodeParameters, MlsMessageBodyIn, MlsMessageOut, Sender};
 use rsa::rand_core::UnwrapErr;
+use std::collections::BTreeMap;
 
 /// Up to this many devices the state of a group is left on the server; it grows with each of them.
 const SHARED_STATE: usize = 50;
@@ -114,6 +119,15 @@ impl Amendment {
     }
 }
 
+/// Who has which leaves of a group, by account.
+pub struct Roll(BTreeMap<String, Vec<Seat>>);
+
+impl fmt::Debug for Roll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roll").field("accounts", &self.0.len()).finish_non_exhaustive()
+    }
+}
+
 impl Group<'_> {
     /// The signed wish of this device's account to leave, for whoever commits it.
     ///
@@ -145,27 +159,42 @@ impl Group<'_> {
     /// # Errors
     /// None for a group that has passed the gate.
     pub fn outdated(&self, list: &VerifiedDeviceList) -> Result<Outdated, MlsError> {
+        Ok(self.outdated_by(&self.roll()?, list))
+    }
+
+    /// Who has which leaves, for comparing many lists with the group as it is now.
+    ///
+    /// # Errors
+    /// None for a group that has passed the gate.
+    pub fn roll(&self) -> Result<Roll, MlsError> {
+        let mut by_account: BTreeMap<String, Vec<Seat>> = BTreeMap::new();
+        for seat in seats(&self.group)?.into_values() {
+            by_account.entry(seat.member.username.clone()).or_default().push(seat);
+        }
+        Ok(Roll(by_account))
+    }
+
+    /// As [`Group::outdated`], by the group's roll.
+    pub fn outdated_by(&self, roll: &Roll, list: &VerifiedDeviceList) -> Outdated {
         let username = &list.list.username;
         let (version, known) = (list.list.version, self.rules.participant(username));
         if known.is_some_and(|one| {
             version < one.list_version || (version == one.list_version && list.hash != one.list_hash)
         }) {
-            return Ok(Outdated { stale: true, ..Outdated::default() });
+            return Outdated { stale: true, ..Outdated::default() };
         }
-        let seats = seats(&self.group)?;
-        let seats: Vec<_> = seats.into_values().filter(|seat| seat.member.username == *username).collect();
+        let seats = roll.0.get(username).map(Vec::as_slice).unwrap_or_default();
         if known.is_none() && seats.is_empty() {
-            return Ok(Outdated::default());
+            return Outdated::default();
         }
-        let seats = seats.into_iter();
-        let (listed, unlisted): (Vec<_>, Vec<_>) = seats.partition(|seat| seat.is_in(list));
+        let (listed, unlisted): (Vec<&Seat>, Vec<&Seat>) = seats.iter().partition(|seat| seat.is_in(list));
         let missing = |id: &[u8; 16]| !listed.iter().any(|seat| seat.member.device == *id);
-        Ok(Outdated {
+        Outdated {
             add: list.list.devices.iter().map(|device| device.id).filter(missing).collect(),
-            remove: unlisted.into_iter().map(|seat| seat.member).collect(),
+            remove: unlisted.into_iter().map(|seat| seat.member.clone()).collect(),
             raise: known.is_none_or(|one| version > one.list_version),
             stale: false,
-        })
+        }
     }
 
     /// Prepares one commit that does all of `change`, and enters newer lists and new identities into the rules.

@@ -43,7 +43,7 @@ impl<'tx> Group<'tx> {
             let sender = staged.welcome_sender().map_err(MlsError::ours)?;
             let invited_by = Some(claimed(sender.credential())?);
             let group = staged.into_group(provider).map_err(MlsError::ours)?;
-            Ok(Self { mls, group, id, rules, invited_by })
+            Ok(Self { mls, group, id, rules, invited_by, batch: Batch::none(mls) })
         })
     }
 
@@ -108,7 +108,7 @@ impl<'tx> Group<'tx> {
                 group_info: change::seal_info(&rules, id, group.members().count(), info)?,
                 added: vec![device.member()],
             };
-            Ok((Self { mls, group, id: *id, rules, invited_by: None }, prepared))
+            Ok((Self { mls, group, id: *id, rules, invited_by: None, batch: Batch::none(mls) }, prepared))
         })
     }
 }

@@ -1,5 +1,7 @@
 //! One sender, and many members who all receive.
 
+mod real;
+
 use crate::{
     floor::{Floor, RECEIVER, SENDER},
     pairs::{Bare, Latencies, Span, Speech, ToFloor, ToServer, Waxwing},
@@ -35,10 +37,10 @@ const SLOTS: u64 = 1024;
 /// See the module.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Room {
-    /// How many receive.
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=249))]
+    /// How many receive; of real clients, how many take part.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=249))]
     members: u16,
-    /// Messages that are under way at a time.
+    /// Messages that are under way at a time, with --raw; real clients send one after the other.
     #[arg(long, value_name = "W", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     window: u16,
     /// Bytes of a message.
@@ -50,7 +52,7 @@ pub(crate) struct Room {
     /// Measure the floors, too: a bare relay over TLS, and one that stores first.
     #[arg(long)]
     floor: bool,
-    /// Opaque payloads: this workload knows no others.
+    /// Relay opaque payloads: this measures the server. Without it real clients come in, write, and change the room.
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -59,6 +61,13 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) async fn run(self) -> Result<Report> {
+        match self.raw {
+            true => self.run_raw().await,
+            false => real::run(&self).await,
+        }
+    }
+
+    async fn run_raw(self) -> Result<Report> {
         let (members, payload) = (usize::from(self.members), self.payload as usize);
         let mut floors = Vec::new();
         if self.floor {
@@ -87,6 +96,7 @@ impl Room {
         let way = Way::Server(place.endpoint.clone(), accounts, Box::new(speech));
         let measured = self.measure("server", way, place.process()).await?;
         Ok(Report::new("room", "deliveries; latencies until all had a message", measured)
+            .set("raw", self.raw)
             .set("members", self.members)
             .set("window", self.window)
             .set("payload", self.payload)
