@@ -290,6 +290,8 @@ impl Device {
                 Due::Room(room) => {
                     let sealed = open.then(|| {
                         self.durably(bench, "seal", killed, |tx, device, _| {
+                            // What was given out again stands in the row since.
+                            let row = chats::load(tx, device.chat)?;
                             let Some(group) = &mut device.group else { return Ok(false) };
                             Ok(submission::seal(tx, &row, room, |content| Ok(group.encrypt(content)))?)
                         })
