@@ -187,7 +187,7 @@ impl Speech for Waxwing {
                 self.sender.waits = false;
                 Ok(None)
             }
-            ServerFrame::Event(Event::Inbox(_)) => Ok(None),
+            ServerFrame::Event(Event::Inbox(_) | Event::Behind) => Ok(None),
             other => bail!("the server answers a message with {other:?}"),
         }
     }
@@ -199,7 +199,8 @@ impl Speech for Waxwing {
         }
         match decode_server_frame(frame)? {
             ServerFrame::Response { id: ACKNOWLEDGEMENT, .. } => self.receiver.waits = false,
-            ServerFrame::Event(Event::Inbox(_)) => {}
+            // Nodes that may have missed something say so, whether they did or not. What did not come fails the measurement.
+            ServerFrame::Event(Event::Inbox(_) | Event::Behind) => {}
             other => bail!("the server tells the receiver {other:?}"),
         }
         Ok(None)
