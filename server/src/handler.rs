@@ -68,7 +68,7 @@ pub(crate) fn refusal(failure: Failure) -> Refusal {
 
 /// Handles a request of a signed-in device, except those that concern its connection; gives its number back with the answer.
 ///
-/// A message, the most frequent request by far, has a future of its own: that of the others is four times as large, and would
+/// A message, the most frequent request by far, has a future of its own: that of the others is five times as large, and would
 /// be made anew for each.
 pub(crate) fn handle(context: &Context, device: Device, id: u32, request: Request) -> BoxFuture<'_, (u32, Answer)> {
     let kind = Kind::of(&request);
