@@ -74,7 +74,7 @@ impl Endpoint {
 
     /// The same server, from the n-th of this machine's own addresses if it is on this machine: each has ports for some 28,000
     /// connections.
-    pub(crate) fn from_address(&self, index: u8) -> Self {
+    pub(crate) fn coming_from(&self, index: u8) -> Self {
         let from = self.address.ip().is_loopback() && self.address.is_ipv4();
         Self { from: from.then(|| [127, 0, 0, index.max(1)].into()), ..self.clone() }
     }

@@ -145,7 +145,7 @@ impl Held {
         let mut opening = JoinSet::new();
         for index in part {
             let address = u8::try_from(1 + index / FROM_ONE)?;
-            let (endpoint, account) = (place.endpoint.from_address(address), place.accounts.get(index).cloned());
+            let (endpoint, account) = (place.endpoint.coming_from(address), place.accounts.get(index).cloned());
             let (turns, to_server) = (Arc::clone(&self.turns), to_server.clone());
             opening.spawn(async move {
                 let _turn = turns.acquire().await?;
