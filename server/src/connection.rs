@@ -12,10 +12,10 @@ use crate::{
     handler,
     limits::{Account, Origin},
     relay::{Context, Following},
-    session::{Device, Greeting, Peer, Session, SignedIn},
+    session::{Greeting, Peer, Session, SignedIn},
 };
 use frames::Frames;
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use minicbor::Decode;
 use outbox::{End, Outbox};
 use std::{pin::Pin, pin::pin, sync::Arc, time::Duration};
@@ -35,9 +35,6 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// The answer to a request.
 pub(crate) type Answer = Result<Response, Refusal>;
-
-/// Something that a connection does, of which it keeps the place only.
-type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How a connection went, for the log.
 pub(crate) struct Summary {
@@ -109,7 +106,7 @@ pub(crate) fn serve<'a, S: AsyncRead + AsyncWrite + Unpin + Send + 'a>(
         let signing_in = sign_in(context, Frames::new(read, login), Arc::clone(&outbox), peer, draining);
         let reading = converse(context, Arc::clone(&outbox), Box::pin(signing_in));
         let writing = writer::write_out(write, Arc::clone(&outbox), writer::PATIENCE);
-        let halves: [Running<'a, Half>; 2] =
+        let halves: [BoxFuture<'a, Half>; 2] =
             [Box::pin(reading.map(Half::Reading)), Box::pin(writing.map(Half::Writing))];
         (outbox, halves)
     });
@@ -132,7 +129,7 @@ enum Half {
 
 /// Lets both halves of a connection run to their end. Each has a waker of its own, so that an event that is to be written does
 /// not wake the reading, and all that hangs on it.
-async fn attend(outbox: &Outbox, both: [Running<'_, Half>; 2]) -> End {
+async fn attend(outbox: &Outbox, both: [BoxFuture<'_, Half>; 2]) -> End {
     let mut halves: FuturesUnordered<_> = both.into_iter().collect();
     let first = tokio::select! {
         biased;
@@ -239,10 +236,10 @@ async fn serve_device<R: AsyncRead + Unpin>(context: &Context, asking: &mut Aski
     }
     // Its first polls happen in the order of pushing, which is what brings appends to the store in order. Boxed, since the set
     // keeps room for one of its futures even when it has none.
-    let mut appends: FuturesUnordered<Running<'_, (u32, Answer)>> = FuturesUnordered::new();
+    let mut appends: FuturesUnordered<BoxFuture<'_, (u32, Answer)>> = FuturesUnordered::new();
     // One that is handled, and one that is not begun before that is answered.
-    let mut other: Option<Running<'_, (u32, Answer)>> = None;
-    let mut held: Option<Running<'_, (u32, Answer)>> = None;
+    let mut other: Option<BoxFuture<'_, (u32, Answer)>> = None;
+    let mut held: Option<BoxFuture<'_, (u32, Answer)>> = None;
     let mut subscription = None;
     let mut ending = None;
     // Once, since waiting for it takes a lock that all connections share.
@@ -274,9 +271,9 @@ async fn serve_device<R: AsyncRead + Unpin>(context: &Context, asking: &mut Aski
                             outbox.answer(id, Ok(Response::Done));
                         }
                         Request::Send { .. } | Request::Commit { .. } | Request::Join { .. } => {
-                            appends.push(handle(context, device, id, request));
+                            appends.push(handler::handle(context, device, id, request));
                         }
-                        request => held = Some(handle(context, device, id, request)),
+                        request => held = Some(handler::handle(context, device, id, request)),
                     },
                 }
             }
@@ -291,13 +288,8 @@ async fn serve_device<R: AsyncRead + Unpin>(context: &Context, asking: &mut Aski
     }
 }
 
-/// Handles a request once it is polled.
-fn handle(context: &Context, device: Device, id: u32, request: Request) -> Running<'_, (u32, Answer)> {
-    Box::pin(async move { (id, handler::handle(context, device, request).await) })
-}
-
 /// Waits for the future in the slot and empties it; for ever if there is none.
-async fn running(slot: &mut Option<Running<'_, (u32, Answer)>>) -> (u32, Answer) {
+async fn running(slot: &mut Option<BoxFuture<'_, (u32, Answer)>>) -> (u32, Answer) {
     match slot {
         Some(future) => {
             let output = future.await;

@@ -2,6 +2,10 @@
 
 use super::Failure;
 use crate::{relay::Context, session::Device};
+use futures_util::{
+    FutureExt as _,
+    future::{Either, ready},
+};
 use waxwing_protocol::{Handshake, Response};
 
 /// By what a conversation grows.
@@ -19,25 +23,28 @@ pub(super) fn handshake(handshake: &Handshake) -> usize {
 }
 
 /// Does it, if the account may leave so many bytes more. Nothing waits here before `work` is polled, so that a connection's
-/// appends stay in order.
-pub(super) async fn within(
-    context: &Context,
+/// appends stay in order. No `async fn`, which would keep room for `work` twice.
+pub(super) fn within<'a>(
+    context: &'a Context,
     device: Device,
     size: usize,
     grown: Grown,
-    work: impl Future<Output = Result<Response, Failure>>,
-) -> Result<Response, Failure> {
+    work: impl Future<Output = Result<Response, Failure>> + Send + 'a,
+) -> impl Future<Output = Result<Response, Failure>> + Send + 'a {
     let quota = context.current().rules.waiting_quota;
     let limit = match grown {
         Grown::Message => quota,
         Grown::Handshake => quota.saturating_add(quota / 4),
     };
     let size = u64::try_from(size).unwrap_or(u64::MAX);
-    let begun = context.limiter.waiting.take(device.account, size, limit)?;
-    let done = work.await;
-    // Whoever goes away before the answer may have been stored.
-    if done.is_err() {
-        begun.give_back();
+    match context.limiter.waiting.take(device.account, size, limit) {
+        Err(refusal) => Either::Left(ready(Err(Failure::Refused(refusal)))),
+        Ok(begun) => Either::Right(work.map(move |done| {
+            // Whoever goes away before the answer may have been stored.
+            if done.is_err() {
+                begun.give_back();
+            }
+            done
+        })),
     }
-    done
 }

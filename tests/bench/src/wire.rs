@@ -15,10 +15,14 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use waxwing_protocol::{
@@ -38,6 +42,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Its key, if it has one that is known.
     pub(crate) pin: Option<Pin>,
+    /// The address that connections come from, where the system is not to choose one.
+    from: Option<IpAddr>,
     tls: Arc<ClientConfig>,
 }
 
@@ -63,7 +69,21 @@ impl Endpoint {
             .with_no_client_auth();
         tls.alpn_protocols = vec![ALPN.to_vec()];
         tls.resumption = Resumption::disabled();
-        Ok(Self { address, pin, tls: Arc::new(tls) })
+        Ok(Self { address, pin, from: None, tls: Arc::new(tls) })
+    }
+
+    /// The same server, from the n-th of this machine's own addresses if it is on this machine: each has ports for some 28,000
+    /// connections.
+    pub(crate) fn coming_from(&self, index: u8) -> Self {
+        let from = self.address.ip().is_loopback() && self.address.is_ipv4();
+        Self { from: from.then(|| [127, 0, 0, index.max(1)].into()), ..self.clone() }
+    }
+
+    async fn tcp(&self) -> std::io::Result<TcpStream> {
+        let Some(from) = self.from else { return TcpStream::connect(self.address).await };
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        socket.connect(self.address).await
     }
 
     /// Opens TLS.
@@ -76,7 +96,7 @@ impl Endpoint {
             let message = format!("no connection to {}: {error}", self.address);
             Failure::error(Kind::Network, message, "check that the server runs, and that it takes so many connections")
         };
-        let tcp = TcpStream::connect(self.address).await.map_err(failed)?;
+        let tcp = self.tcp().await.map_err(failed)?;
         tcp.set_nodelay(true)?;
         let connector = TlsConnector::from(Arc::clone(&self.tls));
         let stream = connector.connect(ServerName::try_from("waxwing")?, tcp).await.map_err(failed)?;

@@ -27,6 +27,10 @@ use waxwing_protocol::Request;
 const AT_ONCE: usize = 64;
 /// A client says something as often as this.
 const PING: Duration = Duration::from_secs(30);
+/// Connections from one address, which has ports for some more.
+const FROM_ONE: usize = 20_000;
+/// Files that this program and the server have open beside their connections.
+const OTHER_FILES: u64 = 64;
 /// After how much quiet memory is looked at.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -34,7 +38,7 @@ const QUIET: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Idle {
     /// How many connections of signed-in devices.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=28_000))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     connections: u32,
     /// How long they are held when all are there.
     #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=3600))]
@@ -49,7 +53,7 @@ pub(crate) struct Idle {
 impl Idle {
     pub(crate) async fn run(self) -> Result<Report> {
         let count = self.connections as usize;
-        raise_limit(u64::from(self.connections) + 1000)?;
+        raise_limit(u64::from(self.connections) + OTHER_FILES)?;
         let place = self.place.prepare_with(count).await?;
         // What the first connections make the server set up for good belongs to no connection.
         let mut held = Held::new();
@@ -110,9 +114,13 @@ fn raise_limit(needed: u64) -> Result<()> {
     let maximum = now.maximum.map(|maximum| maximum.max(needed));
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum });
     raised.map_err(|_| {
-        let message =
-            format!("the system lets this program have {} files, and {needed} are needed", now.maximum.unwrap_or(0));
-        Failure::user(message, "raise the limit with `ulimit -n`, or run it as root")
+        let limit = now.maximum.unwrap_or(0);
+        let message = format!("the system lets a program have {limit} files open, and {needed} are needed");
+        let next = format!(
+            "raise the hard limit (`ulimit -Hn`), or measure {} connections at most",
+            limit.saturating_sub(OTHER_FILES)
+        );
+        Failure::user(message, next)
     })
 }
 
@@ -136,7 +144,8 @@ impl Held {
         let to_server = ToServer::new(place.endpoint.clone(), place.link.invite.as_deref())?;
         let mut opening = JoinSet::new();
         for index in part {
-            let (endpoint, account) = (place.endpoint.clone(), place.accounts.get(index).cloned());
+            let address = u8::try_from(1 + index / FROM_ONE)?;
+            let (endpoint, account) = (place.endpoint.coming_from(address), place.accounts.get(index).cloned());
             let (turns, to_server) = (Arc::clone(&self.turns), to_server.clone());
             opening.spawn(async move {
                 let _turn = turns.acquire().await?;

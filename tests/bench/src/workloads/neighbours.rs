@@ -1,13 +1,14 @@
 //! What a few people who write now and then notice of others: of somebody who does not read what pours in, and of a busy room.
 
 use crate::{
+    charts::{self, Chart},
     pairs::{self, Load, ToServer, open_chat},
     place::{Place, Where},
     report::{Measured, Report},
     wire::{Account, Peer},
 };
 use anyhow::{Context as _, Result};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tokio::sync::watch;
 use waxwing_protocol::{ClientFrame, ConversationId, Request};
 
@@ -30,6 +31,9 @@ pub(crate) struct Neighbours {
     /// Opaque payloads: this workload knows no others.
     #[arg(long)]
     raw: bool,
+    /// Draw the latencies into this SVG file.
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
     #[command(flatten)]
     place: Where,
 }
@@ -69,6 +73,9 @@ impl Neighbours {
             sender.authenticate(&first.device).await?;
             self.beside(&place, sender, conversation, so_far, self.rate).await?
         };
+        if let Some(path) = &self.chart {
+            charts::draw(path, &[chart_of(&[("alone", &alone), ("slow reader", &slow), ("busy room", &busy)])])?;
+        }
         let p99 = |measured: &Measured| measured.quantiles.as_ref().map_or(f64::NAN, |quantiles| quantiles.p99);
         let p50 = |measured: &Measured| measured.quantiles.as_ref().map_or(f64::NAN, |quantiles| quantiles.p50);
         Ok(Report::new("neighbours", "messages of those who write now and then, alone", alone.clone())
@@ -106,6 +113,20 @@ impl Neighbours {
         stop.send_replace(true);
         loud.await??;
         measured
+    }
+}
+
+/// How many messages took no longer than how long.
+fn chart_of(parts: &[(&str, &Measured)]) -> Chart {
+    let points = |measured: &Measured| {
+        let quantiles = measured.quantiles.iter();
+        quantiles.flat_map(|all| [(50.0, all.p50), (90.0, all.p90), (99.0, all.p99)]).collect()
+    };
+    Chart {
+        title: "What others notice".into(),
+        x: "% of the messages take no longer",
+        y: "ms",
+        lines: parts.iter().map(|(name, measured)| ((*name).to_owned(), points(measured))).collect(),
     }
 }
 
