@@ -41,9 +41,9 @@ fn a_server_whose_clock_is_wrong_forgets_nothing() -> Result<()> {
     alice.send("bob", "ten years ago")?;
     for days in [1, -1, 0] {
         restart_at(&mut server, &clock, days * DAY)?;
-        alice.send("bob", &format!("{days} days off"))?;
+        alice.send("bob", &format!("off by {days} days"))?;
     }
-    let all = ["it waits", "ten years on", "ten years ago", "1 days off", "-1 days off", "0 days off"];
+    let all = ["it waits", "ten years on", "ten years ago", "off by 1 days", "off by -1 days", "off by 0 days"];
     assert_eq!(texts(&bob.receive()?), all);
     bob.send("alice", "all of them")?;
     assert_eq!(texts(&alice.receive()?), ["all of them"]);
@@ -61,7 +61,7 @@ fn a_device_whose_clock_is_wrong_reads_and_writes_as_ever() -> Result<()> {
     let mut sent = vec!["before".to_owned()];
     for seconds in [DAY, -DAY, 10 * YEAR, -10 * YEAR, 0] {
         hers.set(seconds)?;
-        let text = format!("{seconds} seconds off");
+        let text = format!("off by {seconds} seconds");
         alice.send("bob", &text)?;
         sent.push(text);
     }

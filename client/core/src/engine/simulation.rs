@@ -130,8 +130,9 @@ fn play(stage: &mut Stage, actions: &[Action], plant: Plant) -> Result<u64, Viol
     for action in actions {
         world.step(action)?;
     }
-    world.heal()?;
-    world.judge()?;
+    if world.heal()? {
+        world.judge()?;
+    }
     Ok(world.steps)
 }
 
