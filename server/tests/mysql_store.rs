@@ -386,7 +386,8 @@ async fn codes_are_tried_and_used_as_often_as_they_may_be_at_whichever_node() {
     assert!(matches!(again, CodeIssued::Sent(wait) if wait > minutes(0) && wait <= minutes(1)), "{again:?}");
     let at_once = async |hash: u8| {
         let mut tasks = tokio::task::JoinSet::new();
-        for node in nodes.iter().cycle().take(40).cloned() {
+        for node in nodes.iter().cycle().take(40) {
+            let node = node.clone();
             tasks.spawn(async move { node.take_code([1; 32], [hash; 32]).await.unwrap() });
         }
         tasks.join_all().await
