@@ -12,7 +12,12 @@ mod waxwing;
 pub(crate) use bare::{Bare, ToFloor};
 pub(crate) use waxwing::{ToNodes, ToServer, Waxwing, open_chat, sign_up};
 
-use crate::{process::Process, progress, report::Measured, wire::Connection};
+use crate::{
+    process::Process,
+    progress,
+    report::{Measured, latencies},
+    wire::Connection,
+};
 use anyhow::{Context as _, Result, anyhow, bail};
 use hdrhistogram::Histogram;
 use std::{
@@ -77,8 +82,7 @@ pub(crate) struct Latencies {
 
 impl Latencies {
     pub(crate) fn new() -> Result<Self> {
-        let empty = || Histogram::new_with_bounds(1000, 60_000_000_000, 3).context("a histogram");
-        Ok(Self { both: empty()?, acknowledged: empty()?, received: empty()? })
+        Ok(Self { both: latencies()?, acknowledged: latencies()?, received: latencies()? })
     }
 
     pub(crate) fn add(&mut self, other: &Self) -> Result<()> {

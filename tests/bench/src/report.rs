@@ -6,6 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, time::Duration};
 
+/// Room for latencies in nanoseconds, from a microsecond to ten minutes; what is outside counts as the nearest of them.
+pub(crate) fn latencies() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1000, 600_000_000_000, 3)?)
+}
+
 /// The quantiles of a latency, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Quantiles {

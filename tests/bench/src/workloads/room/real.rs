@@ -5,7 +5,7 @@ use super::Room;
 use crate::{
     people::{LIMIT, Person, failed},
     progress,
-    report::{Measured, Quantiles, Report},
+    report::{Measured, Quantiles, Report, latencies},
 };
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
@@ -50,7 +50,7 @@ pub(super) async fn run(room: &Room) -> Result<Report> {
 
     first.join_room(ROOM, LIMIT).await.map_err(failed)?;
     let bar = progress::bar("coming into the room", others.len() as u64);
-    let mut joins = Histogram::<u64>::new(3)?;
+    let mut joins = latencies()?;
     let begun = Instant::now();
     for crowd in others.chunks(CROWD) {
         let mut coming = JoinSet::new();
@@ -77,7 +77,7 @@ pub(super) async fn run(room: &Room) -> Result<Report> {
     let settling = Instant::now();
     everybody(first, &chat, "all here", members - 1, &mut arrivals, None).await?;
     let settled = settling.elapsed();
-    let (mut last, mut all) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
+    let (mut last, mut all) = (latencies()?, latencies()?);
     let span = Duration::from_secs(room.seconds.into());
     let begun = Instant::now();
     let (cpu, own) = (place.process().map(|process| process.cpu()).transpose()?, own_cpu()?);
