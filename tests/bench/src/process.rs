@@ -54,8 +54,9 @@ mod tests {
         assert!(memory.resident_kib > 100 && memory.peak_kib >= memory.resident_kib);
         let before = this.cpu().unwrap();
         let begun = std::time::Instant::now();
-        // More than two ticks of work.
-        while begun.elapsed().as_millis() < 50 {}
-        assert!(this.cpu().unwrap() > before);
+        // Some ticks of work, however busy the machine is.
+        while this.cpu().unwrap() <= before {
+            assert!(begun.elapsed().as_secs() < 60, "its work is not counted");
+        }
     }
 }
