@@ -396,10 +396,13 @@ impl Error {
                 "ask the server's owner for the current link; if it is unchanged, somebody may be between you and the server"
             }
             Self::IdentityChanged(_) => {
-                "nothing was sent; ask them, by another way than this chat, whether they made a new account, and accept it \
-                 with 'waxwing trust'"
+                "nothing was sent, and what was written waits; ask them, by another way than this chat, whether they made a \
+                 new account, and accept it with 'waxwing trust'"
             }
-            Self::Untrusted { .. } => "nothing was sent; the server may be compromised: ask its owner",
+            Self::Untrusted { .. } => {
+                "nothing was sent, and what was written waits until this is right again; the server may be compromised: \
+                 ask its owner (and look whether this machine's clock is right)"
+            }
             Self::OldCopy => {
                 "run 'waxwing login' on this profile: it becomes a new device with new keys, and its history stays"
             }

@@ -272,8 +272,10 @@ pub(crate) fn write(
     let (outcome, why) = match answer {
         Ok(_) if queue => (Outcome::Queued, String::new()),
         Ok(_) => (Outcome::Sent, String::new()),
-        // It says so where it does not know.
-        Err(Refusal::Said(why)) if why.contains("may have left") => (Outcome::Unknown, why),
+        // It says so where it does not know, and holds what nobody trustworthy was there for.
+        Err(Refusal::Said(why)) if why.contains("may have left") || why.contains("is not trustworthy") => {
+            (Outcome::Unknown, why)
+        }
         Err(Refusal::Said(why)) => (Outcome::Failed, why),
         Err(Refusal::Silent(why)) => (Outcome::Unknown, why),
     };
