@@ -210,12 +210,15 @@ fn limits_and_codes_are_those_of_all_nodes_together() -> Result<()> {
     ensure!(used.error()?.contains("not valid"), "{}", used.stderr);
 
     // Two places for an account, wherever its devices are.
+    let (tablet, phone) = (User::log_in(&links[0], "alice")?, User::log_in(&link, "alice")?);
     let bob = User::new("bob")?;
     let email = ["--email", "bob@example.org", "--remember"];
     bob.try_sign_up(&link, &email)?.expect_code(6)?;
     let code = mail.next_code("bob@example.org")?;
     bob.try_sign_up(&link, &[&email[..], &["--otp", &code]].concat())?.expect_code(0)?;
-    let (phone, tablet) = (User::log_in(&link, "alice")?, User::log_in(&links[0], "alice")?);
+    // What the log-ins took is free again, and every node has heard so.
+    until(0, || phone.run(&["receive"]))?;
+    until(0, || alice.run(&["receive"]))?;
     let mut there = [alice.follow()?, phone.follow()?];
     let are_there = |there: &mut [Follow], text: &str| -> Result<()> {
         bob.send("alice", text)?;
