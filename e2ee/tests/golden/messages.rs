@@ -1,9 +1,9 @@
 //! A message that was on its way, and a file that lies on a server, when this version was installed: both open for ever, by the
 //! device as it was stored then. The vectors never change, formats get new files.
 
+use super::Golden;
 use rsa::sha2::{Digest, Sha256};
 use rusqlite::Connection;
-use std::collections::HashMap;
 use waxwing_e2ee::{
     account::IdentityPublicKey,
     attachment::{CHUNK, FileCipher, FileKey, Shape},
@@ -13,25 +13,8 @@ use waxwing_e2ee::{
 
 const CHAT: [u8; 16] = [0xc4; 16];
 
-struct Golden(HashMap<&'static str, Vec<u8>>);
-
-impl Golden {
-    fn read() -> Self {
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-        let lines = include_str!("golden/messages-v1.txt").lines().map(|line| {
-            let (name, hex) = line.split_once(' ').unwrap();
-            (name, hex.as_bytes().chunks(2).map(byte).collect())
-        });
-        Self(lines.collect())
-    }
-
-    fn bytes(&self, name: &str) -> &[u8] {
-        &self.0[name]
-    }
-
-    fn array<const N: usize>(&self, name: &str) -> [u8; N] {
-        self.bytes(name).try_into().unwrap()
-    }
+fn golden() -> Golden {
+    Golden::parse(include_str!("messages-v1.txt"))
 }
 
 impl Identities for Golden {
@@ -60,9 +43,9 @@ fn pass(shape: Shape, bytes: &[u8], sealed: bool, mut one: impl FnMut(u32, &mut 
 
 #[test]
 fn a_device_reads_what_was_sent_to_it_and_answers() {
-    let golden = Golden::read();
+    let golden = golden();
     let mut db = Connection::open_in_memory().unwrap();
-    db.execute_batch(include_str!("golden/device-v1.sql")).unwrap();
+    db.execute_batch(include_str!("device-v1.sql")).unwrap();
     // What a later version does first.
     migrate(&mut db).unwrap();
     let mls = Mls::new(&db);
@@ -87,7 +70,7 @@ fn a_device_reads_what_was_sent_to_it_and_answers() {
 
 #[test]
 fn a_file_opens() {
-    let golden = Golden::read();
+    let golden = golden();
     let (file, sealed) = (golden.bytes("file"), golden.bytes("sealed_file"));
     let shape = Shape::of(file.len() as u64).unwrap();
     assert_eq!((shape.sealed(), shape.chunks()), (sealed.len() as u64, 1));
@@ -99,7 +82,7 @@ fn a_file_opens() {
 
 #[test]
 fn a_file_of_several_chunks_is_sealed_as_it_was() {
-    let golden = Golden::read();
+    let golden = golden();
     let file = vec![0x5a; CHUNK + 1000];
     let shape = Shape::of(file.len() as u64).unwrap();
     let cipher = FileCipher::new(&FileKey::from_bytes(golden.array("long_file_key")), shape);

@@ -1,5 +1,7 @@
 //! What users have stored with the first formats opens for ever: the vectors never change, formats get new files.
 
+mod messages;
+
 use std::collections::HashMap;
 use waxwing_e2ee::{
     account::{
@@ -13,13 +15,18 @@ use waxwing_e2ee::{
 struct Golden(HashMap<&'static str, Vec<u8>>);
 
 impl Golden {
-    fn read() -> Self {
+    /// Lines of a name and its value in hexadecimal digits.
+    fn parse(vectors: &'static str) -> Self {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-        let lines = include_str!("golden/account-v2.txt").lines().map(|line| {
+        let lines = vectors.lines().map(|line| {
             let (name, hex) = line.split_once(' ').unwrap();
             (name, hex.as_bytes().chunks(2).map(byte).collect())
         });
         Self(lines.collect())
+    }
+
+    fn account() -> Self {
+        Self::parse(include_str!("account-v2.txt"))
     }
 
     fn bytes(&self, name: &str) -> &[u8] {
@@ -56,7 +63,7 @@ impl Golden {
 
 #[test]
 fn password_and_recovery_code_prove_themselves_as_before() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     assert_eq!(golden.by_password().auth.as_slice(), golden.bytes("password_auth"));
     assert_eq!(golden.by_code().auth.as_slice(), golden.bytes("recovery_auth"));
     let code: RecoveryCode = golden.text("recovery_code").parse().unwrap();
@@ -65,7 +72,7 @@ fn password_and_recovery_code_prove_themselves_as_before() {
 
 #[test]
 fn the_vault_opens_by_both_wraps() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     for (wrap, kind, secrets) in [
         ("password_wrap", WrapKind::Password, golden.by_password()),
         ("recovery_wrap", WrapKind::Recovery, golden.by_code()),
@@ -82,7 +89,7 @@ fn the_vault_opens_by_both_wraps() {
 
 #[test]
 fn the_device_lists_verify_and_follow() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let verify = |name| DeviceList::verify(golden.bytes(name), &golden.identity(), golden.text("username")).unwrap();
     let (first, next) = (verify("device_list"), verify("next_device_list"));
     let device = first.list.devices.first().unwrap();
@@ -101,7 +108,7 @@ fn the_device_lists_verify_and_follow() {
 
 #[test]
 fn the_device_name_opens() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let key = golden.keys().account_key();
     assert_eq!(key.as_bytes(), golden.bytes("account_key"));
     assert_eq!(key.open_device_name(&[0xd1; 16], golden.bytes("sealed_name")).as_deref(), Some("laptop"));
@@ -109,14 +116,14 @@ fn the_device_name_opens() {
 
 #[test]
 fn the_rotation_leads_to_the_next_identity() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let next = rotation::verify(golden.bytes("rotation"), &golden.identity(), golden.text("username")).unwrap();
     assert_eq!(next.to_der(), golden.bytes("next_identity_key"));
 }
 
 #[test]
 fn the_safety_number_is_the_same() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let next = IdentityPublicKey::from_der(golden.bytes("next_identity_key")).unwrap();
     let number = SafetyNumber::new(("bob", &next), (golden.text("username"), &golden.identity()));
     assert_eq!(number.digits(), golden.text("safety_number"));
@@ -125,7 +132,7 @@ fn the_safety_number_is_the_same() {
 
 #[test]
 fn the_backup_opens_from_the_vault_on() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let (keys, username) = (golden.keys(), golden.text("username"));
     let list = DeviceList::verify(golden.bytes("device_list"), &golden.identity(), username).unwrap();
     let manifest = VerifiedManifest::verify(golden.bytes("manifest"), username, &list).unwrap();
@@ -166,21 +173,21 @@ fn the_backup_opens_from_the_vault_on() {
 
 #[test]
 fn the_credential_verifies() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let credential = credential::verify(golden.bytes("credential"), &[0x31; 32], &golden.identity()).unwrap();
     assert_eq!((credential.username.as_str(), credential.device), ("alice", [0xd1; 16]));
 }
 
 #[test]
 fn the_authentication_key_signs_the_same() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let key = AuthenticationKey::from_bytes(&golden.array("authentication_seed"));
     assert_eq!(key.sign(b"golden").as_slice(), golden.bytes("authentication_signature"));
 }
 
 #[test]
 fn the_local_key_file_opens() {
-    let golden = Golden::read();
+    let golden = Golden::account();
     let key = local::unwrap(golden.bytes("local_key_file"), golden.text("password")).unwrap();
     assert_eq!(key.as_bytes(), golden.bytes("local_key"));
 }
