@@ -24,6 +24,7 @@
 //!             Err(error) => return Err(error), // and `tx` rolls back
 //!         }
 //!     }
+//!     drop(group); // it borrows the transaction, and undoes it if a batch was not ended
 //!     Ok(tx.commit()?)
 //! }
 //! ```

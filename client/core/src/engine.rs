@@ -21,6 +21,7 @@ mod membership;
 pub(crate) mod messages;
 mod notes;
 mod old_copy;
+mod online;
 mod order;
 pub(crate) mod presence;
 mod reaching;
@@ -42,14 +43,14 @@ use crate::{
     Connection as Reach, Content, Error, Event, Message, MessageId,
     profile::ProfileLock,
     store::{self, chats, chats::ChatId, outbox, own, own::Own},
-    transport::{Answer, Connection, Door, Incoming, Tag},
+    transport::{Answer, Door, Incoming, Tag},
 };
 use backon::ExponentialBackoff;
+use online::{Ahead, Online, State, Wake};
 use rusqlite::Connection as Database;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    future::{Future, pending},
-    pin::Pin,
+    collections::{BTreeSet, HashMap},
+    future::pending,
     sync::Arc,
     time::Duration,
 };
@@ -58,7 +59,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 use waxwing_e2ee::account::AccountKeys;
-use waxwing_protocol::{Bytes, ConversationId, DeviceSeen, Event as WireEvent, Link, Request, limits};
+use waxwing_protocol::{DeviceSeen, Event as WireEvent, Link, Request, limits};
 use zeroize::Zeroizing;
 
 /// How long a receipt waits for company.
@@ -173,65 +174,6 @@ impl Ending {
             let _ = self.thread.join();
         }
     }
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<(Connection, mpsc::Receiver<Incoming>), Error>> + Send>>;
-
-enum State {
-    /// Nobody asked for a connection, or it is of no use.
-    Idle,
-    Connecting(Connecting),
-    /// Tries again then.
-    Waiting(Instant),
-    Online(Box<Online>),
-}
-
-/// What lives as long as one connection.
-struct Online {
-    connection: Connection,
-    incoming: mpsc::Receiver<Incoming>,
-    answers: mpsc::UnboundedReceiver<(Tag, Answer)>,
-    answer_to: mpsc::UnboundedSender<(Tag, Answer)>,
-    /// Acknowledgements' answers say nothing.
-    nobody: mpsc::UnboundedSender<(Tag, Answer)>,
-    /// Users whose identity was compared with its pin on this connection.
-    checked: HashSet<String>,
-    /// Users who cannot be sent to, with the reason.
-    held: HashMap<String, Error>,
-    lanes: BTreeMap<ChatId, sending::Lane>,
-    /// Chats whose log has to be fetched.
-    behind: BTreeSet<ChatId>,
-    /// The page that is wanted next.
-    asked: Option<fetching::Asked>,
-    inbox_due: bool,
-    /// Whether the account's conversations have to be compared with the chats here.
-    conversations_due: bool,
-    /// Whether the server needs new key packages, whatever its stock.
-    restock: bool,
-    /// Chats that this device may come into in a moment.
-    entering: BTreeSet<ChatId>,
-    /// Chats whose groups have to be compared with the device lists, or changed.
-    unsettled: BTreeMap<ChatId, membership::Pace>,
-    /// When to look for keys that are due to be replaced.
-    update_at: Instant,
-    /// The last inbox item that was handled on this connection; one handled twice changes nothing.
-    inbox_seq: u64,
-    /// The heads have to be asked for; those after this id, if it has begun.
-    heads_due: Option<Option<ConversationId>>,
-    caught_up: bool,
-    receipts_at: Option<Instant>,
-    /// Chats in which something could not be read.
-    gaps: BTreeSet<ChatId>,
-    /// When others have to be told what they have asked for.
-    telling_at: Option<Instant>,
-    ping_at: Instant,
-}
-
-/// A place of the log that was heard of, perhaps before those in front of it.
-enum Ahead {
-    Own { number: u64 },
-    Application { payload: Bytes },
-    Commit { payload: Bytes },
 }
 
 impl Engine {
@@ -592,49 +534,5 @@ impl Engine {
             self.advance(chat).await?;
         }
         ended.map_or(Ok(()), Err)
-    }
-}
-
-enum Wake {
-    Command(Command),
-    Connected(Box<Result<(Connection, mpsc::Receiver<Incoming>), Error>>),
-    Network(Vec<Incoming>, Vec<(Tag, Answer)>),
-    Backup(Tag, Answer),
-    File(files::Note),
-    Timer,
-}
-
-impl Online {
-    fn is_behind(&self) -> bool {
-        self.inbox_due || self.conversations_due || self.heads_due.is_some() || !self.behind.is_empty()
-    }
-
-    fn lane(&mut self, chat: ChatId) -> &mut sending::Lane {
-        self.lanes.entry(chat).or_default()
-    }
-
-    /// Tells the server that it need not keep these entries for us. A lost one is repeated on the next connection.
-    async fn acknowledge(&self, conversation: ConversationId, seq: u64) {
-        self.connection.post(Request::Acknowledge { conversation, seq }, (0, 0), &self.nobody).await;
-    }
-
-    /// Takes along what else has arrived.
-    fn collect(&mut self, incoming: Option<Incoming>, answer: Option<(Tag, Answer)>) -> Wake {
-        let mut all_incoming: Vec<Incoming> = incoming.into_iter().collect();
-        let mut all_answers: Vec<(Tag, Answer)> = answer.into_iter().collect();
-        while all_incoming.len() < BATCH
-            && let Ok(incoming) = self.incoming.try_recv()
-        {
-            all_incoming.push(incoming);
-        }
-        while all_answers.len() < BATCH
-            && let Ok(answer) = self.answers.try_recv()
-        {
-            all_answers.push(answer);
-        }
-        if self.connection.has_dropped_events() {
-            all_incoming.push(Incoming::Event(WireEvent::Behind));
-        }
-        Wake::Network(all_incoming, all_answers)
     }
 }
