@@ -16,13 +16,14 @@ pub(super) use raised::Raised;
 
 use super::{
     GroupRules, Kind, MlsError, Participant, Refused, Role, SUITE, SignedList,
+    key_package::{self, VALIDITY_EXTENSION},
     rules::RULES_EXTENSION,
     signed_list::{self, Shown},
 };
 use crate::account::{IdentityPublicKey, VerifiedDeviceList, credential};
 use openmls::prelude::{
     Capabilities, Credential, CredentialType, ExtensionType, KeyPackage, KeyPackageIn, LeafNode, MlsGroup,
-    OpenMlsCrypto, Proposal, ProtocolVersion, Sender, StagedCommit,
+    OpenMlsCrypto, Proposal, Sender, StagedCommit,
 };
 use raised::Extended;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -35,7 +36,7 @@ pub(super) const CREDENTIAL_TYPE: CredentialType = CredentialType::Other(0xF001)
 pub(super) fn capabilities() -> Capabilities {
     Capabilities::builder()
         .ciphersuites(vec![SUITE])
-        .extensions(vec![RULES_EXTENSION, ExtensionType::LastResort])
+        .extensions(vec![RULES_EXTENSION, VALIDITY_EXTENSION, ExtensionType::LastResort])
         .credentials(vec![CREDENTIAL_TYPE])
         .build()
 }
@@ -115,14 +116,14 @@ impl<'a> Gate<'a> {
         Self { rules, identities }
     }
 
-    /// Judges a key package that we want to add with these lists. Signatures and expiry are `validate`'s part.
+    /// Judges a key package that we want to add with these lists.
     pub(super) fn key_package(
         &self,
         crypto: &impl OpenMlsCrypto,
         package: KeyPackageIn,
         raised: &Raised,
     ) -> Result<KeyPackage, MlsError> {
-        let package = package.validate(crypto, ProtocolVersion::Mls10).map_err(|_| Refused::KeyPackage)?;
+        let package = key_package::validate(crypto, package)?;
         self.after(raised, |gate| gate.added(&package, raised))?;
         Ok(package)
     }
@@ -354,10 +355,7 @@ impl<'a> Gate<'a> {
         if package.ciphersuite() != SUITE {
             return Err(Refused::Suite.into());
         }
-        // RFC 9420 §7.2 demands a limit; openmls has it, but does not apply it.
-        if !package.life_time().has_acceptable_range() {
-            return Err(Refused::Lifetime.into());
-        }
+        key_package::validity(package)?;
         let leaf = package.leaf_node();
         let seat = self.certified(leaf.credential(), leaf.signature_key().as_slice(), raised)?;
         raised.lists(&seat)?;

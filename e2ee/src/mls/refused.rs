@@ -30,8 +30,8 @@ pub enum Refused {
     /// Another suite than ours.
     #[error("another cipher suite")]
     Suite,
-    /// The key package claims to be valid for longer than 84 days.
-    #[error("a key package that is valid for too long")]
+    /// The key package claims to be valid for longer than 84 days, or does not say for how long.
+    #[error("a key package that is valid for too long, or does not say for how long")]
     Lifetime,
     /// The group's rules are malformed, of a newer version, or not alone.
     #[error("the rules of the group are malformed or of a newer version")]

@@ -1,8 +1,9 @@
 //! Alice, Bob and Carol with their devices, and what a modified client does behind the back of ours.
 
 use openmls::prelude::{
-    Capabilities, Ciphersuite, CommitBuilder, Credential, CredentialType, CredentialWithKey, ExtensionType, Initial,
-    KeyPackage, KeyPackageIn, Lifetime, MlsGroup, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut,
+    Capabilities, Ciphersuite, CommitBuilder, Credential, CredentialType, CredentialWithKey, Extension, ExtensionType,
+    Extensions, Initial, KeyPackage, KeyPackageIn, Lifetime, MlsGroup, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut,
+    UnknownExtension,
     tls_codec::{Deserialize, Serialize},
 };
 use openmls_basic_credential::SignatureKeyPair;
@@ -155,12 +156,27 @@ impl Phone {
     }
 
     /// A key package that our own client would not make.
-    pub fn raw_key_package(&self, suite: Ciphersuite, lifetime: Lifetime, credential: &[u8]) -> Vec<u8> {
+    pub fn raw_key_package(&self, suite: Ciphersuite, validity: Lifetime, credential: &[u8]) -> Vec<u8> {
+        self.raw_key_package_of(suite, Lifetime::init(0, u64::MAX), &[validity], credential)
+    }
+
+    /// The same, with any lifetime of the leaf.
+    pub fn raw_key_package_of(
+        &self,
+        suite: Ciphersuite,
+        lifetime: Lifetime,
+        validity: &[Lifetime],
+        credential: &[u8],
+    ) -> Vec<u8> {
+        let extensions = validity
+            .iter()
+            .map(|validity| Extension::Unknown(0xF003, UnknownExtension(validity.tls_serialize_detached().unwrap())));
         let raw = Raw::new(&self.db);
         let signer = SignatureKeyPair::read(raw.storage(), &self.public, suite.signature_algorithm()).unwrap();
         let bundle = KeyPackage::builder()
             .leaf_node_capabilities(capabilities(suite))
             .key_package_lifetime(lifetime)
+            .key_package_extensions(Extensions::from_vec(extensions.collect()).unwrap())
             .build(suite, &raw, &signer, credential_with_key(credential, &self.public))
             .unwrap();
         bytes(&bundle.into_key_package().into())
@@ -401,7 +417,7 @@ pub fn credential_with_key(credential: &[u8], public: &[u8]) -> CredentialWithKe
 pub fn capabilities(suite: Ciphersuite) -> Capabilities {
     Capabilities::builder()
         .ciphersuites(vec![suite])
-        .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::LastResort])
+        .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::Unknown(0xF003), ExtensionType::LastResort])
         .credentials(vec![CredentialType::Other(0xF001)])
         .build()
 }

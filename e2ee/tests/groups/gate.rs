@@ -140,6 +140,10 @@ fn key_packages_that_are_no_good_are_not_added() {
         let package = bob.raw_key_package(suite, lifetime, &credential);
         assert_refused(alice.prepare_add(&[package]), why);
     }
+    for (lifetime, validity) in [(good, &[good][..]), (Lifetime::init(0, u64::MAX), &[])] {
+        let package = bob.raw_key_package_of(SUITE, lifetime, validity, &credential);
+        assert_refused(alice.prepare_add(&[package]), Refused::Lifetime);
+    }
     let package = bob.raw_key_package(SUITE, good, b"no credential");
     assert_refused(alice.prepare_add(&[package]), Refused::Credential(CredentialError::Malformed));
 
@@ -159,6 +163,34 @@ fn key_packages_that_are_no_good_are_not_added() {
     // The same one twice is one.
     alice.add(&[package.clone(), package]);
     assert_eq!(alice.members(), [alice.member(), bob.member()]);
+}
+
+/// Clocks differ, and a commit may be read long after it was made: the members of a group must not fall apart over that.
+#[test]
+fn the_age_of_a_key_package_is_no_matter_for_who_reads_the_commit() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let day = 24 * 3600;
+    let (expired, forever) = (Lifetime::init(now - 2 * day, now - day), Lifetime::init(0, u64::MAX));
+    let day = Lifetime::new(day);
+    for (lifetime, validity, refused) in [(day, day, true), (forever, forever, true), (forever, expired, false)] {
+        let (mut alice, mut laptop, mut bob) = trio();
+        let tablet = Phone::bob(7);
+        let credential = credential::certify(&BOB, "bob", &[7; 16], &tablet.public, &mut rng());
+        let package = tablet.raw_key_package_of(SUITE, lifetime, &[validity], &credential);
+        let (bobs, rules) = (accounts::signed("bob"), participant("bob", &BOB));
+        let commit = alice.raw_commit(shown(&[bobs]), |builder, raw| {
+            let raised = altered(raw, |value| set_list(value, "bob", &rules));
+            builder.propose_adds([unjudged(raw, &package)]).propose_group_context_extensions(raised).unwrap()
+        });
+        if refused {
+            assert_all_refuse(&commit, &Refused::Lifetime, &mut [&mut bob, &mut laptop]);
+            continue;
+        }
+        for phone in [&mut bob, &mut laptop] {
+            phone.receive(&commit).unwrap();
+            assert!(phone.members().contains(&tablet.member()));
+        }
+    }
 }
 
 #[test]
