@@ -1,9 +1,21 @@
 //! Clocks that jump: of the server and of its users, by days and by years, back and forth.
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use waxwing_tests::{Clock, DAY, DEADLINE, Database, Server, User, texts};
 
 const YEAR: i64 = 365 * DAY;
+
+/// What a command printed.
+fn json(user: &User, arguments: &[&str]) -> Result<Value> {
+    user.run(arguments)?.expect_code(0)?.json()
+}
+
+/// The newest text that somebody wrote.
+fn newest(messages: &[Value]) -> &str {
+    let newest = messages.iter().rev().find(|message| message["kind"] == "text");
+    newest.and_then(|message| message["text"].as_str()).unwrap_or_default()
+}
 
 fn with_clock(user: &mut User) -> Result<Clock> {
     let clock = Clock::new(user.place().join("clock"))?;
@@ -79,6 +91,29 @@ fn a_device_whose_clock_is_wrong_reads_and_writes_as_ever() -> Result<()> {
         assert_eq!(follow.message()?["text"], format!("at {seconds}"));
     }
     follow.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_device_whose_clock_is_wrong_follows_who_comes_in() -> Result<()> {
+    let server = Server::start(Database::Sqlite)?;
+    let (alice, mut bob) = (User::sign_up(server.link(), "alice")?, User::sign_up(server.link(), "bob")?);
+    let clock = with_clock(&mut bob)?;
+    let group = json(&alice, &["group", "create", "Birds", "bob"])?["chat"].as_str().context("its id")?.to_owned();
+    alice.send(&group, "before")?;
+    assert_eq!(newest(&bob.receive()?), "before");
+    for (years, name) in [(10, "carol"), (-10, "dave")] {
+        // Bob reads that somebody comes in by a clock by which the key package has expired, or was not made yet.
+        let newcomer = User::sign_up(server.link(), name)?;
+        json(&alice, &["group", "invite", &group, name])?;
+        clock.set(years * YEAR)?;
+        alice.send(&group, name)?;
+        assert_eq!(newest(&bob.receive()?), name);
+        bob.send(&group, "read")?;
+        newcomer.receive()?;
+        assert_eq!(newest(&newcomer.history(&group)?), "read");
+        clock.set(0)?;
+    }
     Ok(())
 }
 
