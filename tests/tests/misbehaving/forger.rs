@@ -3,8 +3,8 @@
 use crate::server::Server;
 use anyhow::Result;
 use openmls::prelude::{
-    Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, ExtensionType, KeyPackage, Lifetime,
-    MlsMessageOut, tls_codec::Serialize as _,
+    Capabilities, Ciphersuite, Credential, CredentialType, CredentialWithKey, Extension, ExtensionType, Extensions,
+    KeyPackage, Lifetime, MlsMessageOut, UnknownExtension, tls_codec::Serialize as _,
 };
 use openmls_basic_credential::SignatureKeyPair;
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -126,10 +126,12 @@ impl Forger {
     }
 
     /// A key package of this suite that is valid for this long.
-    pub(crate) fn key_package(&self, suite: Ciphersuite, lifetime: Lifetime) -> Bytes {
+    pub(crate) fn key_package(&self, suite: Ciphersuite, validity: Lifetime) -> Bytes {
+        let validity = UnknownExtension(validity.tls_serialize_detached().expect("encodes"));
         let bundle = KeyPackage::builder()
             .leaf_node_capabilities(capabilities(suite))
-            .key_package_lifetime(lifetime)
+            .key_package_lifetime(Lifetime::init(0, u64::MAX))
+            .key_package_extensions(Extensions::single(Extension::Unknown(0xF003, validity)).expect("an extension"))
             .build(suite, &OpenMlsRustCrypto::default(), &self.signer, self.credential())
             .expect("a key package");
         let message = MlsMessageOut::from(bundle.into_key_package());
@@ -197,7 +199,7 @@ impl Forger {
 pub(crate) fn capabilities(suite: Ciphersuite) -> Capabilities {
     Capabilities::builder()
         .ciphersuites(vec![suite])
-        .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::LastResort])
+        .extensions(vec![ExtensionType::Unknown(0xF002), ExtensionType::Unknown(0xF003), ExtensionType::LastResort])
         .credentials(vec![CredentialType::Other(0xF001)])
         .build()
 }

@@ -2,14 +2,13 @@
 //! that something was, and go on.
 
 use crate::{
-    forger::{Forger, SUITE, capabilities},
-    server::{Server, now_ms},
+    forger::{SUITE, capabilities},
+    rogue::{ID, Rogue, said},
+    server::Server,
 };
 use anyhow::{Context, Result, ensure};
 use openmls::prelude::{
-    CredentialType, Extension, ExtensionType, Extensions, GroupId, KeyPackageIn, LeafNodeIndex, LeafNodeParameters,
-    MlsGroup, MlsGroupCreateConfig, MlsMessageBodyIn, MlsMessageIn, PURE_CIPHERTEXT_WIRE_FORMAT_POLICY,
-    ProcessedMessageContent, ProtocolVersion, RequiredCapabilitiesExtension, UnknownExtension,
+    LeafNodeIndex, LeafNodeParameters, MlsGroup, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent,
     tls_codec::{Deserialize as _, Serialize as _},
 };
 use openmls_rust_crypto::OpenMlsRustCrypto;
@@ -17,158 +16,18 @@ use openmls_traits::OpenMlsProvider as _;
 use serde_json::Value;
 use waxwing_e2ee::{
     account::{DeviceList, IdentityPublicKey},
-    content::{self, Body, Change, Content, Target},
+    content::{self, Body, Change, Target},
     mls::{About, GroupRules, JoinKey, Kind, Participant, Role},
 };
-use waxwing_protocol::{
-    Bytes, ConversationId, ConversationKind, DeviceId, Entry, EntryBody, Handshake, Roster, Welcome,
-};
-use waxwing_server::store::{Append, AppendBody, Join, NewConversation};
+use waxwing_protocol::{Bytes, DeviceId, Entry, EntryBody};
+use waxwing_server::store::{AppendBody, Join};
 use waxwing_tests::{User, texts};
 
-const ID: ConversationId = ConversationId([0x6d; 16]);
-
-/// Somebody in a group who writes to its log whatever there is to be written.
-struct Rogue<'a> {
-    server: &'a Server,
-    forger: Forger,
-    provider: OpenMlsRustCrypto,
-    group: MlsGroup,
-    rules: GroupRules,
-    number: u64,
-}
-
-fn extensions(rules: &GroupRules) -> Extensions<openmls::prelude::GroupContext> {
-    let required =
-        RequiredCapabilitiesExtension::new(&[ExtensionType::Unknown(0xF002)], &[], &[CredentialType::Other(0xF001)]);
-    let rules = UnknownExtension(rules.to_bytes().expect("rules"));
-    let both = vec![Extension::RequiredCapabilities(required), Extension::Unknown(0xF002, rules)];
-    Extensions::from_vec(both).expect("extensions")
-}
-
-impl<'a> Rogue<'a> {
-    /// A member, and no admin, of a group of which Alice is the admin and Bob a member, too.
-    fn new(server: &'a Server) -> Result<Self> {
-        let forger = Forger::new("mallory");
-        let account = forger.sign_up(server)?;
-        let mut participants = Vec::new();
-        for (username, role) in [("alice", Role::Admin), ("bob", Role::Member), ("mallory", Role::Member)] {
-            let record = server.account(username)?;
-            let identity = IdentityPublicKey::from_der(&record.identity_key.0)?;
-            let list = DeviceList::verify(&record.device_list.0, &identity, username)?;
-            participants.push(Participant {
-                username: username.to_owned(),
-                identity: identity.fingerprint(),
-                list_version: list.list.version,
-                list_hash: list.hash,
-                role,
-                former: Vec::new(),
-                since: Some(0),
-            });
-        }
-        let key = JoinKey::from_bytes([7; 32]);
-        let rules = GroupRules::group(Kind::Group, About::named("Birds"), participants, key)?;
-        let provider = OpenMlsRustCrypto::default();
-        let config = MlsGroupCreateConfig::builder()
-            .ciphersuite(SUITE)
-            .capabilities(capabilities(SUITE))
-            .with_group_context_extensions(extensions(&rules))
-            .wire_format_policy(PURE_CIPHERTEXT_WIRE_FORMAT_POLICY)
-            .use_ratchet_tree_extension(true)
-            .build();
-        let id = GroupId::from_slice(&ID.0);
-        let mut group = MlsGroup::new_with_group_id(&provider, forger.signer(), &config, id, forger.credential())?;
-        let (mut packages, mut recipients) = (Vec::new(), Vec::new());
-        for username in ["alice", "bob"] {
-            let claimed = server.claim(username)?;
-            let bytes = claimed.key_package.context("a key package")?;
-            let MlsMessageBodyIn::KeyPackage(package) = MlsMessageIn::tls_deserialize_exact(&bytes.0)?.extract() else {
-                anyhow::bail!("no key package")
-            };
-            let package: KeyPackageIn = package;
-            packages.push(package.validate(provider.crypto(), ProtocolVersion::Mls10)?);
-            recipients.push(claimed.device);
-        }
-        let (commit, welcome, _) = group.add_members(&provider, forger.signer(), &packages)?;
-        group.merge_pending_commit(&provider)?;
-        let entered = vec!["alice".parse()?, "bob".parse()?];
-        let payload: Bytes = welcome.tls_serialize_detached()?.into();
-        let handshake = Handshake {
-            commit: commit.tls_serialize_detached()?.into(),
-            welcome: Some(Welcome { recipients, payload }),
-            removed: Vec::new(),
-            group_info: None,
-            roster: Some(Roster { entered, left: Vec::new() }),
-        };
-        server.create_conversation(NewConversation {
-            account,
-            creator: DeviceId(forger.id),
-            id: ID,
-            kind: ConversationKind::Group,
-            handshake: Some(handshake),
-            replaces: None,
-            members: 100,
-            now_ms: now_ms()?,
-        })?;
-        Ok(Self { server, forger, provider, group, rules, number: 0 })
-    }
-
-    fn append(&mut self, commits: u64, body: AppendBody) -> Result<()> {
-        self.number += 1;
-        self.server.append(Append {
-            device: DeviceId(self.forger.id),
-            conversation: ID,
-            number: self.number,
-            commits,
-            body,
-            members: 100,
-            // The server takes one commit a second.
-            now_ms: now_ms()? + 2000 * commits,
-        })
-    }
-
-    /// Writes this content, whatever it is.
-    fn write(&mut self, commits: u64, content: &[u8]) -> Result<()> {
-        let message = self.group.create_message(&self.provider, self.forger.signer(), content)?;
-        let payload: Bytes = message.tls_serialize_detached()?.into();
-        self.append(commits, AppendBody::Application(payload))
-    }
-
-    fn say(&mut self, commits: u64, id: u8, text: &str) -> Result<()> {
-        self.write(commits, &content::encode(&said(id, Body::Text(text.to_owned())))?)
-    }
-
-    /// Commits this, and goes on as if it had not, as those do who refuse it.
-    fn commit(&mut self, commits: u64, make: impl FnOnce(&mut Self) -> Result<Vec<u8>>) -> Result<()> {
-        let commit = make(self)?;
-        self.group.clear_pending_commit(self.provider.storage())?;
-        let handshake =
-            Handshake { commit: commit.into(), welcome: None, removed: Vec::new(), group_info: None, roster: None };
-        self.append(commits, AppendBody::Commit(Box::new(handshake)))
-    }
-
-    /// Other rules, committed by who may not.
-    fn amend(&mut self, rules: &GroupRules) -> Result<Vec<u8>> {
-        let bundle = self
-            .group
-            .commit_builder()
-            .propose_group_context_extensions(extensions(rules))?
-            .load_psks(self.provider.storage())?
-            .build(self.provider.rand(), self.provider.crypto(), self.forger.signer(), |_| true)?
-            .stage_commit(&self.provider)?;
-        Ok(bundle.into_commit().tls_serialize_detached()?)
-    }
-}
-
-fn said(id: u8, body: Body) -> Content {
-    Content { id: [id; 16], sent_at_ms: 1, body, seen: None, lifetime: None }
-}
-
-fn group(user: &User) -> Result<Value> {
+pub(crate) fn group(user: &User) -> Result<Value> {
     user.run(&["group", "show", "Birds"])?.expect_code(0)?.json()
 }
 
-fn history(user: &User) -> Result<Vec<Value>> {
+pub(crate) fn history(user: &User) -> Result<Vec<Value>> {
     user.history("Birds")
 }
 
