@@ -37,3 +37,15 @@ impl fmt::Debug for Secret {
         f.write_str("<secret>")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_shows_how_long_and_never_what() {
+        let (bytes, secret) = (Bytes::from(b"ciphertext".to_vec()), Secret([b's'; 32]));
+        assert_eq!(bytes.as_ref(), b"ciphertext");
+        assert_eq!(format!("{bytes:?} {secret:?}"), "<10 bytes> <secret>");
+    }
+}
