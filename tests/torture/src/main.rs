@@ -42,6 +42,9 @@ struct Arguments {
     /// Kill programs at each named point instead, one after the other; they must be built with their crash points
     #[arg(long)]
     sweep: bool,
+    /// Of these, only the points of such steps, separated by commas ("seal" has seal.before and seal.after)
+    #[arg(long, value_delimiter = ',', requires = "sweep")]
+    steps: Vec<String>,
     /// Leave the files of what went wrong where they are
     #[arg(long)]
     keep: bool,
@@ -85,7 +88,7 @@ fn torture(arguments: &Arguments) -> Result<bool> {
         other => anyhow::bail!("--database {other}: it is sqlite, mariadb or mysql://USER:PASSWORD@HOST:PORT/SCHEMA"),
     };
     if arguments.sweep {
-        let outcome = sweep::sweep(&storage, &mut say)?;
+        let outcome = sweep::sweep(&storage, &arguments.steps, &mut say)?;
         match arguments.json {
             true => writeln!(out, "{}", outcome.json())?,
             false => write!(out, "{}", outcome.in_words())?,

@@ -159,17 +159,23 @@ impl Outcome {
     }
 }
 
-/// Does it, with one world for all points.
+/// Does it, with one world for all points: those of these steps ("seal"), or all if none is named.
 ///
 /// # Errors
-/// The world cannot be set up, or does not come back; or nothing dies anywhere: then the programs have no such points.
-pub fn sweep(storage: &Storage, say: &mut dyn FnMut(String)) -> Result<Outcome> {
+/// There is no such step; the world cannot be set up, or does not come back; or nothing dies anywhere: then the programs
+/// have no such points.
+pub fn sweep(storage: &Storage, steps: &[String], say: &mut dyn FnMut(String)) -> Result<Outcome> {
+    let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+    let known = |step: &&str| [CLIENT, SERVER, MYSQL].iter().any(|all| all.iter().any(|one| belongs_to(one, &[step])));
+    let strange: Vec<&str> = steps.iter().copied().filter(|step| !known(step)).collect();
+    ensure!(strange.is_empty(), "no such step: {}", strange.join(", "));
     let world = World::set_up(storage, 2, 2, false)?;
     let mut outcome = Outcome::default();
     let mut count = 0;
     let client = CLIENT.iter().map(|point| (point, false));
     let mysql: &[&str] = if *storage == Storage::Sqlite { &[] } else { MYSQL };
-    for (point, of_server) in client.chain(SERVER.iter().chain(mysql).map(|point| (point, true))) {
+    let all = client.chain(SERVER.iter().chain(mysql).map(|point| (point, true)));
+    for (point, of_server) in all.filter(|(point, _)| steps.is_empty() || belongs_to(point, &steps)) {
         let mut died = 0;
         for times in TIMES {
             count += 1;
@@ -244,9 +250,28 @@ fn provoke(world: &World, victim: &Device, name: &str, of_server: bool) -> Resul
                 }
             }
         }
+        if number.is_multiple_of(16) {
+            meet(victim, world.founder()?);
+        }
         thread::sleep(Duration::from_millis(100));
     }
     Ok(false)
+}
+
+/// Each of them makes a room that remembers, and the other one comes in by itself and is told what was written.
+fn meet(victim: &Device, founder: &Device) {
+    const HURRY: Duration = Duration::from_secs(5);
+    for (host, guest) in [(founder, victim), (victim, founder)] {
+        let room = format!("#sweep-{:08x}", fastrand::u32(..));
+        let at = json!({ "chat": room });
+        let made = host.call("join_room", &at, HURRY).and_then(|_| {
+            host.call("change_group", &json!({ "chat": room, "change": { "history": 20 } }), HURRY)?;
+            host.call("send", &json!({ "chat": room, "text": "before" }), HURRY)
+        });
+        if made.is_ok() {
+            let _ = guest.call("join_room", &at, HURRY);
+        }
+    }
 }
 
 /// Something else that a user does.
