@@ -134,15 +134,18 @@ pub(crate) fn rows(db: &Connection, chat: ChatId, era: u64, range: Range) -> Res
 /// Puts messages back. Where there is one already it stays, unless it is only the mark of something unreadable.
 pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> Result<(), Error> {
     let mut position = crate::store::messages::lowest_position(db)?;
+    // Not one statement with ON CONFLICT: its way with conflicts would be that of the triggers, too, which have their own.
+    let mut replace = db.prepare_cached(
+        "UPDATE messages SET id = :id, author = :author, mine = :mine, sent_at = :sent_at, received_at = :received_at,
+                kind = :kind, text = :text, state = :state, reply_author = :reply_author, reply_id = :reply_id
+         WHERE chat = :chat AND era = :era AND seq = :seq AND kind = 2",
+    )?;
     let mut insert = db.prepare_cached(
         "INSERT INTO messages (position, chat, era, id, author, mine, seq, place, sent_at, received_at, kind, text, state,
                                reply_author, reply_id)
-         VALUES (:position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :received_at, :kind, :text, :state,
-                 :reply_author, :reply_id)
-         ON CONFLICT (chat, era, seq) WHERE seq IS NOT NULL DO UPDATE SET id = excluded.id, author = excluded.author,
-             mine = excluded.mine, sent_at = excluded.sent_at, received_at = excluded.received_at, kind = excluded.kind,
-             text = excluded.text, state = excluded.state,
-             reply_author = excluded.reply_author, reply_id = excluded.reply_id WHERE messages.kind = 2",
+         SELECT :position, :chat, :era, :id, :author, :mine, :seq, :seq, :sent_at, :received_at, :kind, :text, :state,
+                :reply_author, :reply_id
+         WHERE NOT EXISTS (SELECT 1 FROM messages WHERE chat = :chat AND era = :era AND seq = :seq)",
     )?;
     // Backwards, so that newer ones stand higher.
     for row in rows.iter().rev() {
@@ -155,13 +158,21 @@ pub(crate) fn restore(db: &Connection, chat: ChatId, era: u64, rows: &[Row]) -> 
             (true, false) => 1,
             (false, _) => 4,
         };
-        insert.execute(named_params! {
-            ":position": position, ":chat": chat, ":era": era, ":id": row.id, ":author": row.author, ":mine": row.mine,
-            ":seq": row.seq, ":sent_at": row.sent_at, ":received_at": row.received_at, ":kind": row.kind,
-            ":text": row.text, ":state": state,
-            ":reply_author": row.reply_to.as_ref().map(|(author, _)| author),
-            ":reply_id": row.reply_to.as_ref().map(|(_, id)| id),
+        let reply_author = row.reply_to.as_ref().map(|(author, _)| author);
+        let reply_id = row.reply_to.as_ref().map(|(_, id)| id);
+        let replaced = replace.execute(named_params! {
+            ":chat": chat, ":era": era, ":id": row.id, ":author": row.author, ":mine": row.mine, ":seq": row.seq,
+            ":sent_at": row.sent_at, ":received_at": row.received_at, ":kind": row.kind, ":text": row.text,
+            ":state": state, ":reply_author": reply_author, ":reply_id": reply_id,
         })?;
+        if replaced == 0 {
+            insert.execute(named_params! {
+                ":position": position, ":chat": chat, ":era": era, ":id": row.id, ":author": row.author,
+                ":mine": row.mine, ":seq": row.seq, ":sent_at": row.sent_at, ":received_at": row.received_at,
+                ":kind": row.kind, ":text": row.text, ":state": state, ":reply_author": reply_author,
+                ":reply_id": reply_id,
+            })?;
+        }
         if let Some(file) = &row.file {
             files::insert(db, &Target { chat, author: row.author.clone(), id: MessageId(row.id) }, file)?;
         }

@@ -16,20 +16,24 @@ fn database() -> Connection {
 }
 
 fn insert(db: &Connection, id: u8, author: &str, text: &str, lifetime: Option<u32>) -> i64 {
-    let new = NewMessage {
-        chat: chats::ensure(db, "bob").unwrap().chat,
+    chats::ensure(db, "bob").unwrap();
+    messages::insert(db, &new(id, author, &Content::Text(text.to_owned()), lifetime)).unwrap()
+}
+
+fn new<'a>(id: u8, author: &'a str, content: &'a Content, lifetime: Option<u32>) -> NewMessage<'a> {
+    NewMessage {
+        chat: 1,
         id: MessageId([id; 16]),
         author,
         mine: author == "alice",
         seq: Some(id.into()),
         sent_at: 1000,
         received_at: 2000,
-        content: &Content::Text(text.to_owned()),
+        content,
         state: &MessageState::Received,
         reply_to: None,
         lifetime,
-    };
-    messages::insert(db, &new).unwrap()
+    }
 }
 
 fn target(id: u8) -> Target {
@@ -160,7 +164,14 @@ fn a_backup_brings_back_what_was_done_and_never_what_was_deleted_or_is_to_disapp
     assert_eq!(store::backup::changes(&there, 1, 0).unwrap(), [1, 4]);
     let same = database();
     chats::ensure(&same, "bob").unwrap();
+    // What could not be read is there now, in a month of which there are messages; what was there stays as it is.
+    let mark = Content::Unreadable("why".into());
+    messages::insert(&same, &new(1, "bob", &mark, None)).unwrap();
+    insert(&same, 20, "bob", "of the same month", None);
     restore(&same, 1, 0, &back).unwrap();
+    restore(&same, 1, 0, &back).unwrap();
+    let texts: Vec<_> = messages::newest(&same, 1, 10).unwrap().into_iter().map(|one| one.content).collect();
+    assert_eq!(texts, ["edited", "deleted elsewhere", "of the same month"].map(|text| Content::Text(text.into())));
     assert_eq!(store::backup::changes(&same, 1, 0).unwrap(), [0; 0]);
     assert_eq!(rows(&same, 1, 0, range).unwrap().first().map(|row| row.done.len()), Some(2));
 }
