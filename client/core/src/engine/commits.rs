@@ -30,11 +30,14 @@ const SMALL: usize = 50;
 /// A device's keys in a group are replaced after this time, in milliseconds, and up to a third of it later.
 const UPDATE: u64 = 7 * 24 * 3600 * 1000;
 
+/// A device, and what it is added by.
+pub(super) type KeyPackage = ([u8; 16], Vec<u8>);
+
 /// What a commit shall do.
 pub(super) struct Plan {
     pub(super) lists: Vec<SignedList>,
-    /// Devices to add, with their key packages.
-    pub(super) add: Vec<([u8; 16], Vec<u8>)>,
+    /// Devices to add.
+    pub(super) add: Vec<KeyPackage>,
     /// Devices that are no longer listed.
     pub(super) remove: Vec<Member>,
     /// Devices that are in the group and ask to be added again; replaced if there is a key package.
@@ -268,7 +271,7 @@ fn is_usable(
     own: &Own,
     conversation: &[u8; 16],
     plan: &Plan,
-    (id, package): &([u8; 16], Vec<u8>),
+    (id, package): &KeyPackage,
 ) -> Result<bool, Error> {
     enum Trial {
         Passed,

@@ -6,7 +6,7 @@
 
 use super::{
     Engine, Online, State,
-    commits::Plan,
+    commits::{KeyPackage, Plan},
     directory::{Pinned, signed_list},
     groups::TOGETHER,
 };
@@ -211,18 +211,24 @@ impl Engine {
         let calm = online.lane(chat).calm_at.filter(|at| open && *at > now && !self.wishes.removes(chat));
         let courtesy = if anybodys { COMPANY } else { COURTESY };
         let turn = calm.unwrap_or(now) + courtesy + turn(size, random().next_u64());
+        let mut pausing = online.lane(chat).pausing && !is_idle && pace.at().is_some_and(|at| at > now);
         let at = match pace {
             Pace::Now | Pace::At(_) if !open && waits => None,
             // What was planned may be far off: replacing keys, which nobody waits for.
             Pace::At(at) if at > now => Some(if is_idle { at } else { at.min(turn) }),
             Pace::Look if !own && !wished && (open || !waits) => Some(turn),
             _ if anybodys && !own && !wished => calm.map(|_| turn),
-            _ => calm.map(|at| at + spread),
+            _ => {
+                pausing = calm.is_some();
+                calm.map(|at| at + spread)
+            }
         };
+        let lane = online.lane(chat);
+        lane.pausing = pausing;
         if let Some(at) = at {
-            online.unsettled.insert(chat, Pace::At(at));
             // Until then this need not be looked at again.
-            online.lane(chat).settled = open;
+            lane.settled = open;
+            online.unsettled.insert(chat, Pace::At(at));
             return Ok(open);
         }
         online.unsettled.insert(chat, Pace::Now);
@@ -361,11 +367,7 @@ impl Engine {
     }
 
     /// The key packages of these devices that the server has.
-    pub(super) async fn claim_of(
-        &mut self,
-        name: &str,
-        devices: &[[u8; 16]],
-    ) -> Result<Vec<([u8; 16], Vec<u8>)>, Error> {
+    pub(super) async fn claim_of(&mut self, name: &str, devices: &[[u8; 16]]) -> Result<Vec<KeyPackage>, Error> {
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
         let request = Request::ClaimKeyPackages(username(name)?);
         claimed(online.connection.call(request).await, devices)
@@ -456,8 +458,10 @@ impl Engine {
     /// Answers those who wait until no group has to be changed by this device.
     pub(super) fn note_settled(&mut self) -> Result<(), Error> {
         let State::Online(online) = &self.reach else { return Ok(()) };
-        let due = |pace: &Pace| matches!(pace, Pace::Look | Pace::Now);
-        if self.waiting_for_settled.is_empty() || !online.caught_up || online.unsettled.values().any(due) {
+        let due = |(chat, pace): (&ChatId, &Pace)| {
+            matches!(pace, Pace::Look | Pace::Now) || online.lanes.get(chat).is_some_and(|lane| lane.pausing)
+        };
+        if self.waiting_for_settled.is_empty() || !online.caught_up || online.unsettled.iter().any(due) {
             return Ok(());
         }
         if commits::chats(&self.db)?.is_empty() {
@@ -492,7 +496,7 @@ impl Online {
 }
 
 /// The key packages of these devices, of those that the server has handed out.
-pub(super) fn claimed(answer: Answer, devices: &[[u8; 16]]) -> Result<Vec<([u8; 16], Vec<u8>)>, Error> {
+pub(super) fn claimed(answer: Answer, devices: &[[u8; 16]]) -> Result<Vec<KeyPackage>, Error> {
     let Response::KeyPackages(claimed) = answer.map_err(CallError::into_error)? else { return Err(unexpected()) };
     let wanted = claimed.into_iter().filter(|one| devices.contains(&one.device.0));
     Ok(wanted.filter_map(|one| one.key_package.map(|package| (one.device.0, package.0))).collect())

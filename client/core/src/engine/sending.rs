@@ -70,6 +70,8 @@ pub(super) struct Lane {
     pub(super) settled: bool,
     /// Before then the server takes no further commit, since another one is so recent.
     pub(super) calm_at: Option<Instant>,
+    /// Whether this device's own change waits for that.
+    pub(super) pausing: bool,
     /// How often in a row another device's commit was faster than ours.
     pub(super) lost: u8,
     /// Listed devices that had no key package to add them by, and how often that was asked.
