@@ -24,7 +24,7 @@ use minicbor::{
 };
 pub use presence::{PLACES, Presence, There};
 pub use sync::{Keys, Sync};
-pub use told::{Told, ToldMessage};
+pub use told::{Edited, Told, ToldMessage};
 use zeroize::Zeroizing;
 
 /// The version that [`encode`] writes.

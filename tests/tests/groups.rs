@@ -69,9 +69,10 @@ fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
         assert_eq!(said(&received), ["Early tomorrow?"]);
         assert_eq!(received.first().context("a message")?["chat"], id.as_str());
     }
-    bob.send(&id, "Yes!")?;
+    let yes = bob.send(&id, "Yes!")?;
     assert_eq!(said(&carol.receive()?), ["Yes!"]);
     assert_eq!(said(&alice.receive()?), ["Yes!"]);
+    bob.run(&["edit", yes["id"].as_str().context("an id")?, "Yes, with pleasure!"])?.expect_code(0)?;
     let chats = bob.run(&["chats"])?.expect_code(0)?.json_lines()?;
     let chat = chats.iter().find(|chat| chat["chat"] == id.as_str()).context("the group")?;
     assert_eq!((&chat["chat_kind"], &chat["title"]), (&"group".into(), &"Bird watchers".into()));
@@ -97,6 +98,9 @@ fn a_group_lives_from_its_making_to_its_end(database: Database) -> Result<()> {
     }
     let first = told.iter().find(|message| message["kind"] == "text").context("a message")?;
     assert_eq!((&first["text"], &first["told_by"]), (&"Early tomorrow?".into(), &"alice".into()), "{told:?}");
+    let answer = told.iter().filter(|message| message["kind"] == "text").nth(1).context("an answer")?;
+    assert_eq!((&answer["text"], &answer["told_by"]), (&"Yes, with pleasure!".into(), &"alice".into()), "{answer}");
+    ensure!(answer["edited_at"].is_string(), "it is not said to be edited: {answer}");
     // A file, too: with what opens it.
     let file = told.iter().find(|message| message["kind"] == "file").context("a file")?;
     assert_eq!((&file["text"], &file["told_by"]), (&"the way".into(), &"alice".into()), "{file}");

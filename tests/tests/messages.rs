@@ -123,7 +123,11 @@ fn messages_with_a_timer_are_gone_everywhere_when_it_has_run_out() -> Result<()>
     assert_eq!(kinds(&alice, "bob")?, expected);
     assert_eq!(kinds(&bob, "alice")?, expected);
     ensure!(found(&alice, "fleeting")?.is_empty() && found(&bob, "fleeting")?.is_empty(), "it is still found");
+    // Nor does a backup bring back what was still there when it was made.
+    done(&alice, &["timer", "bob", "1w"])?;
+    alice.send("bob", "Here for a week")?;
     done(&alice, &["backup", "now"])?;
+    ensure!(texts(&alice.history("bob")?).contains(&"Here for a week".to_owned()));
     let phone = User::log_in(server.link(), "alice")?;
     assert_eq!(texts(&phone.history("bob")?), ["This stays", "And this stays, too"]);
     Ok(())

@@ -58,7 +58,7 @@ impl News {
             }
             Event::EnrolledAnew { .. } => (None, false, ENROLLED_ANEW.to_owned()),
             Event::ServerKeyReplaced => (None, false, SERVER_KEY_REPLACED.to_owned()),
-            Event::Profile { username, full_name: Some(full_name) } => {
+            Event::Profile { username, full_name: Some(full_name) } if full_name != username => {
                 (Some(username), false, format!("{} is {}", safe(username), safe(full_name)))
             }
             Event::Announcement { text, .. } => (None, false, announcement(text)),

@@ -5,7 +5,11 @@ use crate::{
     Failure, output,
     sanitise::{Breaks, sanitise},
 };
-use dialoguer::{Confirm, Input, Password, console::Term, theme};
+use dialoguer::{
+    Confirm, Input, Password,
+    console::{Term, measure_text_width},
+    theme,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::termios::{self, OptionalActions, Termios};
 use std::{
@@ -51,7 +55,7 @@ pub(crate) async fn line(
             Some(text) => input.default(text),
             None => input,
         };
-        input.validate_with(|text: &String| check(text.trim())).interact_text()
+        input.validate_with(|text: &String| check(text.trim()).map_err(|wrong| folded(&wrong))).interact_text()
     })
     .await
     .map(|text| text.trim().to_owned())
@@ -95,13 +99,33 @@ pub(crate) async fn new_password(known: Vec<String>) -> Result<Zeroizing<String>
             .with_confirmation("The same again", "these two differ; once more")
             .validate_with(|password: &String| {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                check_password(password, &known).map_err(|error| error.to_string())
+                check_password(password, &known).map_err(|error| folded(&error.to_string()))
             })
             .report(false)
             .interact()
     })
     .await
     .map(Zeroizing::new)
+}
+
+/// What is wrong, in lines that the terminal need not break: only whole lines are taken back when the question comes again.
+fn folded(text: &str) -> String {
+    fold(text, usize::from(Term::stderr().size().1).saturating_sub(4).max(20))
+}
+
+fn fold(text: &str, columns: usize) -> String {
+    let (mut lines, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let width = measure_text_width(word);
+        if used > 0 {
+            let fits = used + 1 + width <= columns;
+            lines.push_str(if fits { " " } else { "\n  " });
+            used = if fits { used + 1 } else { 0 };
+        }
+        lines.push_str(word);
+        used += width;
+    }
+    lines
 }
 
 /// A spinner on standard error that says which step is being done; nothing where nobody watches.
@@ -277,5 +301,17 @@ pub(crate) async fn with_code<T>(
             false => Err("it is in the e-mail; Ctrl+C gives up".to_owned()),
         };
         code = Some(line("Code from the e-mail", None, check).await?);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_fits_into_the_terminal() {
+        assert_eq!(fold("a username consists of letters", 16), "a username\n  consists of\n  letters");
+        assert_eq!(fold("short", 16), "short");
+        assert_eq!(fold("", 16), "");
     }
 }

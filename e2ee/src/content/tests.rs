@@ -53,6 +53,7 @@ fn contents_survive_encoding() {
         sync(Sync::Setting { name: "muted/bob".to_owned(), value: "x".repeat(256), at_ms: 7 }),
         Body::Told(Told { from: 1, to: 9, messages: vec![told(1, "hi"), told(9, &"x".repeat(TEXT))] }),
         Body::Told(Told { from: 1, to: 9, messages: vec![told_file(3)] }),
+        Body::Told(Told { from: 1, to: 9, messages: vec![edited(told(1, "hi")), edited(told_file(3))] }),
     ] {
         let seen = Some(Seen { seq: u64::MAX, digest: [8; 32] });
         for (seen, lifetime) in [(None, None), (seen, None), (None, Some(u32::MAX)), (seen, Some(1))] {
@@ -148,7 +149,19 @@ fn keys(generation: Option<GenerationKey>) -> Keys {
 
 fn told(seq: u64, text: &str) -> ToldMessage {
     let author = "bob".to_owned();
-    ToldMessage { seq, id: [9; 16], author, sent_at_ms: 1_800_000_000_000, text: text.to_owned(), file: None }
+    ToldMessage {
+        seq,
+        id: [9; 16],
+        author,
+        sent_at_ms: 1_800_000_000_000,
+        text: text.to_owned(),
+        file: None,
+        edited: None,
+    }
+}
+
+fn edited(message: ToldMessage) -> ToldMessage {
+    ToldMessage { edited: Some(Edited { at_ms: 1_800_000_005_000, seq: u64::MAX }), ..message }
 }
 
 #[test]

@@ -43,6 +43,17 @@ pub struct ToldMessage {
     pub text: String,
     /// The file, if it is one. It is told where its message was: to those who might have read that.
     pub file: Option<Box<File>>,
+    /// What the author has made of it since, if the text is not the first one.
+    pub edited: Option<Edited>,
+}
+
+/// The last edit of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edited {
+    /// When, by the author's clock: milliseconds since 1970.
+    pub at_ms: u64,
+    /// The seq of its entry.
+    pub seq: u64,
 }
 
 impl Told {
@@ -110,14 +121,23 @@ impl ToldMessage {
     }
 
     fn write<W: Write>(&self, e: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
-        let Self { seq, id, author, sent_at_ms, text, file } = self;
-        let fields = if file.is_some() { 6 } else { 5 };
+        let Self { seq, id, author, sent_at_ms, text, file, edited } = self;
+        let fields = match (file, edited) {
+            (_, Some(_)) => 7,
+            (Some(_), None) => 6,
+            (None, None) => 5,
+        };
         e.array(fields)?.u64(*seq)?.bytes(id)?.str(author)?.u64(*sent_at_ms)?.str(text)?;
         match file {
             // The caption is the text, which older clients show.
-            Some(file) => File { caption: String::new(), ..File::clone(file) }.write(e),
-            None => Ok(()),
+            Some(file) => File { caption: String::new(), ..File::clone(file) }.write(e)?,
+            None if edited.is_some() => drop(e.null()?),
+            None => {}
         }
+        if let Some(Edited { at_ms, seq }) = edited {
+            e.array(2)?.u64(*at_ms)?.u64(*seq)?;
+        }
+        Ok(())
     }
 
     fn read(d: &mut Decoder) -> Result<Self, decode::Error> {
@@ -129,6 +149,7 @@ impl ToldMessage {
             sent_at_ms: d.u64()?,
             text: d.str()?.to_owned(),
             file: None,
+            edited: None,
         };
         if fields > 5 {
             message.file = optional(d, File::read)?.map(Box::new);
@@ -136,7 +157,10 @@ impl ToldMessage {
         if let Some(file) = &mut message.file {
             file.caption.clone_from(&message.text);
         }
-        for _ in 6..fields {
+        if fields > 6 {
+            message.edited = optional(d, |d| super::fields(d, 2, |d| Ok(Edited { at_ms: d.u64()?, seq: d.u64()? })))?;
+        }
+        for _ in 7..fields {
             d.skip()?;
         }
         Ok(message)

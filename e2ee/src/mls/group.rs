@@ -159,6 +159,11 @@ impl<'tx> Group<'tx> {
         self.group.members().map(|member| Ok(claimed(&member.credential)?)).collect()
     }
 
+    /// How many devices are in the group, ours included.
+    pub fn size(&self) -> usize {
+        self.group.members().count()
+    }
+
     /// Who made the welcome by which this device has just come in; none for a group that was loaded, or entered by oneself.
     pub fn invited_by(&self) -> Option<&Member> {
         self.invited_by.as_ref()

@@ -199,7 +199,8 @@ impl GroupRules {
 
     /// The account of that name, if it takes part.
     pub fn participant(&self, username: &str) -> Option<&Participant> {
-        self.participants.iter().find(|participant| participant.username == username)
+        let place = self.participants.binary_search_by(|one| one.username.as_str().cmp(username)).ok()?;
+        self.participants.get(place)
     }
 
     /// What the group is called and so on; none in a direct chat.

@@ -30,11 +30,14 @@ const SMALL: usize = 50;
 /// A device's keys in a group are replaced after this time, in milliseconds, and up to a third of it later.
 const UPDATE: u64 = 7 * 24 * 3600 * 1000;
 
+/// A device, and what it is added by.
+pub(super) type KeyPackage = ([u8; 16], Vec<u8>);
+
 /// What a commit shall do.
 pub(super) struct Plan {
     pub(super) lists: Vec<SignedList>,
-    /// Devices to add, with their key packages.
-    pub(super) add: Vec<([u8; 16], Vec<u8>)>,
+    /// Devices to add.
+    pub(super) add: Vec<KeyPackage>,
     /// Devices that are no longer listed.
     pub(super) remove: Vec<Member>,
     /// Devices that are in the group and ask to be added again; replaced if there is a key package.
@@ -60,9 +63,12 @@ impl Engine {
     /// Makes the commit and stores it; it leaves with the next [`Self::post_commit`]. False if nothing is left of the plan.
     pub(super) fn make_commit(&mut self, row: &ChatRow, plan: &Plan) -> Result<bool, Error> {
         let own = &self.own;
-        store::step("commit", &mut self.db, |tx| {
-            let Some(conversation) = row.conversation else { return Ok(false) };
-            let Some((prepared, removed)) = prepare(tx, own, &conversation, plan)? else { return Ok(false) };
+        let Some(conversation) = row.conversation else { return Ok(false) };
+        let kept = self.kept.take(&conversation);
+        let made = store::step("commit", &mut self.db, |tx| {
+            let mls = Mls::new(tx);
+            let mut group = creation::resume(&mls, &conversation, kept)?;
+            let Some((prepared, removed)) = prepare(tx, own, &mut group, plan)? else { return Ok(None) };
             let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
             if prepared.commit.len() + size(&prepared.welcome) + size(&prepared.group_info) > limits::HANDSHAKE {
                 return Err(Error::Refused("this is too much for one change of so large a group".into()));
@@ -84,8 +90,11 @@ impl Engine {
             };
             commits::insert(tx, row.chat, number, &encode(&request).0)?;
             chats::set_number(tx, row.chat, number)?;
-            Ok(true)
-        })
+            Ok::<_, Error>(Some(group.keep().map_err(|error| crate::mls_error(&error))?))
+        })?;
+        let Some(kept) = made else { return Ok(false) };
+        self.kept.put(conversation, kept);
+        Ok(true)
     }
 
     /// Sends the waiting commit if it has not left on this connection.
@@ -106,16 +115,24 @@ impl Engine {
     /// The server did not take the commit, and will not: its number is free again.
     pub(super) fn commit_refused(&mut self, chat: ChatId, number: u64, refusal: &Refusal) -> Result<(), Error> {
         let row = chats::load(&self.db, chat)?;
-        store::step("commit-refused", &mut self.db, |tx| {
-            if let Some(id) = row.conversation
-                && let Some(mut group) = Group::load(&Mls::new(tx), &id).map_err(|error| crate::mls_error(&error))?
-                && group.has_pending_commit()
-            {
+        let kept = row.conversation.and_then(|id| self.kept.take(&id));
+        let kept = store::step("commit-refused", &mut self.db, |tx| {
+            commits::delete(tx, chat)?;
+            chats::set_number(tx, chat, number.saturating_sub(1))?;
+            let Some(id) = row.conversation else { return Ok(None) };
+            let mls = Mls::new(tx);
+            let Some(mut group) = Group::resume(&mls, &id, kept).map_err(|error| crate::mls_error(&error))? else {
+                return Ok(None);
+            };
+            if group.has_pending_commit() {
                 group.commit_rejected().map_err(|error| crate::mls_error(&error))?;
             }
-            commits::delete(tx, chat)?;
-            chats::set_number(tx, chat, number.saturating_sub(1))
+            let kept = group.keep().map_err(|error| crate::mls_error(&error))?;
+            Ok::<_, Error>(Some((id, kept)))
         })?;
+        if let Some((id, kept)) = kept {
+            self.kept.put(id, kept);
+        }
         match refusal.code {
             ErrorCode::Stale => self.wishes.again(chat),
             ErrorCode::WaitingFull => {
@@ -191,12 +208,11 @@ pub(super) fn update_after(now_ms: u64, random: u64) -> u64 {
 fn prepare(
     tx: &Database,
     own: &Own,
-    conversation: &[u8; 16],
+    group: &mut Group<'_>,
     plan: &Plan,
 ) -> Result<Option<(Prepared, Vec<DeviceId>)>, Error> {
-    let mls = Mls::new(tx);
-    let device = crate::own_device(&mls, own)?;
-    let mut group = creation::load(&mls, conversation)?;
+    let device = crate::own_device(&Mls::new(tx), own)?;
+    let conversation = *group.id();
     let mut usable: Vec<_> = plan.add.iter().collect();
     let mut tried = false;
     let goes = |member: &Member| {
@@ -223,7 +239,7 @@ fn prepare(
                 tried = true;
                 let mut good = Vec::new();
                 for one in usable {
-                    if is_usable(tx, own, conversation, plan, one)? {
+                    if is_usable(tx, own, &conversation, plan, one)? {
                         good.push(one);
                     }
                 }
@@ -255,7 +271,7 @@ fn is_usable(
     own: &Own,
     conversation: &[u8; 16],
     plan: &Plan,
-    (id, package): &([u8; 16], Vec<u8>),
+    (id, package): &KeyPackage,
 ) -> Result<bool, Error> {
     enum Trial {
         Passed,

@@ -8,7 +8,7 @@ use crate::{
     client::trust,
     directory::{Standing, VerifiedAccount},
     store::{self, chats, contacts, messages, outbox, own::Own},
-    transport::{CallError, unexpected},
+    transport::{Answer, CallError, answered, unexpected},
 };
 use rusqlite::Connection as Database;
 use std::{
@@ -21,6 +21,9 @@ use waxwing_e2ee::{
     mls::{Identities, SignedList},
 };
 use waxwing_protocol::{DeviceSeen, ErrorCode, Request, Response};
+
+/// So many accounts are asked for at once.
+const ASKED_TOGETHER: usize = 64;
 
 /// The identity keys that this device has pinned, and its own.
 pub(super) struct Pinned<'a> {
@@ -113,18 +116,54 @@ impl Engine {
         Ok(())
     }
 
+    /// Meets accounts of a group that this device has not met, many at a time; one that cannot be met is left out.
+    pub(super) async fn meet_all(&mut self, names: &[String]) -> Result<(), Error> {
+        let mut strangers = Vec::new();
+        for name in names {
+            let met = *name == self.own.username || self.checked_lists.has(name);
+            if !met && contacts::load(&self.db, name)?.is_none() {
+                strangers.push(name.as_str());
+            }
+        }
+        strangers.sort_unstable();
+        strangers.dedup();
+        for some in strangers.chunks(ASKED_TOGETHER) {
+            let mut asked = Vec::new();
+            for name in some {
+                let State::Online(online) = &self.reach else { return Err(self.offline()) };
+                match username(name) {
+                    Ok(known) => asked.push((*name, online.connection.caller().begin(Request::Account(known)).await)),
+                    Err(error) => self.note_out_of_reach(name, &error),
+                }
+            }
+            let (mut new, mut failure) = (Vec::new(), None);
+            for (name, answer) in asked {
+                match account_of(name, answered(answer).await) {
+                    Ok(account) => new.push(account),
+                    Err(error @ (Error::UnknownUser(_) | Error::Untrusted { .. })) => {
+                        self.note_out_of_reach(name, &error);
+                    }
+                    Err(error) => failure = failure.or(Some(error)),
+                }
+            }
+            // Those who were met need not be asked for again, whatever became of the others.
+            store::step("pin", &mut self.db, |tx| new.iter().try_for_each(|account| pin(tx, account)))?;
+            if let Some(error) = failure {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_out_of_reach(&mut self, name: &str, error: &Error) {
+        tracing::warn!(%error, username = name, "a member of a group");
+        self.wishes.out_of_reach.insert(name.to_owned());
+    }
+
     /// Fetches an account, proves it, and pins it if it is new; one's own list is taken in the same way.
     pub(super) async fn meet(&mut self, name: &str) -> Result<VerifiedAccount, Error> {
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
-        let record = match online.connection.call(Request::Account(username(name)?)).await {
-            Ok(Response::Account(record)) => record,
-            Ok(_) => return Err(unexpected()),
-            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownAccount => {
-                return Err(Error::UnknownUser(name.to_owned()));
-            }
-            Err(error) => return Err(error.into_error()),
-        };
-        let account = VerifiedAccount::verify(&record, name)?;
+        let account = account_of(name, online.connection.call(Request::Account(username(name)?)).await)?;
         let own = name == self.own.username;
         let known = match own {
             true => Some(contacts::Contact {
@@ -159,11 +198,7 @@ impl Engine {
                 })?;
                 newer.into_iter().for_each(|list| self.note_list(list));
             }
-            Standing::New => store::step("pin", &mut self.db, |tx| {
-                contacts::pin(tx, name, &account.identity.to_der(), &account.signed_list)?;
-                keep_former(tx, &account)?;
-                contacts::set_rotations(tx, name, &account.rotations)
-            })?,
+            Standing::New => store::step("pin", &mut self.db, |tx| pin(tx, &account))?,
             Standing::Renewed => self.take_renewed(&account, known)?,
             Standing::Changed => {
                 if !own {
@@ -330,38 +365,63 @@ pub(super) struct CheckedLists(HashMap<String, Checked>);
 struct Checked {
     signed: Vec<u8>,
     identity: Vec<u8>,
-    list: Arc<VerifiedDeviceList>,
+    known: Known,
+}
+
+/// What is known of an account, without what proves it.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) list: Arc<VerifiedDeviceList>,
+    /// The fingerprint of its pinned identity.
+    pub(super) identity: [u8; 32],
 }
 
 /// More than the members of some large groups.
 const CHECKED: usize = 4096;
 
 impl CheckedLists {
+    fn has(&self, username: &str) -> bool {
+        self.0.contains_key(username)
+    }
+
     /// As [`signed_list`]; what is stored counts, and is checked again if it is not what it was.
-    pub(super) fn signed_list(
-        &mut self,
-        tx: &Database,
-        own: &Own,
-        username: &str,
-    ) -> Result<Option<(SignedList, Arc<VerifiedDeviceList>)>, Error> {
+    pub(super) fn find(&mut self, tx: &Database, own: &Own, username: &str) -> Result<Option<Known>, Error> {
         let stored = match username == own.username {
             true => store::own::device_list(tx)?.map(|signed| (own.identity_key.clone(), signed)),
             false => contacts::load(tx, username)?.map(|contact| (contact.identity_key, contact.device_list)),
         };
         let Some((identity, signed)) = stored else { return Ok(None) };
-        if let Some(known) = self.0.get(username).filter(|known| known.signed == signed && known.identity == identity) {
-            let rotations = contacts::rotations(tx, username)?;
-            let shown = SignedList { username: username.to_owned(), list: signed, rotations, identity: None };
-            return Ok(Some((shown, Arc::clone(&known.list))));
+        if let Some(one) = self.0.get(username).filter(|one| one.signed == signed && one.identity == identity) {
+            return Ok(Some(one.known.clone()));
         }
-        let Some((shown, list)) = signed_list(tx, own, username)? else { return Ok(None) };
+        let Some((_, list)) = signed_list(tx, own, username)? else { return Ok(None) };
+        let key = (Pinned { tx, own }).current(username)?.map(|key| key.fingerprint()).unwrap_or_default();
         if self.0.len() >= CHECKED {
             self.0.clear();
         }
-        let list = Arc::new(list);
-        self.0.insert(username.to_owned(), Checked { signed, identity, list: Arc::clone(&list) });
-        Ok(Some((shown, list)))
+        let known = Known { list: Arc::new(list), identity: key };
+        self.0.insert(username.to_owned(), Checked { signed, identity, known: known.clone() });
+        Ok(Some(known))
     }
+}
+
+/// The account that an answer shows, proven to be what it says.
+fn account_of(name: &str, answer: Answer) -> Result<VerifiedAccount, Error> {
+    match answer {
+        Ok(Response::Account(record)) => VerifiedAccount::verify(&record, name),
+        Ok(_) => Err(unexpected()),
+        Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownAccount => {
+            Err(Error::UnknownUser(name.to_owned()))
+        }
+        Err(error) => Err(error.into_error()),
+    }
+}
+
+/// Pins an account at first contact.
+fn pin(tx: &Database, account: &VerifiedAccount) -> Result<(), Error> {
+    contacts::pin(tx, &account.username, &account.identity.to_der(), &account.signed_list)?;
+    keep_former(tx, account)?;
+    contacts::set_rotations(tx, &account.username, &account.rotations)
 }
 
 /// Keeps the identities that led to an account's present one: leaves may still be certified by them.

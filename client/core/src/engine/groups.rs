@@ -13,7 +13,7 @@ use crate::{
     store::{
         self,
         chats::{self, ChatId, ChatRow, Phase},
-        contacts, groups,
+        groups,
         own::Own,
         successions,
     },
@@ -241,9 +241,8 @@ impl Engine {
         let Some(conversation) = row.conversation else { return Err(Error::NotInChat(row.name)) };
         let own = &self.own;
         let wish = match row.phase {
-            Phase::Active => store::in_transaction(&mut self.db, |tx| {
+            Phase::Active => self.kept.with(&mut self.db, &conversation, |tx, group| {
                 let mls = Mls::new(tx);
-                let group = creation::load(&mls, &conversation)?;
                 let device = crate::own_device(&mls, own)?;
                 let wish = group.leave(&device).and_then(|wish| wish.to_bytes());
                 wish.map_err(|error| Error::BadInput(error.to_string()))
@@ -305,30 +304,7 @@ impl Engine {
 
     pub(super) fn rules_of(&mut self, row: &ChatRow) -> Result<GroupRules, Error> {
         let id = row.conversation.ok_or_else(|| Error::NotInChat(row.name.clone()))?;
-        store::in_transaction(&mut self.db, |tx| Ok(creation::load(&Mls::new(tx), &id)?.rules().clone()))
-    }
-
-    /// Meets accounts of a group that this device has not met; one that cannot be met is left out.
-    pub(super) async fn meet_all(&mut self, names: &[String]) -> Result<(), Error> {
-        for name in names {
-            if *name == self.own.username || contacts::load(&self.db, name)?.is_some() {
-                continue;
-            }
-            match self.meet(name).await {
-                Ok(_) => {}
-                Err(
-                    error @ (Error::UnknownUser(_)
-                    | Error::Untrusted { .. }
-                    | Error::IdentityChanged(_)
-                    | Error::BadUsername { .. }),
-                ) => {
-                    tracing::warn!(%error, username = name, "a member of a group");
-                    self.wishes.out_of_reach.insert(name.clone());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.kept.with(&mut self.db, &id, |_, group| Ok(group.rules().clone()))
     }
 }
 

@@ -3,7 +3,7 @@
 //! The invariants: only those who may have read an entry are told it, once; what is told fills gaps and changes nothing that
 //! was read here; and it names who told it. It must not know how entries came to be missing.
 
-use super::{Engine, State, creation};
+use super::{Engine, State};
 use crate::{
     Error, Event,
     account::now_ms,
@@ -11,6 +11,8 @@ use crate::{
     random,
     store::{
         self,
+        backup::Row,
+        changes::Kind,
         chats::{self, ChatId, ChatRow, Phase},
         coverage,
         gaps::{self, Owed},
@@ -23,8 +25,8 @@ use rusqlite::Connection as Database;
 use std::time::Duration;
 use tokio::time::Instant;
 use waxwing_e2ee::{
-    content::{self, Body, Told, ToldMessage},
-    mls::{Group, GroupRules, Kind, Member, Mls},
+    content::{self, Body, Edited, Told, ToldMessage},
+    mls::{self, Group, GroupRules, Member},
 };
 
 /// How far back from the newest entry this device asks, and how much it tells one device within [`AGAIN`].
@@ -77,11 +79,9 @@ impl Engine {
     }
 
     fn ask(&mut self, chat: ChatId) -> Result<(), Error> {
-        let asked = store::in_transaction(&mut self.db, |tx| {
-            let row = chats::load(tx, chat)?;
-            let (Phase::Active, Some(id)) = (row.phase, row.conversation) else { return Ok(false) };
-            let mls = Mls::new(tx);
-            let group = creation::load(&mls, &id)?;
+        let row = chats::load(&self.db, chat)?;
+        let (Phase::Active, Some(id)) = (row.phase, row.conversation) else { return Ok(()) };
+        let asked = self.kept.with(&mut self.db, &id, |tx, group| {
             let alone = group.members().map_err(|error| crate::mls_error(&error))?.len() < 2;
             let reach = reach(group.rules());
             if alone || reach == 0 {
@@ -102,7 +102,7 @@ impl Engine {
                 gaps::note_asked(tx, chat, row.era, range, now)?;
                 asked = true;
             }
-            Ok::<_, Error>(asked)
+            Ok(asked)
         })?;
         if asked {
             self.dirty.insert(chat);
@@ -123,6 +123,7 @@ impl Engine {
             for range in known.iter() {
                 let rows = store::backup::rows(tx, chat, owed.era, range)?;
                 let told = rows.into_iter().filter(|row| row.kind == 0 || row.file.is_some()).map(|row| ToldMessage {
+                    edited: edited(&row),
                     seq: row.seq,
                     id: row.id,
                     author: row.author,
@@ -145,7 +146,7 @@ impl Engine {
 /// How far back from the newest entry members are told what was said: as far as the group lets newcomers look.
 fn reach(rules: &GroupRules) -> u64 {
     match rules.kind() {
-        Kind::Direct => ASKED,
+        mls::Kind::Direct => ASKED,
         _ => rules.about().map_or(0, |about| u64::from(about.history)).min(ASKED),
     }
 }
@@ -174,7 +175,7 @@ pub(super) fn asked(
     let others = members.iter().filter(its_own).filter(|member| member.device != own.device).count();
     let due_at = match (mine, others) {
         // Any member of a group may tell, and the first one does for all.
-        _ if group.rules().kind() != Kind::Direct => {
+        _ if group.rules().kind() != mls::Kind::Direct => {
             let apart = GROUP_PATIENCE * (members.len() as u64).min(20);
             now + random().next_u64() % apart
         }
@@ -226,6 +227,12 @@ pub(super) fn told(
         }
     }
     Ok(new)
+}
+
+/// The author's last edit of a message, whose text is what became of it.
+fn edited(row: &Row) -> Option<Edited> {
+    let edit = row.done.iter().find(|change| change.kind == Kind::Edit && change.by == row.author)?;
+    Some(Edited { at_ms: edit.at, seq: edit.seq })
 }
 
 fn push(tx: &Database, chat: ChatId, now: u64, body: Body) -> Result<(), Error> {

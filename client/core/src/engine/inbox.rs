@@ -19,7 +19,7 @@ use crate::{
 use rand_core::Rng as _;
 use waxwing_crash::crash_point;
 use waxwing_e2ee::mls::{Group, Kind, Mls, MlsError};
-use waxwing_protocol::{ConversationId, InboxItem, InboxNotice, Request, Response};
+use waxwing_protocol::{ConversationId, DeviceId, InboxNotice, Request, Response, Username};
 
 /// Within this time, in milliseconds, a device replaces the keys that it was added with.
 const FIRST_UPDATE: u64 = 24 * 3600 * 1000;
@@ -33,6 +33,13 @@ struct Invitation<'a> {
     seq: u64,
     commits: u64,
     payload: &'a [u8],
+}
+
+/// A device that asks to come in.
+struct Asker {
+    conversation: ConversationId,
+    username: Username,
+    device: DeviceId,
 }
 
 /// How joining went.
@@ -60,9 +67,16 @@ impl Engine {
             online.inbox_due = false;
             return Ok(());
         };
+        let mut asked = Vec::new();
         for item in items {
-            self.handle_item(item).await?;
+            match item.notice {
+                InboxNotice::JoinAsked { conversation, username, device } => {
+                    asked.push(Asker { conversation, username, device });
+                }
+                notice => self.handle_notice(notice).await?,
+            }
         }
+        self.note_askers(&asked)?;
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         online.inbox_seq = last;
         let request = Request::AcknowledgeInbox { seq: last };
@@ -71,8 +85,32 @@ impl Engine {
         Ok(())
     }
 
-    async fn handle_item(&mut self, item: InboxItem) -> Result<(), Error> {
-        match item.notice {
+    /// What anybody asks to come into is noted in one go: in a large group many may ask at once.
+    fn note_askers(&mut self, askers: &[Asker]) -> Result<(), Error> {
+        let here = store::in_transaction(&mut self.db, |tx| {
+            let mut here = Vec::new();
+            for asker in askers {
+                if let Some(row) = chats::by_conversation(tx, &asker.conversation.0)?
+                    && row.phase == Phase::Active
+                {
+                    store::join_requests::insert(tx, row.chat, asker.username.as_str(), &asker.device.0)?;
+                    chats::set_settled(tx, row.chat, false)?;
+                    here.push((row, asker));
+                }
+            }
+            Ok::<_, Error>(here)
+        })?;
+        for (row, asker) in here {
+            if let State::Online(online) = &mut self.reach {
+                online.may_reach(row.chat, &asker.device.0);
+            }
+            self.note_asker(&row, asker.username.as_str())?;
+        }
+        Ok(())
+    }
+
+    async fn handle_notice(&mut self, notice: InboxNotice) -> Result<(), Error> {
+        match notice {
             InboxNotice::Welcome { conversation, seq, commits, payload } => {
                 let invitation = Invitation { conversation, seq, commits, payload: &payload.0 };
                 self.accept(&invitation).await
@@ -86,17 +124,7 @@ impl Engine {
                 outcome => outcome.map(drop),
             },
             InboxNotice::JoinAsked { conversation, username, device } => {
-                if let Some(row) = chats::by_conversation(&self.db, &conversation.0)?
-                    && row.phase == Phase::Active
-                {
-                    store::join_requests::insert(&self.db, row.chat, username.as_str(), &device.0)?;
-                    chats::set_settled(&self.db, row.chat, false)?;
-                    if let State::Online(online) = &mut self.reach {
-                        online.may_reach(row.chat, &device.0);
-                    }
-                    self.unsettle(row.chat);
-                }
-                Ok(())
+                self.note_askers(&[Asker { conversation, username, device }])
             }
             InboxNotice::Left { conversation, username, wish } => {
                 if let Some(row) = chats::by_conversation(&self.db, &conversation.0)?

@@ -33,6 +33,8 @@ use waxwing_protocol::{
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long after that those who wait are told why.
 const WELCOME: Duration = Duration::from_secs(5);
+/// The same in a room, where many may come at once and are let in one group after the other.
+const QUEUE: Duration = Duration::from_secs(12);
 /// So often a join is made anew because the chat changed meanwhile.
 const JOINS: u8 = 5;
 const BARRED: &str = "an admin has put you out of this room: only an invitation lets you in again";
@@ -180,12 +182,15 @@ impl Engine {
         let State::Online(online) = &mut self.reach else { return Ok(()) };
         online.entering.remove(&row.chat);
         let lane = online.lane(row.chat);
-        lane.retry_at = Some(now + WELCOME);
-        if now < since + PATIENCE + WELCOME {
+        let welcome = if room { QUEUE } else { WELCOME };
+        lane.retry_at = Some(now + welcome);
+        if now < since + PATIENCE + welcome {
             return Ok(());
         }
         let reason =
-            "this device is not in the chat yet: another device in it has to be online to let it in".to_owned();
+            "this device is not in the chat yet: another device in it has to be online to let it in, and does so \
+                      as soon as it is"
+                .to_owned();
         if !chats::load(&self.db, row.chat)?.phase.is_inside() {
             self.wishes.entered(row.chat, &Err(Error::TimedOut(reason.clone())));
         }

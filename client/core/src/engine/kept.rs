@@ -2,8 +2,11 @@
 //!
 //! The invariant: there are few. Whether one is still what the database has is not decided here, but where it is used.
 
+use super::creation;
+use crate::{Error, store};
+use rusqlite::Connection as Database;
 use std::collections::VecDeque;
-use waxwing_e2ee::mls::KeptGroup;
+use waxwing_e2ee::mls::{Group, KeptGroup, Mls};
 
 /// Groups of hundreds of devices take a megabyte each.
 const MOST: usize = 8;
@@ -30,6 +33,24 @@ impl Kept {
             self.groups.pop_front();
         }
         self.groups.push_back((conversation, group));
+    }
+
+    /// Looks at one, or changes it, in a transaction of its own; it stays at hand.
+    pub(super) fn with<T>(
+        &mut self,
+        db: &mut Database,
+        conversation: &[u8; 16],
+        work: impl FnOnce(&Database, &mut Group<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let kept = self.take(conversation);
+        let (value, kept) = store::in_transaction(db, |tx| {
+            let mls = Mls::new(tx);
+            let mut group = creation::resume(&mls, conversation, kept)?;
+            let value = work(tx, &mut group)?;
+            Ok::<_, Error>((value, group.keep().map_err(|error| crate::mls_error(&error))?))
+        })?;
+        self.put(*conversation, kept);
+        Ok(value)
     }
 
     /// Wipes them.

@@ -140,6 +140,9 @@ impl Engine {
             return self.note_over(&row);
         }
         if effects.changed {
+            if let State::Online(online) = &mut self.reach {
+                online.lane(chat).note_commit(effects.committed, self.wishes.has(chat));
+            }
             self.unsettle(chat);
         }
         if !effects.unread.is_empty() {

@@ -6,8 +6,7 @@
 
 use super::{
     Engine, Online, State,
-    commits::Plan,
-    creation,
+    commits::{KeyPackage, Plan},
     directory::{Pinned, signed_list},
     groups::TOGETHER,
 };
@@ -22,22 +21,28 @@ use crate::{
         commits, contacts, groups, join_requests, outbox,
         own::Own,
     },
-    transport::{CallError, unexpected},
+    transport::{Answer, CallError, unexpected},
 };
 use rand_core::Rng as _;
 use rusqlite::Connection as Database;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::Instant;
 use waxwing_e2ee::{
     account::{self, AccountKey, DeviceList, ListedDevice, VerifiedDeviceList},
-    mls::{Amendment, Kind, Leave, Member, Mls, Outdated, SignedList},
+    mls::{Amendment, Kind, Leave, Member, Outdated, SignedList},
 };
 use waxwing_protocol::{Request, Response};
 
-/// So long the devices of an account are left alone to change their own part of a group, in milliseconds.
-const COURTESY: std::ops::Range<u64> = 2000..6000;
-/// The same for newcomers of a room and those who leave, whom no device is nearer to than another.
-const HASTE: std::ops::Range<u64> = 100..1500;
+/// So long the devices of an account are left alone to change their own part of a group. Newcomers of a room and those who
+/// leave no device is nearer to than another.
+const COURTESY: Duration = Duration::from_secs(2);
+/// Those who ask at the same time come in together.
+const COMPANY: Duration = Duration::from_millis(50);
+/// So long it takes until a change is made and the others have heard of it.
+const STEP: Duration = Duration::from_millis(300);
 /// How often a device without key packages is asked for one on a connection; each pause is twice the one before.
 const CLAIMS: u8 = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -64,6 +69,16 @@ impl Pace {
             Self::Look | Self::Now => None,
         }
     }
+}
+
+/// How long a device leaves to others what any of `size` devices may do; `chance` is any number.
+///
+/// With each step of time four times as many devices have their turn, and the first of them is alone. So whether all of them
+/// are there or a few, few do the same at a time, and nobody waits for long.
+fn turn(size: usize, chance: u64) -> Duration {
+    let among = u32::try_from(size).unwrap_or(u32::MAX);
+    let place = f64::from(among) * f64::from(u16::try_from(chance % 1000).unwrap_or(0)) / 1000.0;
+    STEP.mul_f64((1.0 + 3.0 * place).log(4.0))
 }
 
 /// The chats whose time has come.
@@ -111,6 +126,26 @@ impl Engine {
         self.dirty.insert(chat);
     }
 
+    /// Somebody asks to come in. This device sees to it in its turn, unless another one was faster.
+    pub(super) fn note_asker(&mut self, row: &ChatRow, username: &str) -> Result<(), Error> {
+        let Some(id) = row.conversation else { return Ok(()) };
+        let (size, known) = self
+            .kept
+            .with(&mut self.db, &id, |_, group| Ok((group.size(), group.rules().participant(username).is_some())))?;
+        if known {
+            // A device that has lost its state, which its account's others see to first.
+            self.unsettle(row.chat);
+            return Ok(());
+        }
+        let at = Instant::now() + COMPANY + turn(size, random().next_u64());
+        let State::Online(online) = &mut self.reach else { return Ok(()) };
+        let pace = online.unsettled.entry(row.chat).or_insert(Pace::At(at));
+        if pace.at().is_some_and(|planned| planned > at) {
+            *pace = Pace::At(at);
+        }
+        Ok(())
+    }
+
     /// As [`Self::unsettle`], for all chats with a user.
     pub(super) fn unsettle_all(&mut self, username: &str) -> Result<(), Error> {
         let own = username == self.own.username;
@@ -142,11 +177,11 @@ impl Engine {
         let leaving =
             if ChatKind::of(&row.name) == ChatKind::Direct { Vec::new() } else { self.look_at_group(row).await? };
         let wished = self.wishes.has(chat);
-        let mut differences = self.differences(row)?;
+        let (mut differences, mut size) = self.differences(row)?;
         if let Some(stale) = differences.iter().find(|one| one.outdated.stale) {
             let username = stale.list.username.clone();
             self.catch_up_with(row, &username).await?;
-            differences = self.differences(row)?;
+            (differences, size) = self.differences(row)?;
         }
         differences.retain(Difference::is_due);
         let update = row.update_at <= now_ms();
@@ -167,20 +202,34 @@ impl Engine {
         let own = differences.iter().any(|one| one.list.username == self.own.username);
         let open = leaving.is_empty() && differences.iter().all(|one| one.outdated.remove.is_empty());
         // Nobody is nearer to these than others are, and somebody waits.
-        let courtesy = if leaving.is_empty() && !differences.iter().any(|one| one.enters) { COURTESY } else { HASTE };
+        let anybodys = !leaving.is_empty() || differences.iter().any(|one| one.enters);
         let waits = !outbox::is_empty(&self.db, chat)?;
         let now = Instant::now();
-        match pace {
-            Pace::Now => {}
-            Pace::At(_) if !open && waits => {}
-            Pace::At(at) if at > now => return Ok(open),
-            Pace::At(_) => {}
-            Pace::Look if own || wished || (!open && waits) => {}
-            Pace::Look => {
-                let courtesy = courtesy.start + random().next_u64() % (courtesy.end - courtesy.start);
-                online.unsettled.insert(chat, Pace::At(now + Duration::from_millis(courtesy)));
-                return Ok(open);
+        let is_idle = differences.is_empty() && leaving.is_empty();
+        // The server takes no commit this soon after another one, unless it puts somebody out.
+        let spread = online.lane(chat).spread();
+        let calm = online.lane(chat).calm_at.filter(|at| open && *at > now && !self.wishes.removes(chat));
+        let courtesy = if anybodys { COMPANY } else { COURTESY };
+        let turn = calm.unwrap_or(now) + courtesy + turn(size, random().next_u64());
+        let mut pausing = online.lane(chat).pausing && !is_idle && pace.at().is_some_and(|at| at > now);
+        let at = match pace {
+            Pace::Now | Pace::At(_) if !open && waits => None,
+            // What was planned may be far off: replacing keys, which nobody waits for.
+            Pace::At(at) if at > now => Some(if is_idle { at } else { at.min(turn) }),
+            Pace::Look if !own && !wished && (open || !waits) => Some(turn),
+            _ if anybodys && !own && !wished => calm.map(|_| turn),
+            _ => {
+                pausing = calm.is_some();
+                calm.map(|at| at + spread)
             }
+        };
+        let lane = online.lane(chat);
+        lane.pausing = pausing;
+        if let Some(at) = at {
+            // Until then this need not be looked at again.
+            lane.settled = open;
+            online.unsettled.insert(chat, Pace::At(at));
+            return Ok(open);
         }
         online.unsettled.insert(chat, Pace::Now);
         if self.is_busy(chat)? {
@@ -191,12 +240,10 @@ impl Engine {
 
     /// Sees to the accounts of a group that this device has not met, and returns the wishes to leave.
     async fn look_at_group(&mut self, row: &ChatRow) -> Result<Vec<Leave>, Error> {
-        let (rules, guests) = store::in_transaction(&mut self.db, |tx| {
-            let id = row.conversation.ok_or_else(|| Error::NotInChat(row.name.clone()))?;
-            let mls = Mls::new(tx);
-            let group = creation::load(&mls, &id)?;
+        let id = row.conversation.ok_or_else(|| Error::NotInChat(row.name.clone()))?;
+        let (rules, guests) = self.kept.with(&mut self.db, &id, |_, group| {
             let guests = group.guests().map_err(|error| crate::mls_error(&error))?;
-            Ok::<_, Error>((group.rules().clone(), guests))
+            Ok((group.rules().clone(), guests))
         })?;
         let mut names: Vec<String> = groups::askers(&self.db, row.chat)?;
         for name in &names {
@@ -212,15 +259,6 @@ impl Engine {
         self.meet_all(&names).await?;
         let own = &self.own;
         store::in_transaction(&mut self.db, |tx| {
-            let pinned = Pinned { tx, own };
-            for one in rules.participants() {
-                let Some(identity) = pinned.current(&one.username)?.map(|key| key.fingerprint()) else { continue };
-                let known = identity == one.identity || one.former.contains(&identity);
-                if !known && contacts::former(tx, &one.username, &one.identity)?.is_none() {
-                    // Whoever let it in has shown another identity than we know.
-                    return Err(Error::IdentityChanged(one.username.clone()));
-                }
-            }
             let mut wishes = Vec::new();
             for (name, wish) in groups::wishes(tx, row.chat)? {
                 match Leave::from_bytes(&wish).filter(|wish| wish.username == name && name != own.username) {
@@ -253,11 +291,10 @@ impl Engine {
         let amend = Amendment { leave: leaving, ..Amendment::default() };
         let mut plan = Plan { lists: Vec::new(), add: Vec::new(), remove: Vec::new(), again: Vec::new(), amend };
         let mut missing = Vec::new();
+        let mut entering = Vec::new();
         for one in differences {
             if one.enters {
-                if plan.add.len() < TOGETHER {
-                    self.plan_entry(row, &one.list.username, &mut plan).await?;
-                }
+                entering.push(one.list.username);
                 continue;
             }
             let wanted: Vec<[u8; 16]> =
@@ -270,6 +307,9 @@ impl Engine {
             plan.remove.extend(one.outdated.remove);
             plan.again.extend(one.again);
             plan.lists.push(one.list);
+        }
+        if !entering.is_empty() {
+            self.plan_entries(row, &entering, TOGETHER, &mut plan).await?;
         }
         if !missing.is_empty() && open && !self.wishes.has(chat) {
             let State::Online(online) = &mut self.reach else { return Ok(false) };
@@ -327,72 +367,75 @@ impl Engine {
     }
 
     /// The key packages of these devices that the server has.
-    pub(super) async fn claim_of(
-        &mut self,
-        name: &str,
-        devices: &[[u8; 16]],
-    ) -> Result<Vec<([u8; 16], Vec<u8>)>, Error> {
+    pub(super) async fn claim_of(&mut self, name: &str, devices: &[[u8; 16]]) -> Result<Vec<KeyPackage>, Error> {
         let State::Online(online) = &self.reach else { return Err(self.offline()) };
         let request = Request::ClaimKeyPackages(username(name)?);
-        let answer = online.connection.call(request).await.map_err(CallError::into_error)?;
-        let Response::KeyPackages(claimed) = answer else { return Err(unexpected()) };
-        let wanted = claimed.into_iter().filter(|one| devices.contains(&one.device.0));
-        Ok(wanted.filter_map(|one| one.key_package.map(|package| (one.device.0, package.0))).collect())
+        claimed(online.connection.call(request).await, devices)
     }
 
     /// The group goes by a newer list than the one at hand: fetches the account. If the server's is older too, it hides one.
     async fn catch_up_with(&mut self, row: &ChatRow, username: &str) -> Result<(), Error> {
         self.meet(username).await?;
         let stale = |one: &Difference| one.outdated.stale && one.list.username == username;
-        if self.differences(row)?.iter().any(stale) {
+        if self.differences(row)?.0.iter().any(stale) {
             let reason = "its device list is older than the one that the chat goes by".to_owned();
             return Err(Error::Untrusted { username: username.to_owned(), reason });
         }
         Ok(())
     }
 
-    /// Compares a chat's group with the newest lists.
-    fn differences(&mut self, row: &ChatRow) -> Result<Vec<Difference>, Error> {
+    /// Compares a chat's group with the newest lists; also says how many devices are in it.
+    fn differences(&mut self, row: &ChatRow) -> Result<(Vec<Difference>, usize), Error> {
         let unreachable = match &mut self.reach {
             State::Online(online) => online.lane(row.chat).unreachable.clone(),
-            _ => return Ok(Vec::new()),
+            _ => return Ok((Vec::new(), 0)),
         };
+        let Some(id) = row.conversation else { return Ok((Vec::new(), 0)) };
         let own = &self.own;
         let checked = &mut self.checked_lists;
-        store::in_transaction(&mut self.db, |tx| {
-            let Some(id) = row.conversation else { return Ok(Vec::new()) };
-            let mls = Mls::new(tx);
-            let group = creation::load(&mls, &id)?;
+        self.kept.with(&mut self.db, &id, |tx, group| {
             let roll = group.roll().map_err(|error| crate::mls_error(&error))?;
             let members = group.members().map_err(|error| crate::mls_error(&error))?;
-            let mut all = Vec::new();
+            let askers = join_requests::all(tx, row.chat)?;
             let rules = group.rules();
-            let mut names: Vec<String> = rules.participants().iter().map(|one| one.username.clone()).collect();
+            let mut names: BTreeSet<&str> = rules.participants().iter().map(|one| one.username.as_str()).collect();
             if rules.kind() == Kind::Room {
-                let barred = |name: &String| rules.about().is_some_and(|about| about.bars(name));
-                names.extend(groups::askers(tx, row.chat)?.into_iter().filter(|name| !barred(name)));
-                names.extend(members.iter().map(|member| member.username.clone()));
-                names.sort_unstable();
-                names.dedup();
+                let barred = |name: &str| rules.about().is_some_and(|about| about.bars(name));
+                names.extend(askers.keys().map(String::as_str).filter(|name| !barred(name)));
+                names.extend(members.iter().map(|member| member.username.as_str()));
             }
-            for name in &names {
-                let Some((signed, verified)) = checked.signed_list(tx, own, name)? else { continue };
-                if rules.participant(name).is_none() {
-                    all.push(Difference {
-                        list: signed,
-                        outdated: Outdated::default(),
-                        again: Vec::new(),
-                        enters: true,
-                    });
+            let signed = |name: &str| {
+                let signed = signed_list(tx, own, name)?.map(|(signed, _)| signed);
+                signed.ok_or_else(|| Error::UnknownUser(name.to_owned()))
+            };
+            let mut all = Vec::new();
+            for name in names {
+                let Some(known) = checked.find(tx, own, name)? else { continue };
+                let Some(participant) = rules.participant(name) else {
+                    let outdated = Outdated::default();
+                    all.push(Difference { list: signed(name)?, outdated, again: Vec::new(), enters: true });
                     continue;
+                };
+                let fixed = known.identity == participant.identity || participant.former.contains(&known.identity);
+                if rules.kind() != Kind::Direct
+                    && !fixed
+                    && contacts::former(tx, name, &participant.identity)?.is_none()
+                {
+                    // Whoever let it in has shown another identity than we know.
+                    return Err(Error::IdentityChanged(name.to_owned()));
                 }
-                let mut outdated = group.outdated_by(&roll, &verified);
+                let mut outdated = group.outdated_by(&roll, &known.list);
                 outdated.add.retain(|device| !unreachable.contains(device));
-                let again = asking(tx, own, row.chat, &verified, &members)?;
-                let again = again.into_iter().filter(|member| !unreachable.contains(&member.device)).collect();
-                all.push(Difference { list: signed, outdated, again, enters: false });
+                let mut again = match askers.get(name) {
+                    Some(devices) => asking(tx, own, row.chat, devices, &known.list, &members)?,
+                    None => Vec::new(),
+                };
+                again.retain(|member| !unreachable.contains(&member.device));
+                if outdated.is_due() || outdated.stale || !again.is_empty() {
+                    all.push(Difference { list: signed(name)?, outdated, again, enters: false });
+                }
             }
-            Ok(all)
+            Ok((all, members.len()))
         })
     }
 
@@ -415,8 +458,10 @@ impl Engine {
     /// Answers those who wait until no group has to be changed by this device.
     pub(super) fn note_settled(&mut self) -> Result<(), Error> {
         let State::Online(online) = &self.reach else { return Ok(()) };
-        let due = |pace: &Pace| matches!(pace, Pace::Look | Pace::Now);
-        if self.waiting_for_settled.is_empty() || !online.caught_up || online.unsettled.values().any(due) {
+        let due = |(chat, pace): (&ChatId, &Pace)| {
+            matches!(pace, Pace::Look | Pace::Now) || online.lanes.get(chat).is_some_and(|lane| lane.pausing)
+        };
+        if self.waiting_for_settled.is_empty() || !online.caught_up || online.unsettled.iter().any(due) {
             return Ok(());
         }
         if commits::chats(&self.db)?.is_empty() {
@@ -450,22 +495,30 @@ impl Online {
     }
 }
 
-/// The devices that asked to be added again, of those that are in the group and should be.
+/// The key packages of these devices, of those that the server has handed out.
+pub(super) fn claimed(answer: Answer, devices: &[[u8; 16]]) -> Result<Vec<KeyPackage>, Error> {
+    let Response::KeyPackages(claimed) = answer.map_err(CallError::into_error)? else { return Err(unexpected()) };
+    let wanted = claimed.into_iter().filter(|one| devices.contains(&one.device.0));
+    Ok(wanted.filter_map(|one| one.key_package.map(|package| (one.device.0, package.0))).collect())
+}
+
+/// The devices that asked to be added again, of those of an account that are in the group and should be.
 fn asking(
     tx: &Database,
     own: &Own,
     chat: ChatId,
+    devices: &[[u8; 16]],
     list: &VerifiedDeviceList,
     members: &[Member],
 ) -> Result<Vec<Member>, Error> {
     let mut again = Vec::new();
-    for device in join_requests::of(tx, chat, &list.list.username)? {
-        let member = members.iter().find(|member| member.device == device && member.username == list.list.username);
+    for device in devices {
+        let member = members.iter().find(|one| one.device == *device && one.username == list.list.username);
         match member {
-            Some(member) if device != own.device => again.push(member.clone()),
+            Some(member) if *device != own.device => again.push(member.clone()),
             // Not in the group: it is added if it is listed, and else there is nothing to do.
-            None if list.list.device(&device).is_some() => {}
-            _ => join_requests::delete(tx, chat, &device)?,
+            None if list.list.device(device).is_some() => {}
+            _ => join_requests::delete(tx, chat, device)?,
         }
     }
     Ok(again)
@@ -561,4 +614,22 @@ pub(super) fn changes(own: &Own, before: &DeviceList, after: &DeviceList) -> Vec
     });
     let removed = went.map(|device| Event::DeviceRemoved { username: username.clone(), device: hex(&device.id) });
     added.chain(removed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_have_their_turn_at_once_whether_all_are_there_or_a_few() {
+        for (there, size) in [(1_u64, 250), (2, 2), (10, 250), (100, 100), (250, 250)] {
+            let chances = (0..there).map(|number| (number * 1000 + 500) / there);
+            let turns: Vec<Duration> = chances.map(|chance| turn(size, chance)).collect();
+            let first = turns.iter().min().copied().unwrap_or_default();
+            let together = turns.iter().filter(|one| **one < first + STEP).count();
+            assert!(together <= 4, "{together} of {there} in a group of {size}");
+            assert!(turns.iter().all(|one| *one < 5 * STEP), "{turns:?}");
+            assert!(first < 4 * STEP, "{first:?}: {there} of {size}");
+        }
+    }
 }

@@ -38,6 +38,12 @@ const AHEAD: usize = 4096;
 const RETRY: Duration = Duration::from_secs(1);
 /// So many milliseconds apart the members of a group repeat commits that have to wait.
 const COMMIT_JITTER: u64 = 700;
+/// Between one commit of a chat and the next, as the server wants it.
+const COMMIT_PAUSE: Duration = Duration::from_secs(1);
+/// So many milliseconds apart members make their commits after another one; twice as many with each time that another one came
+/// first.
+const COMMIT_SPREAD: u64 = 200;
+const MOST_LOST: u8 = 4;
 pub(super) const STILL_STALE: Duration = Duration::from_secs(2);
 /// How long to wait where too much waits at the server.
 const STILL_FULL: Duration = Duration::from_secs(10);
@@ -60,8 +66,14 @@ pub(super) struct Lane {
     pub(super) refused_welcomes: u8,
     /// Whether the members were asked to let this device in.
     pub(super) asked: bool,
-    /// Whether the group was compared with the device lists since either changed.
+    /// Whether the group was compared with the device lists since either changed, and messages may be encrypted for it.
     pub(super) settled: bool,
+    /// Before then the server takes no further commit, since another one is so recent.
+    pub(super) calm_at: Option<Instant>,
+    /// Whether this device's own change waits for that.
+    pub(super) pausing: bool,
+    /// How often in a row another device's commit was faster than ours.
+    pub(super) lost: u8,
     /// Listed devices that had no key package to add them by, and how often that was asked.
     pub(super) unreachable: BTreeSet<[u8; 16]>,
     pub(super) claims: u8,
@@ -119,6 +131,17 @@ impl Lane {
     /// Whether everything that left was answered.
     pub(super) fn is_quiet(&self) -> bool {
         self.submission.is_quiet()
+    }
+
+    /// A commit was read: ours, or another one, perhaps while ours waited.
+    pub(super) fn note_commit(&mut self, ours: bool, waits: bool) {
+        self.lost = if ours { 0 } else { self.lost.saturating_add(waits.into()) };
+        self.calm_at = Some(Instant::now() + COMMIT_PAUSE);
+    }
+
+    /// How long after the pause between two commits ours is made: the more devices seem to want one, the farther apart they try.
+    pub(super) fn spread(&self) -> Duration {
+        Duration::from_millis(random().next_u64() % (COMMIT_SPREAD << self.lost.min(MOST_LOST)))
     }
 
     pub(super) fn wait(&mut self, refusal: &Refusal) {

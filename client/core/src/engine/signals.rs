@@ -14,7 +14,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use waxwing_e2ee::{
     content::{self, Body},
-    mls::{self, Group, Mls},
+    mls,
 };
 use waxwing_protocol::{ConversationId, Request, limits};
 
@@ -115,8 +115,10 @@ impl Engine {
         {
             return Some(Arc::clone(keys));
         }
-        let mls = Mls::new(&self.db);
-        let keys = Arc::new(Group::load(&mls, &conversation).ok()??.signals().ok()?);
+        let keys = self
+            .kept
+            .with(&mut self.db, &conversation, |_, group| group.signals().map_err(|error| crate::mls_error(&error)));
+        let keys = Arc::new(keys.ok()?);
         if self.signals.keys.len() >= AT_HAND {
             self.signals.keys.clear();
         }

@@ -6,26 +6,27 @@
 use super::{
     Engine, Reply, State,
     commits::Plan,
-    creation,
     directory::{Pinned, signed_list},
     groups::{TOGETHER, check_title},
-    membership::Pace,
+    membership::{Pace, claimed},
 };
 use crate::{
     Error, Wish,
     account::username,
     store::{
-        self,
         chats::{ChatId, ChatRow, Phase},
         contacts,
+        own::Own,
     },
+    transport::answered,
 };
+use rusqlite::Connection as Database;
 use std::collections::{BTreeMap, BTreeSet};
 use waxwing_e2ee::{
     account::IdentityPublicKey,
-    mls::{About, Amendment, GroupRules, Kind, Mls, Newcomer, Role},
+    mls::{About, Amendment, GroupRules, Kind, Member, Newcomer, Role, SignedList},
 };
-use waxwing_protocol::Roster;
+use waxwing_protocol::{Request, Roster};
 
 type Wished = (Wish, Reply<()>);
 
@@ -45,6 +46,11 @@ impl Wishes {
     /// Whether something is asked of this chat.
     pub(super) fn has(&self, chat: ChatId) -> bool {
         self.waiting.contains_key(&chat)
+    }
+
+    /// Whether somebody is to be put out of it.
+    pub(super) fn removes(&self, chat: ChatId) -> bool {
+        self.waiting.get(&chat).is_some_and(|wishes| wishes.iter().any(|(wish, _)| matches!(wish, Wish::Remove(_))))
     }
 
     /// The commit is in the log.
@@ -136,14 +142,16 @@ impl Engine {
         }
         match wish {
             Wish::Invite(names) => {
+                let mut entering = Vec::new();
                 for name in names {
                     let name = username(name)?.to_string();
                     if rules.participant(&name).is_some() {
                         return Err(Error::BadInput(format!("'{name}' is in this group already")));
                     }
                     self.meet(&name).await?;
-                    self.plan_entry(row, &name, plan).await?;
+                    entering.push(name);
                 }
+                self.plan_entries(row, &entering, usize::MAX, plan).await?;
             }
             Wish::Remove(names) => {
                 for name in names {
@@ -182,37 +190,66 @@ impl Engine {
         Ok(())
     }
 
-    /// Has an account enter with all its devices. It was met before.
-    pub(super) async fn plan_entry(&mut self, row: &ChatRow, name: &str, plan: &mut Plan) -> Result<(), Error> {
-        if plan.amend.enter.iter().any(|one| one.username == name) {
-            return Ok(());
-        }
-        let own = &self.own;
-        let found = store::in_transaction(&mut self.db, |tx| {
-            let Some((signed, list)) = signed_list(tx, own, name)? else { return Ok(None) };
-            let Some(identity) = (Pinned { tx, own }).current(name)? else { return Ok(None) };
-            let key = |der: &[u8]| IdentityPublicKey::from_der(der).map_err(|error| Error::Storage(error.to_string()));
-            let mut former = Vec::new();
-            for der in contacts::formers(tx, name)? {
-                former.push(key(&der)?.fingerprint());
-            }
-            former.retain(|one| *one != identity.fingerprint());
-            // One that let itself in is there already.
-            let mls = Mls::new(tx);
-            let group = creation::load(&mls, &row.conversation.unwrap_or_default())?;
+    /// Has these accounts, which were met before, enter with all their devices, until there are so many. Those that are in the
+    /// plan already are passed over.
+    pub(super) async fn plan_entries(
+        &mut self,
+        row: &ChatRow,
+        names: &[String],
+        most: usize,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
+        let (own, id) = (&self.own, row.conversation.unwrap_or_default());
+        let planned = |name: &&String| plan.amend.enter.iter().any(|one| one.username == **name);
+        let names: Vec<&String> = names.iter().filter(|name| !planned(name)).collect();
+        let found = self.kept.with(&mut self.db, &id, |tx, group| {
             let members = group.members().map_err(|error| crate::mls_error(&error))?;
-            let missing = |id: &[u8; 16]| members.iter().all(|one| one.device != *id);
-            let devices: Vec<[u8; 16]> = list.list.devices.iter().map(|device| device.id).filter(missing).collect();
-            Ok::<_, Error>(Some((signed, Newcomer { username: name.to_owned(), identity, former }, devices)))
+            names.into_iter().map(|name| entry(tx, own, name, &members)).collect::<Result<Vec<_>, _>>()
         })?;
-        let Some((signed, newcomer, devices)) = found else { return Err(Error::UnknownUser(name.to_owned())) };
-        if !devices.is_empty() {
-            plan.add.extend(self.claim_of(name, &devices).await?);
+        let mut claims = Vec::new();
+        let mut devices = plan.add.len();
+        for one in found {
+            if devices >= most {
+                break;
+            }
+            devices += one.missing.len();
+            // One that let itself in is there already.
+            if !one.missing.is_empty() {
+                let State::Online(online) = &self.reach else { return Err(self.offline()) };
+                let request = Request::ClaimKeyPackages(username(&one.newcomer.username)?);
+                claims.push((one.missing, online.connection.caller().begin(request).await));
+            }
+            plan.lists.push(one.signed);
+            plan.amend.enter.push(one.newcomer);
         }
-        plan.lists.push(signed);
-        plan.amend.enter.push(newcomer);
+        for (devices, answer) in claims {
+            plan.add.extend(claimed(answered(answer).await, &devices)?);
+        }
         Ok(())
     }
+}
+
+/// What it takes to have an account enter.
+struct Entry {
+    signed: SignedList,
+    newcomer: Newcomer,
+    /// Its devices that are not in the group.
+    missing: Vec<[u8; 16]>,
+}
+
+fn entry(tx: &Database, own: &Own, name: &str, members: &[Member]) -> Result<Entry, Error> {
+    let unknown = || Error::UnknownUser(name.to_owned());
+    let (signed, list) = signed_list(tx, own, name)?.ok_or_else(unknown)?;
+    let identity = (Pinned { tx, own }).current(name)?.ok_or_else(unknown)?;
+    let mut former = Vec::new();
+    for der in contacts::formers(tx, name)? {
+        let key = IdentityPublicKey::from_der(&der).map_err(|error| Error::Storage(error.to_string()))?;
+        former.push(key.fingerprint());
+    }
+    former.retain(|one| *one != identity.fingerprint());
+    let is_missing = |id: &[u8; 16]| members.iter().all(|one| one.device != *id);
+    let missing = list.list.devices.iter().map(|device| device.id).filter(is_missing).collect();
+    Ok(Entry { signed, newcomer: Newcomer { username: name.to_owned(), identity, former }, missing })
 }
 
 impl Plan {

@@ -3,7 +3,7 @@
 //! All words must be there. `before:` ends and `after:` begins with that day here. Anything can be typed: what has no
 //! meaning as a filter is a word.
 
-use crate::store::chats::ChatId;
+use crate::{export::IMPORTED, store::chats::ChatId};
 use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 use std::fmt::Write as _;
 
@@ -82,12 +82,9 @@ impl Query {
             parts.push(format!("chat : c{chat}"));
         }
         if let Some(from) = &self.from {
-            let mut hex = String::new();
-            for byte in from.bytes() {
-                // Writing to a string cannot fail.
-                let _ = write!(hex, "{byte:02x}");
-            }
-            parts.push(format!("author : a{hex}"));
+            // What was imported is said to be by that user, and shows that it is.
+            let (proven, imported) = (author(from), author(&format!("{from}{IMPORTED}")));
+            parts.push(format!("author : ({proven} OR {imported})"));
         }
         let of = |word: &Word| {
             let star = if word.prefix { " *" } else { "" };
@@ -190,6 +187,15 @@ fn time(day: &str, zone: &TimeZone) -> Result<u64, String> {
     Ok(u64::try_from(start.timestamp().as_millisecond()).unwrap_or(0))
 }
 
+/// An author as the index has it.
+fn author(name: &str) -> String {
+    name.bytes().fold("a".to_owned(), |mut word, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(word, "{byte:02x}");
+        word
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,7 +212,7 @@ mod tests {
         assert_eq!(query.terms, ["hello", "see you", "wor"]);
         assert_eq!(
             query.expression(Some(7), &[]).unwrap(),
-            "(chat : c7 AND author : a626f62 AND text : \"hello\" AND text : \"see you\" AND text : \"wor\" *) \
+            "(chat : c7 AND author : (a626f62 OR a626f622028696d706f7274656429) AND text : \"hello\" AND text : \"see you\" AND text : \"wor\" *) \
              NOT text : \"not this\""
         );
     }

@@ -60,6 +60,8 @@ fn words_are_found_wherever_they_stand_and_who_wrote_them_where_and_when_narrows
     assert_eq!(found(&db, "\"for tea\""), ["Shall we meet for tea?"]);
     assert_eq!(found(&db, "tea -five in:bob"), ["Shall we meet for tea?"]);
     assert_eq!(found(&db, "from:alice"), ["Tea at five, in the café."]);
+    say(&db, "bob", "bob (imported)", 0, "An old letter");
+    assert_eq!(found(&db, "from:bob"), ["An old letter", "Shall we meet for tea?"], "the newest here first");
     assert_eq!(found(&db, "tea after:1970-01-03 before:1970-01-04"), ["Tea at five, in the café."]);
     assert_eq!(found(&db, "after:1970-01-04"), ["teapots are sold out; tea is not, tea never is"]);
     assert!(matches!(search(&db, "in:dave x", 10, &TimeZone::UTC), Err(Error::UnknownChat(_))));

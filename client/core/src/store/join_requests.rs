@@ -3,6 +3,7 @@
 use super::chats::ChatId;
 use crate::Error;
 use rusqlite::Connection;
+use std::collections::BTreeMap;
 
 pub(crate) fn insert(db: &Connection, chat: ChatId, username: &str, device: &[u8; 16]) -> Result<(), Error> {
     db.execute("INSERT OR IGNORE INTO asked_to_join VALUES (?1, ?2, ?3)", (chat, username, device))?;
@@ -14,11 +15,15 @@ pub(crate) fn delete(db: &Connection, chat: ChatId, device: &[u8; 16]) -> Result
     Ok(())
 }
 
-/// The devices of one account that asked.
-pub(crate) fn of(db: &Connection, chat: ChatId, username: &str) -> Result<Vec<[u8; 16]>, Error> {
-    let mut query = db.prepare_cached("SELECT device FROM asked_to_join WHERE chat = ?1 AND username = ?2")?;
-    let rows = query.query_map((chat, username), |row| super::array(row, "device"))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// The devices that asked, by account.
+pub(crate) fn all(db: &Connection, chat: ChatId) -> Result<BTreeMap<String, Vec<[u8; 16]>>, Error> {
+    let mut query = db.prepare_cached("SELECT username, device FROM asked_to_join WHERE chat = ?1")?;
+    let mut all: BTreeMap<String, Vec<[u8; 16]>> = BTreeMap::new();
+    for row in query.query_map([chat], |row| Ok((row.get("username")?, super::array(row, "device")?)))? {
+        let (username, device): (String, [u8; 16]) = row?;
+        all.entry(username).or_default().push(device);
+    }
+    Ok(all)
 }
 
 pub(crate) fn clear(db: &Connection, chat: ChatId) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //! server stand at the end, and those that failed where they failed.
 
 use super::{
-    changes::{self, Target},
+    changes::{self, Change, Kind, Target},
     chats::{ChatId, ChatRow},
     files,
     own::Own,
@@ -110,6 +110,12 @@ pub(crate) fn insert_told(
         let target = Target { chat: row.chat, author: message.author.clone(), id: MessageId(message.id) };
         if let Some(file) = &message.file {
             files::insert(db, &target, file)?;
+        }
+        if let Some(edited) = message.edited {
+            // Of the edits that this device has read or reads yet, the last one counts.
+            let (era, seq) = (row.era, edited.seq.min(row.cursor));
+            let (at, by, value) = (edited.at_ms.min(LATEST), message.author.clone(), message.text.clone());
+            changes::put(db, &target, &Change { kind: Kind::Edit, by, era, seq, at, value })?;
         }
         changes::apply(db, &target)?;
     }

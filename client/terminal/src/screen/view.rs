@@ -72,7 +72,7 @@ fn header(model: &Model, frame: &mut Frame<'_>, area: Rect) {
     let entry = model.entry(name);
     let mut spans =
         vec![Span::raw(" "), Span::styled(cut(&model.called(name), columns.saturating_sub(2)), model.theme.name(name))];
-    if let Some(full_name) = entry.and_then(|entry| entry.full_name.as_deref()) {
+    if let Some(full_name) = entry.and_then(|entry| entry.full_name.as_deref()).filter(|one| *one != name.as_str()) {
         spans.push(Span::styled(format!("  {}", safe(full_name)), model.theme.dim));
     }
     if let Some((words, style)) = company(model, name) {

@@ -76,7 +76,9 @@ fn help(model: &Model, frame: &mut Frame<'_>, layout: &Layout, from: usize) {
         explained((head, *does), wide.max(COMMAND))
     }));
     let rows = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
-    let inside = card(model, frame, layout.whole, "Help · any key closes", (HELP_COLUMNS, rows));
+    let all = rows <= layout.whole.height;
+    let title = if all { "Help · any key closes" } else { "Help · ↓ and PageDown: more · Esc closes" };
+    let inside = card(model, frame, layout.whole, title, (HELP_COLUMNS, rows));
     let most = lines.len().saturating_sub(usize::from(inside.height));
     let lines: Vec<Line<'_>> = lines.split_off(from.min(most));
     frame.render_widget(Paragraph::new(lines), inside);
