@@ -28,7 +28,8 @@ const MIGRATIONS: &[(&str, &str)] = &steps![
     "0004_rooms",
     "0005_attachments",
     "0006_waiting",
-    "0007_entries_in_order"
+    "0007_entries_in_order",
+    "0008_answers"
 ];
 
 /// "Waxw", in the file's header.
@@ -185,10 +186,11 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, rusqlite::Error
     Ok(connection)
 }
 
+/// Larger pages mean fewer of them in a transaction. What has tables keeps the size that it has.
 fn write_durably(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000",
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000",
     )
 }
 
