@@ -175,6 +175,18 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
+/// A connection that only moves pages from the log to the database.
+pub(super) fn open_mover(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")?;
+    Ok(connection)
+}
+
+/// Moves what can be moved from the log to the database without waiting for anybody.
+pub(super) fn checkpoint(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, rusqlite::Error> {
     let in_memory = path.to_str().is_some_and(|path| path.starts_with("file:/waxwing-"));
     let uri = if in_memory { OpenFlags::SQLITE_OPEN_URI } else { OpenFlags::empty() };

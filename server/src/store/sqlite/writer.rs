@@ -6,14 +6,15 @@
 use super::{
     batch::{Announcement, Batch, Logs},
     keeper::Keeper,
-    schema::Lock,
+    schema::{self, Lock},
 };
 use crate::{
     metrics::METRICS,
     store::{Publish, StoreError},
+    waking,
 };
 use rusqlite::Connection;
-use std::{io, path::Path, sync::Arc, thread, time::Instant};
+use std::{cell::Cell, io, path::Path, sync::Arc, thread, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use waxwing_crash::crash_point;
 
@@ -131,6 +132,11 @@ impl Writer {
     }
 }
 
+thread_local! {
+    /// How many pages the log had after this thread's last commit; a hook of SQLite's has no other place for it.
+    static LOG_PAGES: Cell<u32> = const { Cell::new(0) };
+}
+
 struct Thread {
     // Dropped in this order: nothing is open when the database's lock goes.
     keeper: Keeper,
@@ -141,6 +147,11 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Message>) {
+        // In the place of SQLite's own, which would move the log within the commit.
+        self.connection.wal_hook(Some(|_, pages| {
+            LOG_PAGES.set(u32::try_from(pages).unwrap_or(0));
+            Ok(())
+        }));
         let mut messages = Vec::with_capacity(LARGE_BATCH);
         loop {
             METRICS.queued.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
@@ -175,6 +186,11 @@ impl Thread {
             Ok(()) => {
                 jobs.into_iter().for_each(|job| job.answer(None));
                 crash_point("write", "answered");
+                if self.keeper.log_has(LOG_PAGES.get())
+                    && let Err(error) = schema::checkpoint(&self.connection)
+                {
+                    tracing::warn!(%error, "the log could not be moved to the database; it grows");
+                }
             }
             Err(Failure::Commit(error)) => {
                 tracing::error!(%error, "the database refused a transaction");
@@ -212,7 +228,7 @@ impl Thread {
                 let entries = announcements.iter().filter(|one| matches!(one, Announcement::Entry { .. })).count();
                 METRICS.stored.inc_by(u64::try_from(entries).unwrap_or_default());
                 crash_point("write", "after");
-                announcements.iter().for_each(|one| self.publish(one));
+                waking::together(|| announcements.iter().for_each(|one| self.publish(one)));
                 crash_point("write", "published");
                 Ok(())
             }
