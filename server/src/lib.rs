@@ -26,4 +26,5 @@ pub mod rules;
 pub mod sealing;
 mod session;
 pub mod store;
+mod waking;
 mod web;

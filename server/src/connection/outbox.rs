@@ -4,7 +4,7 @@
 //! Invariants: nobody blocks to put something in; events beyond [`BACKLOG`] are left out, and the peer is then told so once,
 //! at their place in the stream. It must not know sockets.
 
-use crate::metrics::METRICS;
+use crate::{metrics::METRICS, waking};
 use minicbor::Encode;
 use std::{
     future::poll_fn,
@@ -219,7 +219,7 @@ fn wake(mut pending: MutexGuard<'_, Pending>, place: fn(&mut Pending) -> &mut Op
     // Not under the lock, which whoever wakes up takes first.
     drop(pending);
     if let Some(waker) = waiting {
-        waker.wake();
+        waking::wake(waker);
     }
 }
 

@@ -98,6 +98,7 @@ macro_rules! store_conformance {
             log::a_number_again_gets_the_same_answer
             log::numbers_are_contiguous
             log::old_numbers_are_known_after_their_entries_went
+            log::what_was_acknowledged_is_not_answered_again
             log::stale_messages_are_refused
             log::strangers_see_and_send_nothing
             log::checks_come_in_order

@@ -4,6 +4,7 @@
 //! committed with synchronous=FULL, and published before it is answered. It must not know who is connected.
 
 mod accounts;
+mod answers;
 mod attachments;
 mod backups;
 mod batch;
@@ -15,6 +16,7 @@ pub mod direct;
 mod disclosure;
 mod inbox;
 mod joining;
+mod keeper;
 mod keeping;
 mod key_packages;
 mod log;
@@ -67,7 +69,7 @@ impl SqliteStore {
     /// [`OpenError`] tells apart what the operator must do.
     pub fn open(path: &Path, publish: Arc<dyn Publish>) -> Result<Self, OpenError> {
         let (connection, incarnation, lock) = schema::open(path)?;
-        let writer = Writer::start(connection, Some(lock), publish).map_err(OpenError::Io)?;
+        let writer = Writer::start(path, connection, Some(lock), publish).map_err(OpenError::Io)?;
         Ok(Self { incarnation, readers: Arc::new(Readers::new(path)), writer, segments: Mutex::default() })
     }
 
@@ -77,7 +79,7 @@ impl SqliteStore {
     /// The system has no random bytes, or no memory.
     pub fn in_memory(publish: Arc<dyn Publish>) -> Result<Self, OpenError> {
         let (path, connection, incarnation) = schema::in_memory()?;
-        let writer = Writer::start(connection, None, publish).map_err(OpenError::Io)?;
+        let writer = Writer::start(&path, connection, None, publish).map_err(OpenError::Io)?;
         Ok(Self { incarnation, readers: Arc::new(Readers::new(&path)), writer, segments: Mutex::default() })
     }
 
@@ -89,6 +91,15 @@ impl SqliteStore {
         let (reply, answer) = oneshot::channel();
         self.writer.submit(Box::new(Task::new(work, reply)))?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Reads what is stored, once the entries are deleted that all devices have: for what counts and copies.
+    async fn read_tidied<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.write(|batch| batch.tidy()).await?;
+        self.readers.read(work).await
     }
 
     /// Deletes what dropped segments of backups have left, a little in each of many transactions, so that senders need not
@@ -302,7 +313,7 @@ impl Store for SqliteStore {
     }
 
     async fn expire(&self, before_ms: u64) -> Result<u64, StoreError> {
-        let stale = self.readers.read(move |connection| log::expired(connection, before_ms)).await?;
+        let stale = self.read_tidied(move |connection| log::expired(connection, before_ms)).await?;
         let mut gone = 0;
         // In parts, so that senders need not wait for a long deletion.
         for part in stale.chunks(64) {

@@ -98,23 +98,48 @@ pub async fn numbers_are_contiguous(database: &dyn FreshDatabase) {
     assert_eq!(stage.send(alice.device, id, 2, 1).await, accepted(3));
 }
 
-/// The last 256 numbers are remembered whatever becomes of their entries; older ones are not.
+/// The last 256 numbers are remembered whatever becomes of their entries, also by the next process; older ones are not.
 pub async fn old_numbers_are_known_after_their_entries_went(database: &dyn FreshDatabase) {
     let stage = Stage::open(database).await;
     let (alice, bob, id) = stage.pair().await;
     for number in 1..=300 {
         assert_eq!(stage.send(alice.device, id, number, 1).await, accepted(number + 1));
     }
-    for device in [alice.device, bob.device] {
-        stage.store.acknowledge(device, id, 301).await.unwrap();
-    }
-    assert_eq!(stage.seqs(bob.device, id, 0).await, [0_u64; 0]);
-    for number in [45, 46, 300] {
+    stage.store.acknowledge(bob.device, id, 301).await.unwrap();
+    let (early, late) = (46..=49, [45, 46, 173, 300]);
+    for number in early.chain(late) {
         assert_eq!(stage.send(alice.device, id, number, 1).await, accepted(number + 1));
     }
-    for number in [1, 44] {
+    assert_eq!(stage.store.expire(START_MS + 1).await.unwrap(), 301);
+    assert_eq!(stage.seqs(bob.device, id, 0).await, [0_u64; 0]);
+    stage.store.close().await;
+    let stage = Stage::open(database).await;
+    for number in late {
+        assert_eq!(stage.send(alice.device, id, number, 1).await, accepted(number + 1));
+    }
+    for number in [0, 1, 44] {
         assert_eq!(stage.send(alice.device, id, number, 1).await, AppendOutcome::OutOfOrder { expected: 301 });
     }
+    assert_eq!(stage.send(alice.device, id, 301, 1).await, accepted(302));
+    assert_eq!(stage.send(alice.device, id, 301, 1).await, accepted(302));
+}
+
+/// What a device has acknowledged it knows. If it sends that again it is an older copy of itself, which might send something
+/// else under the number: it must not be told that this was taken.
+pub async fn what_was_acknowledged_is_not_answered_again(database: &dyn FreshDatabase) {
+    let stage = Stage::open(database).await;
+    let (alice, bob, id) = stage.pair().await;
+    for number in 1..=3 {
+        assert_eq!(stage.send(alice.device, id, number, 1).await, accepted(number + 1));
+    }
+    assert_eq!(stage.send(alice.device, id, 2, 1).await, accepted(3));
+    stage.store.acknowledge(alice.device, id, 3).await.unwrap();
+    for number in [1, 2] {
+        assert_eq!(stage.send(alice.device, id, number, 1).await, AppendOutcome::OutOfOrder { expected: 4 });
+    }
+    assert_eq!(stage.send(alice.device, id, 3, 1).await, accepted(4));
+    assert_eq!(stage.seqs(bob.device, id, 0).await, [2, 3, 4]);
+    assert_eq!(stage.seqs(bob.device, id, 3).await, [4]);
 }
 
 /// A message made after another count of commits is refused, and its number stays free.

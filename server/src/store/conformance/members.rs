@@ -137,7 +137,9 @@ pub async fn a_device_that_comes_back_goes_on_counting(database: &dyn FreshDatab
         assert_eq!(back, accepted(4, 1001));
         assert_eq!(stage.seqs(bob.device, id, 0).await, [0_u64; 0]);
         assert_eq!(stage.send(bob.device, id, 2, 3).await, accepted(5, 0));
-        assert_eq!(stage.send(bob.device, id, 1, 3).await, accepted(2, 0));
+        if !acknowledges {
+            assert_eq!(stage.send(bob.device, id, 1, 3).await, accepted(2, 0), "it had not heard of it");
+        }
         assert_eq!(stage.seqs(bob.device, id, 0).await, [5]);
         stage.store.close().await;
     }

@@ -9,6 +9,7 @@ use super::inbox::{announce, post};
 use crate::{
     metrics::METRICS,
     store::{Append, AppendOutcome, StoreError},
+    waking,
 };
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -168,7 +169,7 @@ impl Database {
         if batch.notices.is_empty() {
             transaction.commit().await?;
             crash_point("write", "after");
-            batch.publish_entries(&*self.publish);
+            waking::together(|| batch.publish_entries(&*self.publish));
         } else {
             let _order = self.inbox_order.lock().await;
             let posted = post(&mut transaction, &batch.notices, self.statement_bytes).await?;

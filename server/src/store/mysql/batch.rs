@@ -236,9 +236,12 @@ impl<'a> Batch<'a> {
         let id = append.conversation;
         let Some(conversation) = self.conversations.get_mut(&id) else { return AppendOutcome::UnknownConversation };
         let sender = conversation.members.get(&append.device).filter(|member| member.left_at.is_none());
-        let Some(expected) = sender.map(|sender| sender.sent + 1) else { return AppendOutcome::UnknownConversation };
+        let Some(sender) = sender else { return AppendOutcome::UnknownConversation };
+        let expected = sender.sent + 1;
         if append.number != expected {
-            let known = self.receipts.get(&(id, append.device, append.number));
+            // What it has acknowledged it knows; what it sent before it came in anew it was not told.
+            let untold = |(seq, _): &&(u64, u64)| *seq > sender.cursor || *seq <= sender.start;
+            let known = self.receipts.get(&(id, append.device, append.number)).filter(untold);
             let answer = |&(seq, time_ms): &(u64, u64)| AppendOutcome::Accepted { seq, time_ms };
             return known.map_or(AppendOutcome::OutOfOrder { expected }, answer);
         }

@@ -1,8 +1,11 @@
 //! One transaction of the writer, and what the writer remembers of the logs between transactions.
 //!
 //! Invariants: only the writing thread changes the database, so what it remembers is what is stored, and it forgets
-//! all of it when a transaction fails. Counters of a log are written once per transaction, by [`Batch::finish`].
+//! all of it when a transaction fails. Counters of a log are written once per transaction, by [`Batch::finish`]. Entries that
+//! all devices have are no more to be seen from then on, and deleted together with those of other logs, a moment later:
+//! entries of many logs share a page, which is then changed once rather than for each of them.
 
+use super::answers::Answers;
 use crate::store::StoreError;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use std::collections::{HashMap, hash_map};
@@ -10,6 +13,8 @@ use waxwing_protocol::{ConversationId, DeviceId, Entry, InboxItem};
 
 /// How many conversations the writer remembers at most.
 const REMEMBERED: usize = 16_384;
+/// So many entries that all have are deleted at once; fewer, when a second has gone by.
+const DELETED_AT_ONCE: u64 = 2048;
 
 /// What is to be published after the commit.
 pub(super) enum Announcement {
@@ -47,6 +52,9 @@ pub(super) struct Logs {
     known: HashMap<ConversationId, Log>,
     /// Those to be written; a log is named here when its `changed` rises.
     changed: Vec<ConversationId>,
+    /// Those with entries to be deleted, and how many these are. A log is named here when it is `untidy` first.
+    untidy: Vec<ConversationId>,
+    read: u64,
 }
 
 /// Where a conversation stands.
@@ -56,9 +64,12 @@ pub(super) struct Log {
     pub(super) commits: u64,
     pub(super) last_commit_ms: Option<u64>,
     /// Entries up to here are deleted.
-    pub(super) floor: u64,
+    floor: u64,
+    /// All devices have the entries up to here.
+    had_by_all: u64,
     pub(super) members: Vec<Member>,
     changed: bool,
+    untidy: bool,
 }
 
 /// A device of a conversation, or one that has left it and not read that yet.
@@ -69,6 +80,14 @@ pub(super) struct Member {
     pub(super) sent: u64,
     pub(super) left_at: Option<u64>,
     pub(super) changed: bool,
+    pub(super) answers: Answers,
+}
+
+impl Member {
+    /// One that is in the conversation, and stored as this says.
+    pub(super) fn new((row, device): (i64, DeviceId), cursor: u64, sent: u64) -> Self {
+        Self { row, device, cursor, sent, left_at: None, changed: false, answers: Answers::default() }
+    }
 }
 
 impl Logs {
@@ -102,11 +121,32 @@ impl Logs {
         self.known.get_mut(&id)
     }
 
-    /// Writes the changed logs, and deletes the entries that all their devices have.
+    /// Writes the changed logs; deletes the entries that all their devices have once these are many.
     pub(super) fn write(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
         for id in std::mem::take(&mut self.changed) {
             if let Some(log) = self.known.get_mut(&id) {
-                log.write(connection)?;
+                let read = log.write(connection)?;
+                self.read += read;
+                if read > 0 && !std::mem::replace(&mut log.untidy, true) {
+                    self.untidy.push(id);
+                }
+            }
+        }
+        if self.read >= DELETED_AT_ONCE { self.tidy(connection) } else { Ok(()) }
+    }
+
+    /// Whether entries wait to be deleted.
+    pub(super) fn is_untidy(&self) -> bool {
+        !self.untidy.is_empty()
+    }
+
+    /// Deletes the entries that all devices have, of the logs that are written.
+    pub(super) fn tidy(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        self.read = 0;
+        for id in std::mem::take(&mut self.untidy) {
+            if let Some(log) = self.known.get_mut(&id) {
+                delete(connection, log.row, log.floor, log.had_by_all)?;
+                (log.floor, log.untidy) = (log.had_by_all, false);
             }
         }
         Ok(())
@@ -115,6 +155,7 @@ impl Logs {
     /// Forgets all, after writing it.
     pub(super) fn forget(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
         self.write(connection)?;
+        self.tidy(connection)?;
         self.known.clear();
         Ok(())
     }
@@ -124,9 +165,9 @@ impl Logs {
         self.known.remove(&id);
     }
 
-    /// Keeps the memory within its limit. Only between transactions.
+    /// Keeps the memory within its limit, but for what is still to be deleted, which is soon. Only between transactions.
     pub(super) fn shrink(&mut self) {
-        if self.known.len() > REMEMBERED {
+        if self.known.len() > REMEMBERED && !self.is_untidy() {
             self.known.clear();
         }
     }
@@ -143,8 +184,10 @@ impl Log {
                 commits: row.get(2)?,
                 last_commit_ms: row.get(3)?,
                 floor: 0,
+                had_by_all: 0,
                 members: Vec::new(),
                 changed: false,
+                untidy: false,
             })
         });
         let Some(mut log) = log.optional()? else { return Ok(None) };
@@ -153,21 +196,17 @@ impl Log {
              FROM member m JOIN device d ON d.id = m.device WHERE m.conversation = ?1",
         )?;
         let members = members.query_map([log.row], |row| {
-            Ok(Member {
-                row: row.get(0)?,
-                device: DeviceId(row.get(1)?),
-                cursor: row.get(2)?,
-                sent: row.get(3)?,
-                left_at: row.get(4)?,
-                changed: false,
-            })
+            let member = Member::new((row.get(0)?, DeviceId(row.get(1)?)), row.get(2)?, row.get(3)?);
+            Ok(Member { left_at: row.get(4)?, ..member })
         })?;
         log.members = members.collect::<Result<_, _>>()?;
         log.floor = oldest(connection, log.row, 1, log.head)?.map_or(log.head, |seq| seq.saturating_sub(1));
+        log.had_by_all = log.floor;
         Ok(Some(log))
     }
 
-    fn write(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    /// Writes the counters; returns how many more entries all devices have.
+    fn write(&mut self, connection: &Connection) -> Result<u64, rusqlite::Error> {
         self.changed = false;
         connection
             .prepare_cached("UPDATE conversation SET head = ?2, commits = ?3, last_commit_ms = ?4 WHERE id = ?1")?
@@ -178,12 +217,9 @@ impl Log {
             update.execute(params![self.row, member.row, member.cursor, member.sent])?;
             member.changed = false;
         }
-        let had_by_all = self.members.iter().map(|member| member.cursor).min().unwrap_or(self.head);
-        if had_by_all > self.floor {
-            delete(connection, self.row, self.floor, had_by_all)?;
-            self.floor = had_by_all;
-        }
-        Ok(())
+        let cursors = self.members.iter().map(|member| member.cursor);
+        let had_by_all = cursors.min().unwrap_or(self.head).max(self.had_by_all);
+        Ok(had_by_all - std::mem::replace(&mut self.had_by_all, had_by_all))
     }
 
     /// The device, if it is in the conversation.

@@ -79,7 +79,7 @@ impl Batch<'_> {
             self.statement("INSERT OR IGNORE INTO roster (conversation, account) VALUES (?1, ?2)")?
                 .execute([row, *account])?;
         }
-        self.insert_member(row, creator, (0, 0), None)?;
+        self.insert_member((new.id, row), creator, (0, 0), None)?;
         if let Some(handshake) = &new.handshake {
             self.insert_entry(row, seq, new.now_ms, true, (creator, 0), &handshake.commit)?;
             self.set_group_info(row, handshake.group_info.as_ref(), creator)?;
@@ -154,12 +154,11 @@ impl Batch<'_> {
         .execute(params![id.0, seq, commits, welcome.payload.0, sender])?;
         let welcome_row = self.connection.last_insert_rowid();
         for (row, device) in joiners {
-            let sent = self.insert_member(conversation, *row, (seq, seq), None)?;
+            let sent = self.insert_member((id, conversation), *row, (seq, seq), None)?;
             // A conversation that is just being made is not remembered yet, and will be read whole.
             if let Some(log) = self.logs.remembered(id) {
                 log.members.retain(|member| member.device != *device);
-                let (row, device) = (*row, *device);
-                log.members.push(Member { row, device, cursor: seq, sent, left_at: None, changed: false });
+                log.members.push(Member::new((*row, *device), seq, sent));
             }
             let payload = welcome.payload.clone();
             let notice = InboxNotice::Welcome { conversation: id, seq, commits, payload };
@@ -171,15 +170,13 @@ impl Batch<'_> {
     /// Puts a device in, from after `start`, by a join of its own if there is one (its digest and time). Returns its
     /// highest send number: one that comes back, or starts anew, goes on counting.
     pub(super) fn insert_member(
-        &self,
-        conversation: i64,
+        &mut self,
+        (id, conversation): (ConversationId, i64),
         device: i64,
         (start, cursor): (u64, u64),
         join: Option<([u8; 32], u64)>,
     ) -> Result<u64, StoreError> {
-        let sent = self
-            .statement("SELECT coalesce(max(number), 0) FROM sent WHERE conversation = ?1 AND device = ?2")?
-            .query_row([conversation, device], |row| row.get(0))?;
+        let sent = self.sent_before(id, conversation, device)?;
         let (digest, join_ms) = join.unzip();
         self.statement(
             "INSERT OR REPLACE INTO member (conversation, device, start, cursor, sent, join_digest, join_ms)

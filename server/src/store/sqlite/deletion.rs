@@ -62,6 +62,7 @@ impl Batch<'_> {
         delete(self.connection, row, 0, u64::MAX)?;
         for delete in [
             "DELETE FROM sent WHERE conversation = ?1",
+            "DELETE FROM former_member WHERE conversation = ?1",
             "DELETE FROM group_info WHERE conversation = ?1",
             "DELETE FROM room WHERE conversation = ?1",
             "DELETE FROM member WHERE conversation = ?1",

@@ -174,6 +174,7 @@ impl Batch<'_> {
             // What it has sent and others have not fetched goes on counting for its account.
             "INSERT INTO former_device (id, account) SELECT id, account FROM device WHERE id = ?1",
             "DELETE FROM member WHERE device = ?1",
+            "DELETE FROM former_member WHERE device = ?1",
             "DELETE FROM sent WHERE device = ?1 AND conversation IN (
                  SELECT r.conversation FROM roster r JOIN device d ON d.account = r.account WHERE d.id = ?1)",
             "DELETE FROM inbox WHERE asker = (SELECT public_id FROM device WHERE id = ?1)",

@@ -153,6 +153,7 @@ impl DirectStore {
     /// # Errors
     /// As above.
     pub fn expire(&mut self, before_ms: u64) -> Result<u64, StoreError> {
+        self.change(|batch| batch.tidy())?;
         let stale = log::expired(&self.connection, before_ms)?;
         Ok(self.change(|batch| batch.delete_entries(&stale))?.0)
     }

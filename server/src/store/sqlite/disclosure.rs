@@ -61,6 +61,12 @@ pub(super) const TABLES: &[(&str, &str)] = &[
          WHERE d.account = ?1 GROUP BY 1, 2, 3 ORDER BY 3",
     ),
     (
+        "former_member",
+        "SELECT c.public_id AS conversation, d.public_id AS device, f.sent
+         FROM former_member f JOIN device d ON d.id = f.device JOIN conversation c ON c.id = f.conversation
+         WHERE d.account = ?1 ORDER BY c.id, d.id",
+    ),
+    (
         "welcome",
         "SELECT w.conversation, d.public_id AS device, w.seq, length(w.payload) AS bytes
          FROM inbox i JOIN device d ON d.id = i.device JOIN welcome w ON w.id = i.welcome WHERE d.account = ?1",

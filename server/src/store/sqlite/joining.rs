@@ -46,21 +46,15 @@ impl Batch<'_> {
         let (seq, time_ms) = (head + 1, append.now_ms);
         self.insert_entry(conversation, seq, time_ms, true, (device, 0), &join.commit)?;
         self.set_group_info(conversation, join.group_info.as_ref(), device)?;
-        let sent = self.insert_member(conversation, device, (seq - 1, seq), Some((digest, time_ms)))?;
+        let at = (append.conversation, conversation);
+        let sent = self.insert_member(at, device, (seq - 1, seq), Some((digest, time_ms)))?;
         let log = self.logs.change(self.connection, append.conversation)?;
         let log = log.ok_or(StoreError::Inconsistent("conversation"))?;
         (log.head, log.commits, log.last_commit_ms) = (seq, commits + 1, Some(time_ms));
         log.members.retain(|member| member.row != device);
         let present = log.members.iter().filter(|member| member.left_at.is_none());
         let recipients = present.map(|member| member.device).collect();
-        log.members.push(Member {
-            row: device,
-            device: append.device,
-            cursor: seq,
-            sent,
-            left_at: None,
-            changed: false,
-        });
+        log.members.push(Member::new((device, append.device), seq, sent));
         let entry = Entry { seq, time_ms, body: EntryBody::Commit(join.commit.clone()) };
         self.announcements.push(Announcement::Entry { recipients, conversation: append.conversation, entry });
         Ok(AppendOutcome::Accepted { seq, time_ms })

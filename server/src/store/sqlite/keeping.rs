@@ -27,12 +27,12 @@ impl KeepingStore for SqliteStore {
     }
 
     async fn waiting(&self) -> Result<Vec<(AccountId, u64)>, StoreError> {
-        self.readers.read(waiting).await
+        self.read_tidied(waiting).await
     }
 
     async fn forget_former_devices(&self) -> Result<(), StoreError> {
         // Found by a reader, so that senders need not wait: what is gone sends nothing more.
-        let forgotten = self.readers.read(|connection| {
+        let forgotten = self.read_tidied(|connection| {
             let mut select = connection.prepare_cached(FORGOTTEN)?;
             let ids = select.query_map([], |row| row.get(0))?;
             Ok(ids.collect::<Result<Vec<i64>, _>>()?)

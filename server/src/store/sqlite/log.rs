@@ -12,8 +12,6 @@ use waxwing_protocol::{
     limits::{PAGE_BYTES, PAGE_ENTRIES},
 };
 
-/// How many of its latest send numbers the server can still answer a device for.
-const SEND_WINDOW: u64 = 256;
 /// Between one commit and the next.
 const COMMIT_PAUSE_MS: u64 = 1000;
 
@@ -29,7 +27,7 @@ impl Batch<'_> {
         let Some(sender) = log.member(append.device) else { return Ok(AppendOutcome::UnknownConversation) };
         let (conversation, sender, expected) = (log.row, sender.row, sender.sent + 1);
         if append.number < expected {
-            let known = self.known(conversation, sender, append.number)?;
+            let known = self.known(append.conversation, append.device, append.number)?;
             return Ok(known.unwrap_or(AppendOutcome::OutOfOrder { expected }));
         }
         if append.number > expected {
@@ -66,11 +64,6 @@ impl Batch<'_> {
 
         let (seq, time_ms) = (head + 1, append.now_ms);
         self.insert_entry(conversation, seq, time_ms, is_commit, (sender, append.number), append.body.kept())?;
-        self.statement(
-            "INSERT OR REPLACE INTO sent (conversation, device, slot, number, seq, time_ms) VALUES (?1,?2,?3,?4,?5,?6)",
-        )?
-        .execute(params![conversation, sender, append.number % SEND_WINDOW, append.number, seq, time_ms])?;
-
         if let Some(group_info) = append.body.group_info() {
             self.set_group_info(conversation, group_info, sender)?;
         }
@@ -100,19 +93,6 @@ impl Batch<'_> {
             self.add_members(append.conversation, at, &added, (handshake, sender), time_ms)?;
         }
         Ok(AppendOutcome::Accepted { seq, time_ms })
-    }
-
-    /// What an earlier send number became.
-    fn known(&self, conversation: i64, sender: i64, number: u64) -> Result<Option<AppendOutcome>, StoreError> {
-        let known = self
-            .statement(
-                "SELECT seq, time_ms FROM sent WHERE conversation = ?1 AND device = ?2 AND slot = ?3 AND number = ?4",
-            )?
-            .query_row(
-                params![conversation, sender, number % SEND_WINDOW, i64::try_from(number).unwrap_or(i64::MAX)],
-                |row| Ok(AppendOutcome::Accepted { seq: row.get(0)?, time_ms: row.get(1)? }),
-            );
-        Ok(known.optional()?)
     }
 
     /// Stores an entry of (sender's row, its number).
@@ -156,7 +136,7 @@ impl Batch<'_> {
         if member.left_at == Some(member.cursor) {
             let gone = log.members.swap_remove(index);
             let row = log.row;
-            self.statement("DELETE FROM member WHERE conversation = ?1 AND device = ?2")?.execute([row, gone.row])?;
+            self.delete_member(row, &gone)?;
         }
         Ok(())
     }
@@ -165,12 +145,40 @@ impl Batch<'_> {
     pub(super) fn delete_entries(&mut self, places: &[Expired]) -> Result<u64, StoreError> {
         let mut gone = 0;
         for one in places {
+            self.keep_answers_up_to(one.conversation, one.last)?;
             gone += delete(self.connection, one.conversation, 0, one.last)?;
         }
         // The floors of these logs have risen.
         self.logs.forget(self.connection)?;
         Ok(u64::try_from(gone).unwrap_or(u64::MAX))
     }
+
+    /// Deletes now what all devices have.
+    pub(super) fn tidy(&mut self) -> Result<(), StoreError> {
+        self.logs.write(self.connection)?;
+        Ok(self.logs.tidy(self.connection)?)
+    }
+
+    /// The same, of logs that were not remembered: the process before died, or a transaction failed, before they were tidied.
+    pub(super) fn tidy_forgotten(&mut self, conversations: &[i64]) -> Result<(), StoreError> {
+        let mut delete = self.statement(
+            "DELETE FROM entry WHERE place > (?1 << 32) AND place <= (?1 << 32 | coalesce(
+                 (SELECT min(cursor) FROM member WHERE conversation = ?1), (SELECT head FROM conversation WHERE id = ?1)))",
+        )?;
+        conversations.iter().try_for_each(|conversation| delete.execute([conversation]).map(drop))?;
+        Ok(())
+    }
+}
+
+/// The logs with entries that all devices have.
+pub(super) fn untidy(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut select = connection.prepare(
+        "SELECT c.id FROM conversation c WHERE EXISTS (
+             SELECT 1 FROM entry WHERE place > (c.id << 32) AND place <= (c.id << 32 | coalesce(
+                 (SELECT min(m.cursor) FROM member m WHERE m.conversation = c.id), c.head)))",
+    )?;
+    let rows = select.query_map([], |row| row.get(0))?;
+    rows.collect()
 }
 
 /// The refusal of a commit that comes too soon after the last one.
@@ -238,7 +246,8 @@ pub(super) fn fetch(
     let snapshot = connection.unchecked_transaction()?;
     let member = snapshot
         .prepare_cached(
-            "SELECT c.id, m.device, m.start, coalesce(m.left_at, c.head), c.commits, m.sent
+            "SELECT c.id, m.device, max(m.start, (SELECT min(o.cursor) FROM member o WHERE o.conversation = c.id)),
+             coalesce(m.left_at, c.head), c.commits, m.sent
              FROM conversation c
              JOIN device d ON d.public_id = ?2 JOIN member m ON m.conversation = c.id AND m.device = d.id
              WHERE c.public_id = ?1",

@@ -48,25 +48,25 @@ impl OperatorStore for SqliteStore {
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
-        self.readers.read(statistics).await
+        self.read_tidied(statistics).await
     }
 
     async fn usage(&self, account: AccountId) -> Result<Usage, StoreError> {
-        self.readers.read(move |connection| keeping::usage(connection, account)).await
+        self.read_tidied(move |connection| keeping::usage(connection, account)).await
     }
 
     async fn expirable(&self, cutoffs: Cutoffs) -> Result<Expirable, StoreError> {
-        self.readers.read(move |connection| expirable(connection, cutoffs)).await
+        self.read_tidied(move |connection| expirable(connection, cutoffs)).await
     }
 
     async fn disclose(&self, account: AccountId) -> Result<Vec<Disclosed>, StoreError> {
-        self.readers.read(move |connection| disclosure::disclose(connection, account)).await
+        self.read_tidied(move |connection| disclosure::disclose(connection, account)).await
     }
 
     async fn copy_to(&self, file: &Path) -> Result<(), StoreError> {
         let file = file.to_str().ok_or_else(|| StoreError::Database("a path that is no text".into()))?.to_owned();
         // One reading transaction: what is written meanwhile is not in it, and nobody waits for it.
-        self.readers.read(move |connection| Ok(connection.execute("VACUUM INTO ?1", [file]).map(drop)?)).await
+        self.read_tidied(move |connection| Ok(connection.execute("VACUUM INTO ?1", [file]).map(drop)?)).await
     }
 }
 

@@ -4,7 +4,7 @@
 //! comes after, and the others are told once. It must not know who may change what: the clients judge that.
 
 use super::accounts::stored_name;
-use super::batch::Batch;
+use super::batch::{Batch, Member};
 use super::conversations::{Joiner, named_twice};
 use crate::store::{AccountId, AppendOutcome, CreateOutcome, JoinRoomOutcome, NewConversation, StoreError};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -178,15 +178,14 @@ impl Batch<'_> {
             .query_row(params![device.0, id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))
             .optional()?;
         let Some((conversation, account, name)) = found else { return Ok(()) };
-        let leaving = self.members_of(conversation, account)?;
-        if let Some(log) = self.logs.change(self.connection, id)? {
-            log.members.retain(|member| leaving.iter().all(|(row, _)| *row != member.row));
-        }
-        for (row, device) in &leaving {
-            self.statement("DELETE FROM member WHERE conversation = ?1 AND device = ?2")?
-                .execute([conversation, *row])?;
+        let own = self.members_of(conversation, account)?;
+        let log = self.logs.change(self.connection, id)?.ok_or(StoreError::Inconsistent("conversation"))?;
+        let is_own = |member: &mut Member| own.iter().any(|(row, _)| *row == member.row);
+        let leaving: Vec<Member> = log.members.extract_if(.., is_own).collect();
+        for member in &leaving {
+            self.delete_member(conversation, member)?;
             self.statement("DELETE FROM inbox WHERE asker = ?1 AND conversation = ?2")?
-                .execute(params![device.0, id.0])?;
+                .execute(params![member.device.0, id.0])?;
         }
         self.statement("DELETE FROM roster WHERE conversation = ?1 AND account = ?2")?
             .execute([conversation, account])?;

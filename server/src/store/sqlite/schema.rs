@@ -28,7 +28,8 @@ const MIGRATIONS: &[(&str, &str)] = &steps![
     "0004_rooms",
     "0005_attachments",
     "0006_waiting",
-    "0007_entries_in_order"
+    "0007_entries_in_order",
+    "0008_answers"
 ];
 
 /// "Waxw", in the file's header.
@@ -174,6 +175,18 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
+/// A connection that only moves pages from the log to the database.
+pub(super) fn open_mover(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0")?;
+    Ok(connection)
+}
+
+/// Moves what can be moved from the log to the database without waiting for anybody.
+pub(super) fn checkpoint(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}
+
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, rusqlite::Error> {
     let in_memory = path.to_str().is_some_and(|path| path.starts_with("file:/waxwing-"));
     let uri = if in_memory { OpenFlags::SQLITE_OPEN_URI } else { OpenFlags::empty() };
@@ -185,10 +198,11 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, rusqlite::Error
     Ok(connection)
 }
 
+/// Larger pages mean fewer of them in a transaction. What has tables keeps the size that it has.
 fn write_durably(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.execute_batch(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000",
+        "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 4000",
     )
 }
 

@@ -21,7 +21,7 @@ use tokio::task::{Unconstrained, unconstrained};
 use waxwing_protocol::{ConversationId, DeviceId};
 
 /// The schema's version.
-const NEWEST: usize = 7;
+const NEWEST: usize = 8;
 
 struct Folder(tempfile::TempDir);
 
@@ -221,6 +221,8 @@ async fn a_database_of_the_first_version_is_upgraded_with_all_that_is_in_it() {
     assert_eq!(store.fetch(two, id, 0).await.unwrap().unwrap().entries.len(), 1);
     assert_eq!(store.conversations(one, None).await.unwrap().len(), 1);
     assert_eq!(store.key_package_stock(one, START_MS).await.unwrap().one_time, 0);
+    let again = store.append(message(one, id, 1, 1)).await.unwrap();
+    assert_eq!(again, AppendOutcome::Accepted { seq: 2, time_ms: 0 }, "the entry tells");
     let message = message(one, id, 2, 1);
     assert_eq!(store.append(message).await.unwrap(), AppendOutcome::Accepted { seq: 3, time_ms: START_MS });
     // Rows of devices are never taken for others: the next one is beyond the highest that ever was.
@@ -437,6 +439,28 @@ async fn a_copy_is_of_one_moment_and_becomes_another_life() {
     assert_eq!(restored.fetch(bob.device, id, 0).await.unwrap().unwrap().head, 1);
 }
 
+#[tokio::test]
+async fn what_a_killed_server_has_left_is_not_seen_and_goes() {
+    let (folder, store, stage) = stage().await;
+    let (alice, bob, id) = stage.pair().await;
+    stage.send(alice.device, id, 1, 1).await;
+    let copy = folder.0.path().join("copy.db");
+    crate::store::OperatorStore::copy_to(&*store, &copy).await.unwrap();
+    // As if it had died between an acknowledgement and the deletion of what all have.
+    Connection::open(&copy).unwrap().execute("UPDATE member SET cursor = 2", []).unwrap();
+    let entries = || Connection::open(&copy).unwrap().query_row("SELECT count(*) FROM entry", [], |row| row.get(0));
+    assert_eq!(entries(), Ok(2_i64));
+    let restarted = open(&copy).unwrap();
+    let page = restarted.fetch(bob.device, id, 0).await.unwrap().unwrap();
+    assert_eq!((page.entries.len(), page.head, page.tail), (0, 2, 3));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while entries() != Ok(0) {
+        assert!(std::time::Instant::now() < deadline, "they are still there");
+        tokio::task::yield_now().await;
+    }
+    restarted.close().await;
+}
+
 #[test]
 fn a_migration_killed_between_its_steps_is_completed() {
     let folder = tempfile::tempdir().unwrap();
@@ -447,13 +471,13 @@ fn a_migration_killed_between_its_steps_is_completed() {
     let undo = "DROP TABLE attachment; DROP TABLE room; DROP INDEX inbox_asked; ALTER TABLE inbox DROP COLUMN wish;
          CREATE UNIQUE INDEX inbox_asked ON inbox (asker, conversation, device) WHERE asker IS NOT NULL;
          ALTER TABLE device DROP COLUMN seen_day; ALTER TABLE account DROP COLUMN disabled_ms;
-         DROP TABLE former_device; ALTER TABLE welcome DROP COLUMN sender; ALTER TABLE group_info DROP COLUMN sender;
+         DROP TABLE former_device; DROP TABLE former_member; ALTER TABLE welcome DROP COLUMN sender; ALTER TABLE group_info DROP COLUMN sender;
          ALTER TABLE server DROP COLUMN alive_day; ALTER TABLE server DROP COLUMN silence_day;
          PRAGMA user_version = 2";
     connection.execute_batch(undo).unwrap();
     drop(connection);
-    let missing = vec!["0003_operation", "0004_rooms", "0005_attachments", "0006_waiting", "0007_entries_in_order"];
-    assert_eq!(super::pending(&path).unwrap(), (2, missing));
+    let (found, missing) = super::pending(&path).unwrap();
+    assert_eq!((found, missing.len(), missing[0], missing[5]), (2, NEWEST - 2, "0003_operation", "0008_answers"));
     assert!(matches!(open(&path), Err(OpenError::Unmigrated { found: 2, .. })));
     assert_eq!(migrate(&path).unwrap(), MigrationReport { from: 2, to: NEWEST });
     assert_eq!(super::pending(&path).unwrap(), (NEWEST, Vec::new()));

@@ -5,14 +5,16 @@
 
 use super::{
     batch::{Announcement, Batch, Logs},
-    schema::Lock,
+    keeper::Keeper,
+    schema::{self, Lock},
 };
 use crate::{
     metrics::METRICS,
     store::{Publish, StoreError},
+    waking,
 };
 use rusqlite::Connection;
-use std::{io, sync::Arc, thread, time::Instant};
+use std::{cell::Cell, io, path::Path, sync::Arc, thread, time::Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 use waxwing_crash::crash_point;
 
@@ -42,6 +44,17 @@ impl<F, T> Task<F, T> {
     }
 }
 
+impl<F, T> Task<F, T>
+where
+    F: Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send + 'static,
+    T: Send + 'static,
+{
+    /// One whose outcome nobody waits for.
+    pub(super) fn unheard(work: F) -> Box<dyn Job> {
+        Box::new(Self::new(work, oneshot::channel().0))
+    }
+}
+
 impl<F, T> Job for Task<F, T>
 where
     F: Fn(&mut Batch<'_>) -> Result<T, StoreError> + Send,
@@ -68,6 +81,16 @@ enum Message {
     Close,
 }
 
+/// A way to the writing thread that does not keep it running.
+pub(super) struct Queue(mpsc::WeakUnboundedSender<Message>);
+
+impl Queue {
+    pub(super) fn submit(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let queue = self.0.upgrade().ok_or(StoreError::Closed)?;
+        queue.send(Message::Job(job)).map_err(|_| StoreError::Closed)
+    }
+}
+
 /// The handle of the writing thread. The thread ends, after its last job, when the handle is dropped.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -76,12 +99,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread; it keeps `lock` as long as the connection.
-    pub(super) fn start(connection: Connection, lock: Option<Lock>, publish: Arc<dyn Publish>) -> io::Result<Self> {
+    /// Starts the thread for the database at `path`; it keeps `lock` as long as the connection.
+    pub(super) fn start(
+        path: &Path,
+        connection: Connection,
+        lock: Option<Lock>,
+        publish: Arc<dyn Publish>,
+    ) -> io::Result<Self> {
         let (queue, jobs) = mpsc::unbounded_channel();
         let (alive, running) = watch::channel(());
+        let keeper = Keeper::start(path.to_owned(), Queue(queue.downgrade()))?;
         thread::Builder::new().name("store-writer".to_owned()).spawn(move || {
-            Thread { connection, logs: Logs::default(), publish }.run(jobs);
+            Thread { connection, logs: Logs::default(), keeper, publish }.run(jobs);
             drop(lock);
             drop(alive);
         })?;
@@ -103,7 +132,14 @@ impl Writer {
     }
 }
 
+thread_local! {
+    /// How many pages the log had after this thread's last commit; a hook of SQLite's has no other place for it.
+    static LOG_PAGES: Cell<u32> = const { Cell::new(0) };
+}
+
 struct Thread {
+    // Dropped in this order: nothing is open when the database's lock goes.
+    keeper: Keeper,
     connection: Connection,
     logs: Logs,
     publish: Arc<dyn Publish>,
@@ -111,11 +147,19 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, mut queue: mpsc::UnboundedReceiver<Message>) {
+        // In the place of SQLite's own, which would move the log within the commit.
+        self.connection.wal_hook(Some(|_, pages| {
+            LOG_PAGES.set(u32::try_from(pages).unwrap_or(0));
+            Ok(())
+        }));
         let mut messages = Vec::with_capacity(LARGE_BATCH);
         loop {
             METRICS.queued.set(i64::try_from(queue.len()).unwrap_or(i64::MAX));
             let limit = if queue.len() > BATCH { LARGE_BATCH } else { BATCH };
             if queue.blocking_recv_many(&mut messages, limit) == 0 {
+                if self.logs.is_untidy() {
+                    self.work_off(vec![Task::unheard(|batch| batch.tidy())]);
+                }
                 return;
             }
             let mut jobs = Vec::with_capacity(messages.len());
@@ -142,6 +186,11 @@ impl Thread {
             Ok(()) => {
                 jobs.into_iter().for_each(|job| job.answer(None));
                 crash_point("write", "answered");
+                if self.keeper.log_has(LOG_PAGES.get())
+                    && let Err(error) = schema::checkpoint(&self.connection)
+                {
+                    tracing::warn!(%error, "the log could not be moved to the database; it grows");
+                }
             }
             Err(Failure::Commit(error)) => {
                 tracing::error!(%error, "the database refused a transaction");
@@ -174,17 +223,19 @@ impl Thread {
         });
         match done {
             Ok(announcements) => {
+                self.keeper.untidy(self.logs.is_untidy());
                 self.logs.shrink();
                 let entries = announcements.iter().filter(|one| matches!(one, Announcement::Entry { .. })).count();
                 METRICS.stored.inc_by(u64::try_from(entries).unwrap_or_default());
                 crash_point("write", "after");
-                announcements.iter().for_each(|one| self.publish(one));
+                waking::together(|| announcements.iter().for_each(|one| self.publish(one)));
                 crash_point("write", "published");
                 Ok(())
             }
             Err(failure) => {
                 // What is remembered of the logs may never have happened.
                 self.logs = Logs::default();
+                self.keeper.forgotten();
                 if !self.connection.is_autocommit()
                     && let Err(error) = self.connection.execute_batch("ROLLBACK")
                 {
