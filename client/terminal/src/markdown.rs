@@ -208,6 +208,28 @@ impl Reader<'_> {
     }
 }
 
+/// What a text says, in one line and without its marks.
+pub(crate) fn line(text: &str) -> String {
+    let blocks = parse(text);
+    if is_plain(&blocks) {
+        return sanitise(text, Breaks::Spaces);
+    }
+    let mut words = Vec::new();
+    gather(&blocks, &mut words);
+    words.join(" ").replace('\n', " ")
+}
+
+fn gather(blocks: &[Block], words: &mut Vec<String>) {
+    for block in blocks {
+        match block {
+            Block::Paragraph(spans) => words.push(spans.iter().map(|span| span.text.as_str()).collect()),
+            Block::Quote(blocks) => gather(blocks, words),
+            Block::List { items, .. } => items.iter().for_each(|item| gather(item, words)),
+            Block::Code { text, .. } => words.push(text.clone()),
+        }
+    }
+}
+
 /// A text for a terminal that knows ANSI's styles, each further line indented by so many columns.
 pub(crate) fn ansi(text: &str, indent: usize) -> String {
     let blocks = parse(text);

@@ -27,6 +27,15 @@ fn marks_within_a_line_become_spans() {
 }
 
 #[test]
+fn a_line_has_the_words_of_a_text_and_not_its_marks() {
+    assert_eq!(
+        line("two *of* them, `08:10`\n> at the **lagoon**\n\n- one\n- two"),
+        "two of them, 08:10 at the lagoon one two"
+    );
+    assert_eq!(line("2 * 3\n= 6\u{1b}[2J"), sanitise("2 * 3\n= 6\u{1b}[2J", Breaks::Spaces));
+}
+
+#[test]
 fn quotations_lists_and_code_are_blocks() {
     let quote = Block::Quote(vec![paragraph(&[plain("he said\nthis")])]);
     assert_eq!(parse("> he said\n> this\n\nno"), [quote, paragraph(&[plain("no")])]);

@@ -173,7 +173,7 @@ impl Model {
     fn answered(&self, reply: &Reply, columns: usize) -> Line<'static> {
         let author = if reply.author == self.me { "you".to_owned() } else { super::safe(&reply.author) };
         let author = format!("↳ {}", cut(&author, columns / 2));
-        let excerpt = reply.excerpt.as_deref().map_or("a message that is not here".to_owned(), super::safe);
+        let excerpt = reply.excerpt.as_deref().map_or("a message that is not here".to_owned(), markdown::line);
         let excerpt = cut(&format!(": {excerpt}"), columns.saturating_sub(width(&author)));
         let name = self.theme.name(&reply.author).remove_modifier(Modifier::BOLD).add_modifier(Modifier::DIM);
         Line::from(vec![Span::styled(cut(&author, columns), name), Span::styled(excerpt, self.theme.dim)])
