@@ -16,6 +16,7 @@ mod history;
 mod inbox;
 mod joining;
 mod kept;
+mod lists;
 mod log;
 mod membership;
 pub(crate) mod messages;

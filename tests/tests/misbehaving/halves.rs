@@ -7,16 +7,8 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use waxwing_e2ee::account::{DeviceList, IdentityPublicKey};
-use waxwing_protocol::{Bytes, DeviceId, Entry, EntryBody, InboxItem, InboxNotice, Page};
+use waxwing_protocol::{Bytes, Entry, EntryBody, InboxItem, InboxNotice, Page};
 use waxwing_tests::{User, texts};
-
-/// The only device of this account.
-fn device(server: &Server, username: &str) -> Result<DeviceId> {
-    let record = server.account(username)?;
-    let identity = IdentityPublicKey::from_der(&record.identity_key.0)?;
-    Ok(DeviceId(DeviceList::verify(&record.device_list.0, &identity, username)?.list.devices[0].id))
-}
 
 /// That this, kinds and texts, stands in the group for this user, beside what merely happened.
 fn assert_shown(user: &User, expected: &[(&str, &str)]) -> Result<()> {
@@ -41,7 +33,7 @@ fn a_commit_of_which_each_half_is_shown_another_is_seen_by_both() -> Result<()> 
     // A member makes two commits of one epoch, and the server, which has a part in it, shows one of them to Bob alone.
     let (honest, other) = (rogue.new_keys()?, rogue.new_keys()?);
     rogue.append_commit(1, honest.clone())?;
-    let bobs = device(&server, "bob")?;
+    let bobs = server.only_device("bob")?;
     server.lies.page.tell(move |(device, _), page| {
         page.map(|mut page| {
             for entry in &mut page.entries {
@@ -92,7 +84,7 @@ fn the_welcome_of_a_commit_that_lost_opens_nothing() -> Result<()> {
     rogue.append_commit(1, won)?;
     alice.receive_now()?;
     alice.send("Birds", "not for carol")?;
-    let (carols, bobs) = (device(&server, "carol")?, device(&server, "bob")?);
+    let (carols, bobs) = (server.only_device("carol")?, server.only_device("bob")?);
     let log: Vec<Entry> = server.fetch(bobs, ID, 1)?;
     let head = log.last().context("an entry")?.seq;
     server.lies.inbox.tell(move |(device, after), mut items| {

@@ -15,11 +15,10 @@ use openmls_rust_crypto::OpenMlsRustCrypto;
 use openmls_traits::OpenMlsProvider as _;
 use serde_json::Value;
 use waxwing_e2ee::{
-    account::{DeviceList, IdentityPublicKey},
     content::{self, Body, Change, Target},
     mls::{About, GroupRules, JoinKey, Kind, Participant, Role},
 };
-use waxwing_protocol::{Bytes, DeviceId, Entry, EntryBody};
+use waxwing_protocol::{Bytes, Entry, EntryBody};
 use waxwing_server::store::{AppendBody, Join};
 use waxwing_tests::{User, texts};
 
@@ -104,9 +103,7 @@ fn who_was_put_out_reads_nothing_more_and_comes_in_by_nothing_it_has_kept() -> R
     alice.run(&["group", "remove", "Birds", "mallory"])?.expect_code(0)?;
     alice.send("Birds", "not for mallory")?;
 
-    let list = server.account("bob")?.device_list;
-    let identity = IdentityPublicKey::from_der(&server.account("bob")?.identity_key.0)?;
-    let device = DeviceId(DeviceList::verify(&list.0, &identity, "bob")?.list.devices[0].id);
+    let device = server.only_device("bob")?;
     // Whatever it can get hold of, from the server itself say, in whichever order it tries.
     let log: Vec<Vec<u8>> = server
         .fetch(device, ID, 2)?

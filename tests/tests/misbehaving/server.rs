@@ -14,6 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::oneshot};
+use waxwing_e2ee::account::{DeviceList, IdentityPublicKey};
 use waxwing_protocol::{
     AccountRecord, Address, AttachmentId, Bytes, ClaimedKeyPackage, ConversationHead, ConversationId, ConversationInfo,
     DeviceId, Entry, GroupInfo, InboxItem, Incarnation, KeyPackageStock, Link, Page, RoomInfo, RoomName, SegmentId,
@@ -177,6 +178,13 @@ impl Server {
     pub(crate) fn account(&self, username: &str) -> Result<AccountRecord> {
         let record = self.runtime.block_on(self.store.account(&username.parse()?))?;
         record.context("no such account")
+    }
+
+    /// The only device of this account.
+    pub(crate) fn only_device(&self, username: &str) -> Result<DeviceId> {
+        let record = self.account(username)?;
+        let identity = IdentityPublicKey::from_der(&record.identity_key.0)?;
+        Ok(DeviceId(DeviceList::verify(&record.device_list.0, &identity, username)?.list.devices[0].id))
     }
 
     /// An account that no real client has made, with key packages for its one device.

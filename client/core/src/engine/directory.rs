@@ -1,6 +1,6 @@
 //! Meeting users: pinning their identity at first contact, and holding everything for those whose identity changed.
 
-use super::{Engine, State, membership, sync};
+use super::{Engine, State, lists, sync};
 use crate::{
     Error, Event, MessageState,
     account::username,
@@ -194,7 +194,7 @@ impl Engine {
                         contacts::set_changed(tx, name, None)?;
                     }
                     contacts::set_rotations(tx, name, &account.rotations)?;
-                    membership::take_record(tx, profile, &account, &known_list)
+                    lists::take_record(tx, profile, &account, &known_list)
                 })?;
                 newer.into_iter().for_each(|list| self.note_list(list));
             }
@@ -233,7 +233,7 @@ impl Engine {
                 Some(own) => store::own::set_revised(tx, own)?,
                 None => contacts::replace(tx, name, &account.identity.to_der(), &known.device_list)?,
             }
-            membership::take_renewed(tx, profile, account, before)
+            lists::take_renewed(tx, profile, account, before)
         })?;
         match own {
             Some(own) => self.own = own,
@@ -267,7 +267,7 @@ impl Engine {
             }
             contacts::set_rotations(tx, &revised.username, rotations)?;
             let told = if keys.is_some() { sync::queue_keys(tx, &revised)? } else { None };
-            Ok::<_, Error>((membership::take_revision(tx, &revised, before)?, told))
+            Ok::<_, Error>((lists::take_revision(tx, &revised, before)?, told))
         })?;
         let (newer, told) = newer;
         self.own = revised;

@@ -5,8 +5,7 @@
 
 use super::{
     super::{
-        Ahead, commits::accept, directory::Pinned, history, membership, messages as changes, order, roster, settings,
-        sync,
+        Ahead, commits::accept, directory::Pinned, history, lists, messages as changes, order, roster, settings, sync,
     },
     placed::{Placed, insert},
     settle,
@@ -48,7 +47,7 @@ pub(super) struct Effects {
     /// Accounts that have come into the group.
     pub(super) newcomers: Vec<String>,
     /// Newer device lists that commits brought.
-    pub(super) lists: Vec<membership::NewList>,
+    pub(super) lists: Vec<lists::NewList>,
     /// Places whose entries could not be read.
     pub(super) unread: Vec<u64>,
     /// Somebody has asked for what entries said.
@@ -209,7 +208,7 @@ impl Reader<'_, '_> {
                     join_requests::delete(self.tx, self.row.chat, &member.device)?;
                 }
                 for list in &lists {
-                    self.effects.lists.extend(membership::take_list(self.tx, self.own, list)?);
+                    self.effects.lists.extend(lists::take_list(self.tx, self.own, list)?);
                 }
                 Ok(())
             }
